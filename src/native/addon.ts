@@ -1,0 +1,308 @@
+/**
+ * What the C addon (native/) offers, and the only place that loads it.
+ *
+ * Every call that can fail throws a `SystemCallError` (call, errno name, path or address), unless its documentation
+ * says that it returns the errno. Descriptors are plain numbers; each entry says who closes them.
+ */
+import { createRequire } from "node:module";
+import { HandoffError, SystemCallError } from "../errors.js";
+
+/** Kinds of unix sockets that the addon makes. */
+export type UnixSocketType = "seqpacket" | "dgram";
+
+/** Who is at the other end of a unix socket: unix(7), SO_PEERCRED and SCM_CREDENTIALS. */
+export interface Credentials {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+export interface TcpAddress {
+  readonly family: "IPv4" | "IPv6";
+  /** Numeric, without brackets; an IPv6 zone is kept as `%name`. */
+  readonly address: string;
+  readonly port: number;
+}
+
+/** Options of a listening TCP socket: tcp(7), ip(7), ipv6(7), socket(7). */
+export interface TcpListenOptions {
+  /** Numeric IPv4 or IPv6 address (with `%zone` if link-local). */
+  readonly address: string;
+  /** 0 lets the kernel choose. */
+  readonly port: number;
+  /** listen(2) backlog; the kernel caps it at net.core.somaxconn. */
+  readonly backlog: number;
+  /** IPV6_V6ONLY. */
+  readonly v6Only?: boolean;
+  /** IP_FREEBIND: bind an address that the host doesn't have yet. */
+  readonly freebind?: boolean;
+  /** TCP_DEFER_ACCEPT in seconds; 0 leaves it off. */
+  readonly deferAccept?: number;
+  /** SO_KEEPALIVE, inherited by the accepted sockets. */
+  readonly keepAlive?: boolean;
+}
+
+export interface UnixListenOptions {
+  readonly backlog: number;
+  /** Permission bits of the path; ignored for abstract addresses. */
+  readonly mode?: number;
+  /** Owner and group of the path; -1 or absent leaves them. */
+  readonly uid?: number;
+  readonly gid?: number;
+}
+
+/** Sizes of a `Loop`'s batches. All are checked in C against these for the life of the loop. */
+export interface LoopSizes {
+  /** Most events that one wait returns. */
+  readonly events: number;
+  /** Most connections that one accept or peek call handles. */
+  readonly peeks: number;
+  /** Bytes reserved for each peeked connection. */
+  readonly peekBytes: number;
+  /** Most messages that one send call handles. */
+  readonly sends: number;
+  /** Bytes for all messages of one send call together. */
+  readonly sendBytes: number;
+  /** Most descriptors that one close call handles. */
+  readonly closes: number;
+}
+
+/**
+ * The system calls of one data-plane worker, over typed arrays that were allocated once. One per thread; every array
+ * below is a view of memory that lives as long as the loop.
+ */
+export interface Loop {
+  /** Three words an event of the last `wait`: epoll events, then the tag and the index that `add` was given. */
+  readonly events: Uint32Array;
+  /** [0] CLOCK_MONOTONIC in milliseconds, [1] CLOCK_REALTIME in milliseconds; set by every `wait` and by `accept`. */
+  readonly clock: Float64Array;
+  /** CLOCK_REALTIME in nanoseconds as a little-endian u64 in two words; set with `clock`. */
+  readonly clockWords: Uint32Array;
+  /** [0] is 1 after a `wait` when libuv wants a turn: return from the callback of `run` as soon as possible. */
+  readonly flags: Int32Array;
+
+  /** In (peek) and out (accept): a descriptor for each connection of the batch. */
+  readonly peekDescriptors: Int32Array;
+  /** Out: bytes peeked, 0 at end of file, or a negative errno (-EAGAIN: nothing there yet). */
+  readonly peekLengths: Int32Array;
+  /** Out: the peeked bytes; those of connection i begin at i * peekBytes. */
+  readonly peekBuffer: Uint8Array;
+  /** Out of accept: the client's address, 20 bytes each: family u8 (4 or 6), 0, port u16 big-endian, 16 bytes of address (IPv4 uses the first 4). */
+  readonly peekAddresses: Uint8Array;
+
+  /** In: the channel of message i. Consecutive messages of one channel are sent by one sendmmsg(2). */
+  readonly sendChannels: Int32Array;
+  /** In: the descriptor that goes with message i, or -1 for none. It stays open: sending duplicates it. */
+  readonly sendDescriptors: Int32Array;
+  /** In: where message i begins in `sendBuffer`, and its length. */
+  readonly sendOffsets: Uint32Array;
+  readonly sendLengths: Uint32Array;
+  readonly sendBuffer: Uint8Array;
+  /** Out: 0, or the positive errno; ECANCELED for those behind a failed message of the same channel, which were not tried. */
+  readonly sendResults: Int32Array;
+
+  /** In: descriptors to close. */
+  readonly closeDescriptors: Int32Array;
+
+  /** Messages of the last `receive`. Door-ward messages never carry descriptors; those that arrive are closed and reported. */
+  readonly received: ReceiveBatch;
+
+  /**
+   * Runs `turn` from libuv's check phase, again and again, until `stop`. `turn` loops over `wait` by itself and returns
+   * when `flags[0]` is set. While it blocks in `wait`, the thread's libuv loop (messages, termination, inspector,
+   * profiler, timers) is watched too. An exception out of `turn` is the thread's uncaught exception and ends the run.
+   */
+  run(turn: () => void): void;
+  stop(): void;
+
+  /** epoll_ctl ADD. `tag` and `index` (u32 each) come back in `events`. */
+  add(fd: number, events: number, tag: number, index: number): void;
+  modify(fd: number, events: number, tag: number, index: number): void;
+  /** epoll_ctl DEL; a descriptor that is not in the set is no error. */
+  remove(fd: number): void;
+  /** epoll_wait(2): at most `timeout` milliseconds (-1: no limit; fractions count). Returns how many events; EINTR returns 0. */
+  wait(timeout: number): number;
+
+  /**
+   * accept4(2) up to `max` connections (no SOCK_NONBLOCK, so the receiver sets its own flags; SOCK_CLOEXEC) and one
+   * recv(MSG_PEEK | MSG_DONTWAIT) each. Returns how many; ones that died in between (ECONNABORTED, EPROTO…) are passed
+   * over. `acceptError` tells why it ended before `max`. The caller closes the descriptors.
+   */
+  accept(listener: number, max: number): number;
+  /** Errno that ended the last `accept`: EAGAIN when the backlog was empty, EMFILE, ENFILE, ENOBUFS, ENOMEM, …; 0 if `max` was reached. */
+  readonly acceptError: number;
+
+  /** recv(MSG_PEEK | MSG_DONTWAIT) for the first `count` of `peekDescriptors`. */
+  peek(count: number): void;
+  /** sendmmsg(2) with MSG_DONTWAIT | MSG_NOSIGNAL for the first `count` messages, one descriptor a message. */
+  send(count: number): void;
+  /** recvmmsg(2) until empty or the batch is full: see `ReceiveBatch`. Returns the number of messages. */
+  receive(channel: number): number;
+  /**
+   * Closes the first `count` of `closeDescriptors`. A socket whose close would linger (SO_LINGER with a time, set by
+   * the backend: socket(7)) is closed by a thread of its own, so that this never blocks. Returns how many those were.
+   */
+  close(count: number): number;
+  /** Frees the epoll set; the other memory goes with the object. */
+  destroy(): void;
+}
+
+/** Messages read from a channel in one call: recvmmsg(2). Arrays have room for `capacity` messages. */
+export interface ReceiveBatch {
+  readonly capacity: number;
+  /** Bytes reserved a message (1024, MAX_MESSAGE_LENGTH); message i begins at i * stride. */
+  readonly stride: number;
+  readonly buffer: Uint8Array;
+  /** Length of message i; more than `stride` means that it was truncated (MSG_TRUNC) and how long it was. */
+  readonly lengths: Int32Array;
+  /** One `Arrival` a message: what came beside the bytes. */
+  readonly arrivals: Int32Array;
+  /** The descriptor of message i if its arrival is TCP or DEAD (the caller closes it), else -1. */
+  readonly descriptors: Int32Array;
+  /** pid, uid and gid of the sender of message i, where the socket asks for them (SO_PASSCRED); else -1 each. */
+  readonly credentials: Int32Array;
+  /** [0]: how reading ended, one of `ReceiveEnd`. [1]: errno if that is FAILED. [2]: 1 if a reset was seen (the peer closed with unread messages); reading went on behind it. */
+  readonly end: Int32Array;
+}
+
+/** What came beside a message's bytes. Everything but TCP and DEAD has been closed by the addon already. */
+export const Arrival = {
+  /** No descriptor was sent. */
+  NONE: 0,
+  /** Exactly one, a connected TCP socket. */
+  TCP: 1,
+  /** Exactly one, a TCP socket that is connected no more (state CLOSE). */
+  DEAD: 2,
+  /** One was sent but could not be received (MSG_CTRUNC: this process is at its limit of descriptors). */
+  LOST: 3,
+  /** More than one. */
+  SEVERAL: 4,
+  /** Exactly one, something else than a connected TCP socket. */
+  OTHER: 5,
+} as const;
+export type Arrival = (typeof Arrival)[keyof typeof Arrival];
+
+export const ReceiveEnd = {
+  /** The queue is empty (EAGAIN). */
+  EMPTY: 0,
+  /** The batch is full; there may be more. */
+  FULL: 1,
+  /** The peer closed, and everything that it had sent before was read. */
+  CLOSED: 2,
+  /** Another errno, in end[1]. */
+  FAILED: 3,
+} as const;
+
+/** Watches one descriptor from libuv's loop (uv_poll). The descriptor stays the caller's and must outlive the watch. */
+export interface Watch {
+  /** Chooses what is watched: readable 1, writable 2, both 3, nothing 0. */
+  select(events: number): void;
+  /** Keeps the process alive, or doesn't. Referenced at first. */
+  ref(): void;
+  unref(): void;
+  /** Stops watching, for good. The caller may close the descriptor at once. */
+  close(): void;
+}
+
+/** A channel's receiving side on libuv's loop. */
+export interface MessageWatch extends Watch {
+  readonly batch: ReceiveBatch;
+}
+
+/** Result of `intact`. */
+export const Intact = {
+  /** Nothing was read beyond what the door consumed, nothing was written: any backend may have it. */
+  WHOLE: 0,
+  /** Somebody read from it or wrote to it. */
+  TOUCHED: 1,
+  /** The connection is closed (TCP state CLOSE): the client is gone. */
+  GONE: 2,
+} as const;
+export type Intact = (typeof Intact)[keyof typeof Intact];
+
+export interface Addon {
+  // --- descriptors -----------------------------------------------------------------------------------------------
+  close(fd: number): void;
+  /** dup with FD_CLOEXEC; the caller closes the result. */
+  duplicate(fd: number): number;
+
+  // --- TCP -------------------------------------------------------------------------------------------------------
+  /** socket, options, bind, listen; non-blocking, SO_REUSEADDR. The caller closes the result. */
+  listenTcp(options: TcpListenOptions): number;
+  localAddress(fd: number): TcpAddress;
+  peerAddress(fd: number): TcpAddress;
+  /** SO_RCVLOWAT in bytes: readable only when this many are there. 1 is the default state. */
+  setReceiveLowWater(fd: number, bytes: number): void;
+  /** Whether a connection may be given to another backend: TCP_INFO bytes_received - SIOCINQ - (1 in CLOSE_WAIT) is `consumed`, and bytes_sent is 0. */
+  intact(fd: number, consumed: number): Intact;
+  /** Discards what can be read (at most `limit` bytes), sends `bytes` (non-blocking; may be empty) and shuts down writing. Returns true if the client has closed its side already. Errors of a dead connection count as closed. */
+  farewell(fd: number, bytes: Uint8Array, limit: number): boolean;
+  /** Discards what can be read, at most `limit` bytes. Returns true at end of file or on a dead connection. */
+  discard(fd: number, limit: number): boolean;
+  /** SO_LINGER on with 0 seconds: the next close sends RST. */
+  resetOnClose(fd: number): void;
+
+  // --- unix sockets (paths, or abstract addresses written with a leading "@") --------------------------------------
+  /**
+   * Binds and listens (SEQPACKET) or binds (DGRAM); non-blocking. The path appears with its mode (fchmod before bind),
+   * an existing path is EADDRINUSE and is left alone. The caller closes the result and removes the path.
+   */
+  listenUnix(path: string, type: UnixSocketType, options: UnixListenOptions): number;
+  /** Non-blocking connect. `credentials` sets SO_PASSCRED first; `refuseDescriptors` clears SO_PASSRIGHTS where the kernel has it. The caller closes the result. */
+  connectUnix(path: string, type: UnixSocketType, options: { credentials?: boolean; refuseDescriptors?: boolean }): number;
+  /** accept4 of a listening unix socket (non-blocking, close-on-exec): a descriptor that the caller closes, or -1 when none waits. */
+  acceptUnix(fd: number): number;
+  /** A connected pair of unix sockets; the caller closes both. */
+  socketPair(type: UnixSocketType): [number, number];
+  peerCredentials(fd: number): Credentials;
+  /** Path (abstract ones with "@"), type and whether it listens, of a unix socket; undefined if `fd` is none. */
+  unixSocket(fd: number): { path: string; type: "stream" | "seqpacket" | "dgram"; listening: boolean } | undefined;
+  /** shutdown(2): 0 SHUT_RD, 1 SHUT_WR, 2 SHUT_RDWR. */
+  shutdown(fd: number, how: 0 | 1 | 2): void;
+  /** One message, MSG_DONTWAIT | MSG_NOSIGNAL, with the descriptors given. Returns 0 or the positive errno. Any number of descriptors up to 253, so that tests can break the rules. */
+  sendMessage(fd: number, bytes: Uint8Array, descriptors?: readonly number[]): number;
+  /** Exclusive advisory lock of the folder at `path` (flock), held until the returned descriptor is closed; blocks until it is had. */
+  lockFolder(path: string): number;
+
+  // --- libuv -----------------------------------------------------------------------------------------------------
+  /** Calls `ready(events)` in a callback scope of its own whenever a selected event is there (readable at first). */
+  watch(fd: number, ready: (events: number) => void): Watch;
+  /**
+   * Reads messages with descriptors whenever there are some: fills `batch` and calls `onBatch(count)`. That returns how
+   * many deliveries it wants; for each number below that, `onEach(i)` is called in a callback scope of its own (an
+   * exception is the process's uncaught exception and does not stop the next). No ticks or microtasks run between
+   * `onBatch` and the first `onEach`. Also called with count 0 at end of file or failure: `batch.end` says which.
+   */
+  watchMessages(fd: number, onBatch: (count: number) => number, onEach: (i: number) => void): MessageWatch;
+
+  // --- the data plane ----------------------------------------------------------------------------------------------
+  createLoop(sizes: LoopSizes): Loop;
+}
+
+/** epoll(7) events. */
+export const EPOLLIN = 0x001;
+export const EPOLLOUT = 0x004;
+export const EPOLLERR = 0x008;
+export const EPOLLHUP = 0x010;
+export const EPOLLRDHUP = 0x2000;
+export const EPOLLEXCLUSIVE = 0x10000000;
+export const EPOLLONESHOT = 0x40000000;
+export const EPOLLET = 0x80000000;
+
+function load(): Addon {
+  const path = new URL("../../native/build/Release/sni_handoff.node", import.meta.url).pathname;
+  let module: { initialize(errorClass: typeof SystemCallError): Addon };
+  try {
+    module = createRequire(import.meta.url)(path);
+  } catch (cause) {
+    throw new HandoffError(
+      "ERR_ADDON_MISSING",
+      `cannot load the native addon ${path}: ${(cause as Error).message.split("\n")[0]}; build it with "npm rebuild sni-handoff" (in a clone: "npm run build")`,
+      { cause },
+    );
+  }
+  return module.initialize(SystemCallError);
+}
+
+/** The addon, loaded once a thread. */
+export const native: Addon = load();
