@@ -1,0 +1,100 @@
+/**
+ * What the control plane tells the workers, and what they tell it: plain data, structured-cloned between threads.
+ * Times are in milliseconds, sizes in bytes.
+ */
+
+/** How a connection is refused: a TLS alert of RFC 8446 §6 (RFC 6066 §3), or none. */
+export type Rejection = "unrecognized_name" | "access_denied" | "internal_error" | "close" | "reset";
+
+export type Balance = "round-robin" | "least-connections";
+
+/** A backend whose processes receive descriptors. */
+export interface HandoffBackendSettings {
+  readonly kind: "handoff";
+  readonly name: string;
+  /** A socket's path (or "@abstract"), or, ending in "/", a folder in which every socket is an instance. */
+  readonly path: string;
+  readonly balance: Balance;
+  /** How long a connection may be kept while no instance takes it. */
+  readonly hold: number;
+  /** Most connections held for this backend at once, all workers together. */
+  readonly maxHeld: number;
+  /** Most of them from one client address (an IPv6 /64), for each worker. */
+  readonly maxHeldPerClient: number;
+  /** An instance that leaves a handoff unacknowledged for so long gets no more, and loses what it has not acknowledged to another one. */
+  readonly acknowledgeTimeout: number;
+  /** Index of the backend that takes what cannot be delivered here; -1: refuse with internal_error. */
+  readonly fallback: number;
+  /** The user whose processes may be instances, beside root and the path's owner; -1: none. */
+  readonly uid: number;
+}
+
+export interface RejectBackendSettings {
+  readonly kind: "reject";
+  readonly name: string;
+  readonly reject: Rejection;
+}
+
+export type BackendSettings = HandoffBackendSettings | RejectBackendSettings;
+
+export interface DoorSettings {
+  /** Counts up with each configuration. */
+  readonly generation: number;
+  /** How long a client may take to complete its hello, from accept. */
+  readonly helloTimeout: number;
+  /** Most bytes of a hello, record headers included. */
+  readonly helloLimit: number;
+  /** In the order of their indices, which are the route table's targets. */
+  readonly backends: readonly BackendSettings[];
+}
+
+export interface WorkerData {
+  readonly index: number;
+  readonly settings: DoorSettings;
+  /** A route table's region (routing/table.ts). */
+  readonly routes: SharedArrayBuffer;
+  /** This worker's counters (counters.ts). */
+  readonly counters: SharedArrayBuffer;
+  /** Connections held per backend index, all workers together: Int32. */
+  readonly held: SharedArrayBuffer;
+  /** Listening descriptors, owned by the control plane. */
+  readonly listeners: readonly number[];
+  /** Instance paths per backend index, for those that have a folder. */
+  readonly instances: readonly (readonly string[])[];
+  /** Most connections that this worker has at once: waiting, held and unacknowledged. */
+  readonly capacity: number;
+  /** Most handoffs that this worker leaves unacknowledged, all channels together (a share of half of RLIMIT_NOFILE). */
+  readonly unacknowledgedLimit: number;
+}
+
+/** Control plane to worker. */
+export type WorkerCommand =
+  | {
+      readonly type: "configure";
+      readonly settings: DoorSettings;
+      readonly routes: SharedArrayBuffer;
+      readonly instances: readonly (readonly string[])[];
+    }
+  /** The sockets that a backend's folder has now. */
+  | { readonly type: "instances"; readonly backend: number; readonly paths: readonly string[] }
+  /** A path appeared or was replaced: try it now, not at the end of the back-off. */
+  | { readonly type: "appeared"; readonly path: string }
+  /** Accept what the backlog has, then no more; report "drained" when nothing is left, or at the deadline. */
+  | { readonly type: "drain"; readonly deadline: number };
+
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+/** Worker to control plane. */
+export type WorkerReport =
+  /** The worker's loop runs with the configuration of this generation; the region of the one before is free. */
+  | { readonly type: "configured"; readonly generation: number }
+  | {
+      readonly type: "log";
+      readonly level: LogLevel;
+      /** A stable name of what happened: `channel.ready`, `accept.failed`… */
+      readonly event: string;
+      readonly message: string;
+      readonly fields: Readonly<Record<string, string | number | boolean>>;
+    }
+  /** Nothing is left; `abandoned` connections were closed at the deadline. */
+  | { readonly type: "drained"; readonly abandoned: number };

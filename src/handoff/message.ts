@@ -1,0 +1,313 @@
+/**
+ * Messages of the handoff protocol to bytes and back. Pure; PROTOCOL.md is the reference.
+ *
+ * The encoders write into a buffer that the caller owns and return where the message ends; nothing is allocated.
+ * 64-bit values are pairs of words, low one first: they never become JavaScript numbers.
+ */
+import {
+  FieldType,
+  HEADER_LENGTH,
+  MAX_MESSAGE_LENGTH,
+  MAX_WINDOW,
+  MessageType,
+  PROTOCOL_VERSION,
+  RefuseReason,
+} from "./layout.js";
+
+function header(target: Uint8Array, offset: number, type: MessageType, length: number, sequence: number): number {
+  target[offset] = PROTOCOL_VERSION;
+  target[offset + 1] = type;
+  put16(target, offset + 2, length);
+  put32(target, offset + 4, sequence);
+  return offset + HEADER_LENGTH;
+}
+
+function put16(target: Uint8Array, offset: number, value: number): void {
+  target[offset] = value;
+  target[offset + 1] = value >>> 8;
+}
+
+function put32(target: Uint8Array, offset: number, value: number): void {
+  target[offset] = value;
+  target[offset + 1] = value >>> 8;
+  target[offset + 2] = value >>> 16;
+  target[offset + 3] = value >>> 24;
+}
+
+function field(target: Uint8Array, offset: number, type: FieldType, length: number): number {
+  put16(target, offset, type);
+  put16(target, offset + 2, length);
+  return offset + 4;
+}
+
+function bytesField(
+  target: Uint8Array,
+  offset: number,
+  type: FieldType,
+  source: Uint8Array,
+  start: number,
+  length: number,
+): number {
+  const at = field(target, offset, type, length);
+  for (let i = 0; i < length; i++) target[at + i] = source[start + i]!;
+  return at + length;
+}
+
+function wordField(target: Uint8Array, offset: number, type: FieldType, value: number): number {
+  const at = field(target, offset, type, 4);
+  put32(target, at, value);
+  return at + 4;
+}
+
+function longField(target: Uint8Array, offset: number, type: FieldType, low: number, high: number): number {
+  const at = field(target, offset, type, 8);
+  put32(target, at, low);
+  put32(target, at + 4, high);
+  return at + 8;
+}
+
+export function encodeReady(
+  target: Uint8Array,
+  offset: number,
+  ready: { window: number; weight?: number; open?: number },
+): number {
+  let at = offset + HEADER_LENGTH;
+  at = field(target, at, FieldType.VERSIONS, 2);
+  target[at] = PROTOCOL_VERSION;
+  target[at + 1] = PROTOCOL_VERSION;
+  at = field(target, at + 2, FieldType.WINDOW, 2);
+  put16(target, at, ready.window);
+  at += 2;
+  if (ready.weight !== undefined) {
+    at = field(target, at, FieldType.WEIGHT, 2);
+    put16(target, at, ready.weight);
+    at += 2;
+  }
+  if (ready.open !== undefined) at = wordField(target, at, FieldType.OPEN, ready.open);
+  header(target, offset, MessageType.READY, at - offset, 0);
+  return at;
+}
+
+/** What a HANDOFF tells about its connection. Byte ranges with length 0 are left out. */
+export interface HandoffFacts {
+  sequence: number;
+  connectionIdLow: number;
+  connectionIdHigh: number;
+  acceptedAtLow: number;
+  acceptedAtHigh: number;
+  /** Bits of `Flag`. */
+  flags: number;
+  name: Uint8Array;
+  nameStart: number;
+  nameLength: number;
+  alpn: Uint8Array;
+  alpnStart: number;
+  alpnLength: number;
+}
+
+export function encodeHandoff(target: Uint8Array, offset: number, facts: HandoffFacts): number {
+  let at = offset + HEADER_LENGTH;
+  at = longField(target, at, FieldType.CONNECTION_ID, facts.connectionIdLow, facts.connectionIdHigh);
+  at = longField(target, at, FieldType.ACCEPTED_AT, facts.acceptedAtLow, facts.acceptedAtHigh);
+  at = wordField(target, at, FieldType.FLAGS, facts.flags);
+  if (facts.nameLength > 0) {
+    at = bytesField(target, at, FieldType.SERVER_NAME, facts.name, facts.nameStart, facts.nameLength);
+  }
+  if (facts.alpnLength > 0) {
+    at = bytesField(target, at, FieldType.ALPN, facts.alpn, facts.alpnStart, facts.alpnLength);
+  }
+  header(target, offset, MessageType.HANDOFF, at - offset, facts.sequence);
+  return at;
+}
+
+/** `open` is how many connections the instance has open; negative leaves the field out. */
+export function encodeAck(target: Uint8Array, offset: number, sequence: number, open: number): number {
+  let at = offset + HEADER_LENGTH;
+  if (open >= 0) at = wordField(target, at, FieldType.OPEN, open);
+  header(target, offset, MessageType.ACK, at - offset, sequence);
+  return at;
+}
+
+export function encodeRefuse(target: Uint8Array, offset: number, sequence: number, reason: RefuseReason): number {
+  const at = field(target, offset + HEADER_LENGTH, FieldType.REASON, 1);
+  target[at] = reason;
+  header(target, offset, MessageType.REFUSE, at + 1 - offset, sequence);
+  return at + 1;
+}
+
+/** `sequence` is the last acknowledged one that the door has read. */
+export function encodeRevoke(target: Uint8Array, offset: number, sequence: number): number {
+  return header(target, offset, MessageType.REVOKE, HEADER_LENGTH, sequence);
+}
+
+export function encodeDrain(target: Uint8Array, offset: number): number {
+  return header(target, offset, MessageType.DRAIN, HEADER_LENGTH, 0);
+}
+
+/** The bytes of the longest HANDOFF: what a sender must have room for. */
+export const MAX_HANDOFF_LENGTH = HEADER_LENGTH + 3 * 12 + 8 + 2 * (4 + 255) + 4 + 18;
+
+/**
+ * A decoded message, reused from one decode to the next: valid until then. Absent numbers are -1 and absent ranges
+ * have length 0; ranges point into the decoded buffer.
+ */
+export class Message {
+  type: number = 0;
+  sequence: number = 0;
+  lowestVersion: number = -1;
+  highestVersion: number = -1;
+  window: number = -1;
+  weight: number = -1;
+  open: number = -1;
+  reason: number = -1;
+  flags: number = 0;
+  connectionIdLow: number = 0;
+  connectionIdHigh: number = 0;
+  acceptedAtLow: number = 0;
+  acceptedAtHigh: number = 0;
+  helloDeadlineLow: number = 0;
+  helloDeadlineHigh: number = 0;
+  nameStart: number = 0;
+  nameLength: number = 0;
+  alpnStart: number = 0;
+  alpnLength: number = 0;
+  clientAddressStart: number = 0;
+  clientAddressLength: number = 0;
+  /** One bit a known field type that the message has. */
+  private present: number = 0;
+
+  /**
+   * Reads the message in bytes[start..start+length). Returns undefined, or what is wrong with it, in words that fit
+   * behind "protocol violation: ". Whether the message is allowed now is for the caller to say.
+   */
+  decode(bytes: Uint8Array, start: number, length: number): string | undefined {
+    if (length > MAX_MESSAGE_LENGTH) return `a message of ${length} bytes; at most ${MAX_MESSAGE_LENGTH} are allowed`;
+    if (length < HEADER_LENGTH) return `a message of ${length} bytes, shorter than its header of ${HEADER_LENGTH}`;
+    if (bytes[start] !== PROTOCOL_VERSION) {
+      return `version ${bytes[start]}; version ${PROTOCOL_VERSION} was agreed`;
+    }
+    const stated = get16(bytes, start + 2);
+    if (stated !== length) return `a message that states ${stated} bytes and has ${length}`;
+    this.type = bytes[start + 1]!;
+    this.sequence = get32(bytes, start + 4);
+    this.lowestVersion = this.highestVersion = this.window = this.weight = this.open = this.reason = -1;
+    this.flags = this.connectionIdLow = this.connectionIdHigh = this.acceptedAtLow = this.acceptedAtHigh = 0;
+    this.helloDeadlineLow = this.helloDeadlineHigh = 0;
+    this.nameLength = this.alpnLength = this.clientAddressLength = this.present = 0;
+    const end = start + length;
+    let at = start + HEADER_LENGTH;
+    while (at < end) {
+      if (end - at < 4) return "a field that overruns its message";
+      const type = get16(bytes, at);
+      const size = get16(bytes, at + 2);
+      at += 4;
+      if (size > end - at) return `field ${type}, which overruns its message`;
+      const wrong = this.readField(bytes, type, at, size);
+      if (wrong !== undefined) return wrong;
+      at += size;
+    }
+    return this.checkNeeded();
+  }
+
+  private readField(bytes: Uint8Array, type: number, at: number, size: number): string | undefined {
+    if (type === 0 || type > FieldType.REASON) return undefined;
+    if ((this.present & (1 << type)) !== 0) return `field ${type} twice`;
+    this.present |= 1 << type;
+    switch (type) {
+      case FieldType.VERSIONS:
+        if (size !== 2) break;
+        this.lowestVersion = bytes[at]!;
+        this.highestVersion = bytes[at + 1]!;
+        return undefined;
+      case FieldType.WINDOW:
+        if (size !== 2) break;
+        this.window = get16(bytes, at);
+        if (this.window < 1 || this.window > MAX_WINDOW) return `window ${this.window}; 1 to ${MAX_WINDOW} are allowed`;
+        return undefined;
+      case FieldType.WEIGHT:
+        if (size !== 2) break;
+        this.weight = get16(bytes, at);
+        return this.weight === 0 ? "weight 0; 1 to 65535 are allowed" : undefined;
+      case FieldType.CONNECTION_ID:
+        if (size !== 8) break;
+        this.connectionIdLow = get32(bytes, at);
+        this.connectionIdHigh = get32(bytes, at + 4);
+        return undefined;
+      case FieldType.ACCEPTED_AT:
+        if (size !== 8) break;
+        this.acceptedAtLow = get32(bytes, at);
+        this.acceptedAtHigh = get32(bytes, at + 4);
+        return undefined;
+      case FieldType.HELLO_DEADLINE:
+        if (size !== 8) break;
+        this.helloDeadlineLow = get32(bytes, at);
+        this.helloDeadlineHigh = get32(bytes, at + 4);
+        return undefined;
+      case FieldType.FLAGS:
+        if (size !== 4) break;
+        this.flags = get32(bytes, at);
+        return undefined;
+      case FieldType.SERVER_NAME:
+        if (size < 1 || size > 255) break;
+        this.nameStart = at;
+        this.nameLength = size;
+        return undefined;
+      case FieldType.ALPN:
+        if (size < 1 || size > 255) break;
+        this.alpnStart = at;
+        this.alpnLength = size;
+        return undefined;
+      case FieldType.CLIENT_ADDRESS:
+        if (size !== 6 && size !== 18) break;
+        this.clientAddressStart = at;
+        this.clientAddressLength = size;
+        return undefined;
+      case FieldType.OPEN:
+        if (size !== 4) break;
+        this.open = get32(bytes, at);
+        return undefined;
+      case FieldType.REASON:
+        if (size !== 1) break;
+        this.reason = bytes[at]!;
+        if (this.reason < RefuseReason.NO_DESCRIPTOR || this.reason > RefuseReason.DRAINING) {
+          return `reason ${this.reason}; 1 to 4 are known`;
+        }
+        return undefined;
+    }
+    return `field ${type} of ${size} bytes`;
+  }
+
+  private checkNeeded(): string | undefined {
+    switch (this.type) {
+      case MessageType.READY:
+        if (this.lowestVersion < 0) return "READY without VERSIONS";
+        if (this.lowestVersion > this.highestVersion) return "READY with VERSIONS in the wrong order";
+        return this.window < 0 ? "READY without WINDOW" : undefined;
+      case MessageType.HANDOFF:
+        if ((this.present & (1 << FieldType.CONNECTION_ID)) === 0) return "HANDOFF without CONNECTION_ID";
+        if ((this.present & (1 << FieldType.ACCEPTED_AT)) === 0) return "HANDOFF without ACCEPTED_AT";
+        return (this.present & (1 << FieldType.FLAGS)) === 0 ? "HANDOFF without FLAGS" : undefined;
+      case MessageType.REFUSE:
+        return this.reason < 0 ? "REFUSE without REASON" : undefined;
+      case MessageType.ACK:
+      case MessageType.REVOKE:
+      case MessageType.DRAIN:
+        return undefined;
+      default:
+        return `a message of unknown type ${this.type}`;
+    }
+  }
+}
+
+function get16(bytes: Uint8Array, at: number): number {
+  return bytes[at]! | (bytes[at + 1]! << 8);
+}
+
+function get32(bytes: Uint8Array, at: number): number {
+  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
+}
+
+/** How far `sequence` is ahead of `base`, in serial arithmetic (RFC 1982): -2^31 .. 2^31-1. */
+export function distance(base: number, sequence: number): number {
+  return (sequence - base) | 0;
+}
