@@ -1,0 +1,169 @@
+/** The workers' view of a compiled route table: a name's bytes in, a target out. */
+
+import { column, hashBytes, ROW_WORDS } from "./hash.js";
+import {
+  firstSlot,
+  HASH_OFFSET,
+  Header,
+  KEY_HEADER_BYTES,
+  keysOffset,
+  LAYOUT_VERSION,
+  MAGIC,
+  SLOTS_OFFSET,
+} from "./layout.js";
+import { MAX_NAME_LENGTH } from "./name.js";
+
+export { RouteTableBuilder } from "./builder.js";
+export { type Explanation, explain, type Match } from "./explain.js";
+export { type Capacity, NO_TARGET, regionBytes } from "./layout.js";
+
+/** How a name found its target. */
+export const MatchKind = { DEFAULT: 0, WILDCARD: 1, EXACT: 2 } as const;
+export type MatchKind = (typeof MatchKind)[keyof typeof MatchKind];
+
+const DOT = 0x2e;
+
+export class RouteTable {
+  /** After a look-up: which kind of route won. */
+  matchedKind: MatchKind = MatchKind.DEFAULT;
+  /**
+   * After a look-up: how many bytes at the name's end the route that won stands for: all of them for an exact name,
+   * those of ".example.com" for "*.example.com", 0 for the default.
+   */
+  matchedLength = 0;
+
+  readonly #region: SharedArrayBuffer;
+  #words!: Int32Array;
+  #keys!: Uint8Array;
+  #slotCount = 0;
+  #longestProbe = 0;
+  #defaultTarget = 0;
+
+  /** Dots of the name that is looked up behind which a wildcard may match: hash and place, from the right. */
+  readonly #dotHash = new Int32Array(MAX_NAME_LENGTH);
+  readonly #dotAt = new Int32Array(MAX_NAME_LENGTH);
+
+  /** A view over a region that `RouteTableBuilder.finish` returned. */
+  constructor(region: SharedArrayBuffer) {
+    this.#region = region;
+    this.refresh();
+  }
+
+  /** Reads the header again: for a region that was finished anew since, so that a worker keeps one view a region. */
+  refresh(): void {
+    const words = new Int32Array(this.#region, 0, this.#region.byteLength >>> 2);
+    if (words.length < SLOTS_OFFSET || Atomics.load(words, Header.MAGIC) !== MAGIC) {
+      throw new TypeError("the shared memory holds no finished route table");
+    }
+    if (words[Header.VERSION] !== LAYOUT_VERSION) {
+      throw new TypeError(`the route table has layout ${words[Header.VERSION]}, not ${LAYOUT_VERSION}`);
+    }
+    const offset = keysOffset(words[Header.SLOT_COUNT]);
+    this.#words = words;
+    this.#keys = new Uint8Array(this.#region, offset, words[Header.KEY_BYTES]);
+    this.#slotCount = words[Header.SLOT_COUNT];
+    this.#longestProbe = words[Header.LONGEST_PROBE];
+    this.#defaultTarget = words[Header.DEFAULT_TARGET];
+  }
+
+  /** For names without a route; NO_TARGET if there is none. */
+  get defaultTarget(): number {
+    return this.#defaultTarget;
+  }
+
+  /** For hellos without a server name. */
+  get noServerNameTarget(): number {
+    return this.#words[Header.NO_SERVER_NAME_TARGET];
+  }
+
+  /** For clients that speak something else than TLS. */
+  get notTlsTarget(): number {
+    return this.#words[Header.NOT_TLS_TARGET];
+  }
+
+  /** Routes in the table. */
+  get names(): number {
+    return this.#words[Header.NAMES];
+  }
+
+  /** The farthest that any key lies from where its search begins, in slots. */
+  get longestProbe(): number {
+    return this.#longestProbe;
+  }
+
+  /**
+   * The target for the name in `length` bytes from `start`: lower case, without trailing dot, as the ClientHello
+   * parser leaves it. Exact names win over wildcards, longer wildcards over shorter ones; else it is the default.
+   * Does not allocate. Other bytes than those of a name, and impossible lengths, get the default.
+   */
+  lookup(name: Uint8Array, start: number, length: number): number {
+    this.matchedKind = MatchKind.DEFAULT;
+    this.matchedLength = 0;
+    const end = start + length;
+    if (!(length >= 1 && length <= MAX_NAME_LENGTH && start >= 0 && end <= name.length)) return this.#defaultTarget;
+
+    const words = this.#words;
+    let hash = 0;
+    let row = HASH_OFFSET;
+    let labels = 0;
+    let candidates = 0;
+    for (let i = end - 1; i > start; i--, row += ROW_WORDS) {
+      const byte = name[i];
+      hash ^= words[row + column(byte)];
+      if (byte === DOT) {
+        labels++;
+        if ((words[Header.WILDCARD_LABELS + (labels >>> 5)] >>> (labels & 31)) & 1) {
+          this.#dotHash[candidates] = hash;
+          this.#dotAt[candidates] = i;
+          candidates++;
+        }
+      }
+    }
+    // A key that begins with a dot is a wildcard, so a name that does has no exact route.
+    if (name[start] !== DOT) {
+      const target = this.#find(hash ^ words[row + column(name[start])], name, start, length);
+      if (target >= 0) {
+        this.matchedKind = MatchKind.EXACT;
+        this.matchedLength = length;
+        return target;
+      }
+    }
+    while (candidates > 0) {
+      candidates--;
+      const at = this.#dotAt[candidates];
+      const target = this.#find(this.#dotHash[candidates], name, at, end - at);
+      if (target >= 0) {
+        this.matchedKind = MatchKind.WILDCARD;
+        this.matchedLength = end - at;
+        return target;
+      }
+    }
+    return this.#defaultTarget;
+  }
+
+  /** The target of one key ("app.example.com"; ".example.com" for a wildcard) in bytes [start, end), or -1. */
+  findKey(bytes: Uint8Array, start: number, end: number): number {
+    if (!(end > start && end - start <= MAX_NAME_LENGTH)) return -1;
+    return this.#find(hashBytes(this.#words, HASH_OFFSET, bytes, start, end), bytes, start, end - start);
+  }
+
+  /** The target of the key in `length` bytes from `start`, or -1. */
+  #find(hash: number, name: Uint8Array, start: number, length: number): number {
+    const words = this.#words;
+    const keys = this.#keys;
+    let slot = SLOTS_OFFSET + 2 * firstSlot(hash, this.#slotCount);
+    for (let probes = this.#longestProbe; probes >= 0; probes--, slot += 2) {
+      const reference = words[slot + 1];
+      if (reference === 0) return -1;
+      const stored = words[slot];
+      if (stored < hash) continue;
+      if (stored > hash) return -1;
+      const at = reference - 1;
+      if (keys[at] !== length) continue;
+      let i = 0;
+      while (i < length && keys[at + KEY_HEADER_BYTES + i] === name[start + i]) i++;
+      if (i === length) return keys[at + 1] | (keys[at + 2] << 8) | (keys[at + 3] << 16);
+    }
+    return -1;
+  }
+}
