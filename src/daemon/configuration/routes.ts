@@ -1,0 +1,141 @@
+/** Routes and map files to a compiled table. */
+import { type FileHandle, open } from "node:fs/promises";
+import type { Problem } from "../../errors.js";
+import { MapCounter, MapParser } from "../../routing/map-file.js";
+import { normaliseName } from "../../routing/name.js";
+import { RouteTableBuilder } from "../../routing/table.js";
+import type { Report } from "./checks.js";
+import type { Outline } from "./outline.js";
+import { besideConfiguration, readFailure } from "./paths.js";
+import { show } from "./scalars.js";
+
+const CHUNK_BYTES = 1 << 20;
+
+export interface RouteSources {
+  readonly outline: Outline;
+  /** The configuration file, which maps lie beside. */
+  readonly file: string;
+  /** Memory of an earlier table that nobody reads any more, to be written again. */
+  readonly region: SharedArrayBuffer | undefined;
+}
+
+export interface FilledBuilder {
+  readonly builder: RouteTableBuilder;
+  /** For each backend whether a route leads there. */
+  readonly used: Uint8Array;
+}
+
+/** Routes with an unknown backend are left out: they are reported elsewhere. */
+export async function fillBuilder(
+  { outline, file, region }: RouteSources,
+  problem: Report,
+  problems: Problem[],
+  warnings: Problem[],
+): Promise<FilledBuilder> {
+  const maps = await openMaps(outline, file, problem);
+  try {
+    const buffer = Buffer.allocUnsafeSlow(maps.length > 0 ? CHUNK_BYTES : 0);
+    const counter = new MapCounter();
+    for (const { handle } of maps) await eachChunk(handle, buffer, (chunk) => counter.push(chunk));
+    const builder = new MarkingBuilder(
+      {
+        names: counter.names + outline.routes.length,
+        nameBytes: counter.nameBytes + outline.routes.reduce((sum, { name }) => sum + name.length, 0),
+      },
+      undefined,
+      region,
+    );
+
+    const backends = new Map(outline.backends.map((name, index) => [name, index]));
+    addRoutes(outline, backends, builder, problem);
+    for (const { name, handle } of maps) {
+      const parser = new MapParser({ file: name, backends, builder });
+      await eachChunk(handle, buffer, (chunk) => parser.push(chunk));
+      parser.end();
+      problems.push(...parser.errors);
+      warnings.push(...parser.warnings);
+    }
+    return { builder, used: builder.used };
+  } finally {
+    for (const { handle } of maps) await handle.close();
+  }
+}
+
+/** Remembers which backends have routes. */
+class MarkingBuilder extends RouteTableBuilder {
+  used = new Uint8Array(256);
+
+  override addBytes(bytes: Uint8Array, start: number, end: number, target: number): number | undefined {
+    if (target >= this.used.length) {
+      const larger = new Uint8Array(target * 2);
+      larger.set(this.used);
+      this.used = larger;
+    }
+    this.used[target] = 1;
+    return super.addBytes(bytes, start, end, target);
+  }
+}
+
+function addRoutes(
+  { routes }: Outline,
+  backends: ReadonlyMap<string, number>,
+  builder: RouteTableBuilder,
+  problem: Report,
+): void {
+  const written = new Map<string, string>();
+  for (const { path, name, backend } of routes) {
+    const normalised = normaliseName(name);
+    if (!normalised.ok) {
+      problem(path, normalised.message, "key");
+      continue;
+    }
+    const first = written.get(normalised.name);
+    if (first !== undefined) {
+      problem(
+        path,
+        `is the same name as ${show(first)} (names have no case and no dot at the end); allowed: each once`,
+        "key",
+      );
+      continue;
+    }
+    written.set(normalised.name, name);
+    const target = backends.get(backend);
+    if (target !== undefined) builder.add(normalised.name, target);
+  }
+}
+
+interface OpenMap {
+  readonly name: string;
+  readonly handle: FileHandle;
+}
+
+/** The caller closes the handles. */
+async function openMaps({ maps }: Outline, file: string, problem: Report): Promise<OpenMap[]> {
+  const opened = new Map<string, OpenMap>();
+  for (const { path, text } of maps) {
+    const name = besideConfiguration(file, text);
+    if (opened.has(name)) continue;
+    try {
+      const handle = await open(name);
+      opened.set(name, { name, handle });
+      // A map is read twice; what isn't a file couldn't be.
+      if ((await handle.stat()).isFile()) continue;
+      opened.delete(name);
+      await handle.close();
+      problem(path, `found ${show(name)}, which is no regular file`);
+    } catch (error) {
+      problem(path, `cannot read ${show(name)}: ${readFailure(error)}`);
+    }
+  }
+  return [...opened.values()];
+}
+
+/** Reads a file from its beginning, through one buffer. */
+async function eachChunk(handle: FileHandle, buffer: Buffer, take: (chunk: Uint8Array) => void): Promise<void> {
+  for (let position = 0; ; ) {
+    const { bytesRead } = await handle.read(buffer, 0, buffer.length, position);
+    if (bytesRead === 0) return;
+    take(buffer.subarray(0, bytesRead));
+    position += bytesRead;
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * The kinds of values that a configuration is made of. Each is a zod schema that turns what an operator writes into
+ * what the program uses, says what was found and what is allowed, and carries its documentation into the JSON Schema.
+ */
+import { z } from "zod";
+import { ADDRESS_FORM, parseListenAddress } from "./addresses.js";
+import { DURATION_FORM, DURATION_PATTERN, formatDuration, parseDuration } from "./durations.js";
+import { suggestion } from "./nearest.js";
+import { formatSize, parseSize, SIZE_FORM, SIZE_PATTERN } from "./sizes.js";
+
+/** A value as it can be shown in one line. */
+export function show(value: unknown): string {
+  if (value === null) return "nothing";
+  if (Array.isArray(value)) return "a list";
+  if (value instanceof Uint8Array) return "binary data";
+  if (typeof value === "object") return "a map";
+  if (typeof value !== "string") return String(value);
+  const text = JSON.stringify(value);
+  return text.length > 80 ? `${text.slice(0, 76)}…"` : text;
+}
+
+/** The message for a value that cannot be used. */
+export function found(value: unknown, allowed: string, hint = ""): string {
+  if (value === undefined) return `is missing; allowed: ${allowed}`;
+  return `found ${show(value)}${hint}; allowed: ${allowed}`;
+}
+
+const wants = (allowed: string) => ({ error: (issue: { input?: unknown }) => found(issue.input, allowed) });
+
+export const text = (allowed: string) => z.string(wants(allowed)).min(1, wants(allowed));
+
+export const flag = () => z.boolean(wants("true or false"));
+
+export function count(what: string, { min, max }: { min: number; max: number }) {
+  const error = wants(`a whole number of ${what} from ${min} to ${max}`);
+  return z.int(error).min(min, error).max(max, error);
+}
+
+export function oneOf<const T extends readonly [string, ...string[]]>(words: T) {
+  return z.enum(words, {
+    error: ({ input }) =>
+      found(input, words.join(", "), typeof input === "string" ? suggestion(input, words).replace(/\?$/, "") : ""),
+  });
+}
+
+interface Quantity {
+  readonly pattern: RegExp;
+  readonly form: string;
+  readonly parse: (text: string) => number | undefined;
+  readonly format: (value: number) => string;
+  /** What a number without a unit could have meant. */
+  readonly hint: (value: number) => string;
+}
+
+/** A number with a unit. 0 needs none. */
+function quantity({ pattern, form, parse, format, hint }: Quantity, { min, max }: { min: number; max: number }) {
+  const allowed = `${form}, from ${format(min)} to ${format(max)}`;
+  const message = (input: unknown) =>
+    found(
+      input,
+      allowed,
+      typeof input === "number" || (typeof input === "string" && /^\d+$/.test(input)) ? hint(Number(input)) : "",
+    );
+  return z
+    .union([z.literal(0), z.string().regex(pattern)], { error: ({ input }) => message(input) })
+    .transform((written, context) => {
+      const value = written === 0 ? 0 : parse(written);
+      if (value !== undefined && value >= min && value <= max) return value;
+      context.issues.push({ code: "custom", input: written, message: message(written) });
+      return z.NEVER;
+    });
+}
+
+/** Written with its unit, used in milliseconds. Limits in milliseconds. */
+export const duration = (limits: { min: number; max: number }) =>
+  quantity(
+    {
+      pattern: DURATION_PATTERN,
+      form: DURATION_FORM,
+      parse: parseDuration,
+      format: formatDuration,
+      hint: (value) => (value === 0 ? "" : ` without a unit (write ${value}s or ${value}ms)`),
+    },
+    limits,
+  );
+
+/** Written with its unit, used in bytes. Limits in bytes. */
+export const size = (limits: { min: number; max: number }) =>
+  quantity(
+    {
+      pattern: SIZE_PATTERN,
+      form: SIZE_FORM,
+      parse: parseSize,
+      format: formatSize,
+      hint: (value) => (value === 0 ? "" : ` without a unit (write ${formatSize(value)})`),
+    },
+    limits,
+  );
+
+/** A listener's address with its port. */
+export const listenAddress = () =>
+  z.string(wants(ADDRESS_FORM)).transform((written, context) => {
+    const address = parseListenAddress(written);
+    if (address !== undefined) return address;
+    context.issues.push({ code: "custom", input: written, message: found(written, ADDRESS_FORM) });
+    return z.NEVER;
+  });
