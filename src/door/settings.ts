@@ -73,14 +73,16 @@ export type WorkerCommand =
       readonly type: "configure";
       readonly settings: DoorSettings;
       readonly routes: SharedArrayBuffer;
+      /** As in `WorkerData`, for the backends of this configuration. */
+      readonly held: SharedArrayBuffer;
       readonly instances: readonly (readonly string[])[];
     }
   /** The sockets that a backend's folder has now. */
   | { readonly type: "instances"; readonly backend: number; readonly paths: readonly string[] }
   /** A path appeared or was replaced: try it now, not at the end of the back-off. */
   | { readonly type: "appeared"; readonly path: string }
-  /** Accept what the backlog has, then no more; report "drained" when nothing is left, or at the deadline. */
-  | { readonly type: "drain"; readonly deadline: number };
+  /** Accept what the backlog has, then no more; report "drained" when nothing is left, or after `timeout` milliseconds. */
+  | { readonly type: "drain"; readonly timeout: number };
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 

@@ -1,0 +1,462 @@
+/**
+ * The worker's channels to instances: connecting, reading acknowledgements, revoking. What the messages mean for
+ * connections is told to a `ChannelListener`. The rules are in handoff/PROTOCOL.md.
+ */
+import { lstatSync } from "node:fs";
+import { constants } from "node:os";
+import type { SystemCallError } from "../errors.js";
+import { MAX_MESSAGE_LENGTH, MessageType, PROTOCOL_VERSION, RefuseReason } from "../handoff/layout.js";
+import { encodeRevoke, Message } from "../handoff/message.js";
+import { Arrival, EPOLLIN, EPOLLOUT, EPOLLRDHUP, type Loop, native, ReceiveEnd } from "../native/addon.js";
+import { type Backend, instancePaths } from "./backends.js";
+import { Channel, ChannelState, refuseReasonName } from "./channel.js";
+import { type Connections, NOBODY } from "./connections.js";
+import { Counter } from "./counters.js";
+import { channelTag } from "./poll-tags.js";
+import type { Report } from "./report.js";
+import type { HandoffBackendSettings } from "./settings.js";
+
+/** Time between two connects to one path: systemd's start limit counts them. Milliseconds. */
+const RETRY = 1000;
+/** How long an instance rests after a REFUSE that was not for the one connection, unless it says READY before. */
+const REST = 1000;
+/** How long a channel rests after a failed send: the kernel's back-pressure (ETOOMANYREFS) has no event to wait for. */
+const PRESSURE_REST = 10;
+
+const SHUT_RD = 0;
+
+export interface ChannelListener {
+  /** The instance owns it now: close the kept copy. */
+  owned(slot: number): void;
+  /** The instance refused it; the channel's key is noted at the connection. */
+  refused(slot: number): void;
+  /** It was outstanding at an instance that is dead or revoked: place it again if nobody has touched it. */
+  takenBack(slot: number): void;
+  /** This backend may have an instance that takes connections again. */
+  opened(backend: number): void;
+  /** Sends what is queued, so that no message waits for a channel that is about to close. */
+  flush(): void;
+}
+
+export class Channels {
+  private readonly loop: Loop;
+  private readonly connections: Connections;
+  private readonly counters: Uint32Array;
+  private readonly report: Report;
+  private readonly listener: ChannelListener;
+  /** One worker speaks for all about paths that cannot be connected to. */
+  private readonly spokesman: boolean;
+  private readonly all: (Channel | undefined)[] = [];
+  private readonly message: Message = new Message();
+  private readonly scratch: Uint8Array = new Uint8Array(MAX_MESSAGE_LENGTH);
+  private readonly owned: (slot: number) => void = (slot) => this.listener.owned(slot);
+  private backends: readonly Backend[] = [];
+  /** When `tick` is due, CLOCK_MONOTONIC in milliseconds. */
+  dueAt: number = 0;
+
+  constructor(
+    loop: Loop,
+    connections: Connections,
+    counters: Uint32Array,
+    report: Report,
+    listener: ChannelListener,
+    spokesman: boolean,
+  ) {
+    this.loop = loop;
+    this.connections = connections;
+    this.counters = counters;
+    this.report = report;
+    this.listener = listener;
+    this.spokesman = spokesman;
+  }
+
+  private get now(): number {
+    return this.loop.clock[0]!;
+  }
+
+  /** Brings `tick` forward. */
+  wake(at: number): void {
+    if (at < this.dueAt) this.dueAt = at;
+  }
+
+  /** A new configuration: channels of instances that stay are kept, the others finish what is outstanding. */
+  configure(backends: readonly Backend[], found: readonly (readonly string[])[]): void {
+    this.backends = backends;
+    const kept = new Map<string, Channel>();
+    for (const channel of this.all) {
+      if (channel === undefined) continue;
+      kept.set(channel.key, channel);
+      channel.retired = true;
+    }
+    for (const backend of backends) {
+      if (backend.settings.kind !== "handoff") continue;
+      this.assign(backend, instancePaths(backend.settings, found[backend.index] ?? []), kept);
+    }
+    this.dropRetired();
+    this.wake(this.now);
+  }
+
+  /** The sockets that a backend's folder has now. */
+  instances(backendIndex: number, paths: readonly string[]): void {
+    const backend = this.backends[backendIndex];
+    if (backend === undefined || backend.settings.kind !== "handoff") return;
+    const kept = new Map<string, Channel>();
+    for (const channel of backend.channels) {
+      kept.set(channel.key, channel);
+      channel.retired = true;
+    }
+    this.assign(backend, instancePaths(backend.settings, paths), kept);
+    this.dropRetired();
+    this.wake(this.now);
+  }
+
+  /** A path appeared, or was replaced: no reason to wait for the end of the back-off. */
+  appeared(path: string): void {
+    for (const channel of this.all) {
+      if (channel?.path === path && channel.state === ChannelState.ABSENT) channel.retryAt = this.now;
+    }
+    this.wake(this.now);
+  }
+
+  private assign(backend: Backend, paths: readonly string[], kept: Map<string, Channel>): void {
+    const { settings } = backend;
+    if (settings.kind !== "handoff") return;
+    backend.channels = paths.map((path) => {
+      const key = `${settings.name} ${path}`;
+      const channel = kept.get(key) ?? this.create(backend.index, settings, path, key);
+      channel.backend = backend.index;
+      channel.settings = settings;
+      channel.retired = false;
+      return channel;
+    });
+  }
+
+  private create(backend: number, settings: HandoffBackendSettings, path: string, key: string): Channel {
+    let index = this.all.indexOf(undefined);
+    if (index < 0) index = this.all.length;
+    const channel = new Channel(index, backend, settings, path, key);
+    this.all[index] = channel;
+    return channel;
+  }
+
+  private dropRetired(): void {
+    for (const channel of this.all) {
+      if (channel?.retired === true && channel.outstanding === 0 && channel.state !== ChannelState.REVOKING) {
+        this.close(channel, 0);
+      }
+    }
+  }
+
+  /** What is due by time: connects, ends of rests, overdue acknowledgements. */
+  tick(): void {
+    const now = this.now;
+    this.dueAt = Number.POSITIVE_INFINITY;
+    for (const channel of this.all) {
+      if (channel === undefined) continue;
+      if (channel.state === ChannelState.ABSENT) {
+        if (channel.retryAt <= now) this.connect(channel);
+        if (channel.state === ChannelState.ABSENT) this.wake(channel.retryAt);
+      }
+      if (channel.restsUntil > 0) {
+        if (channel.restsUntil <= now) {
+          channel.restsUntil = 0;
+          this.listener.opened(channel.backend);
+        } else {
+          this.wake(channel.restsUntil);
+        }
+      }
+      if (channel.outstanding > 0 && channel.state !== ChannelState.REVOKING) this.checkOverdue(channel);
+    }
+  }
+
+  /** An instance that does not acknowledge in time loses what it has not acknowledged, once there is somebody to give it to. */
+  private checkOverdue(channel: Channel): void {
+    const { settings } = channel;
+    const now = this.now;
+    const sentAt = this.connections.sentAt[channel.oldest]!;
+    const overdueAt = sentAt + settings.acknowledgeTimeout;
+    if (now < overdueAt) {
+      channel.stalled = false;
+      this.wake(overdueAt);
+      return;
+    }
+    if (!channel.stalled) {
+      channel.stalled = true;
+      this.report.line(now, "warn", "channel.stalled", "instance does not acknowledge; it gets no more", {
+        ...this.describe(channel),
+        outstanding: channel.outstanding,
+        milliseconds: Math.round(now - sentAt),
+      });
+    }
+    const givenUpAt = Math.max(overdueAt, sentAt + settings.hold);
+    const other = channel.retired || this.backends[channel.backend]!.channels.some((candidate) => candidate.takes(now));
+    if (other || now >= givenUpAt) this.revoke(channel, "it did not acknowledge in time");
+    else this.wake(Math.min(givenUpAt, now + 50));
+  }
+
+  private connect(channel: Channel): void {
+    const now = this.now;
+    channel.retryAt = now + RETRY;
+    let descriptor: number;
+    try {
+      channel.ownerUid = channel.path.startsWith("@") ? NOBODY : lstatSync(channel.path).uid;
+      descriptor = native.connectUnix(channel.path, "seqpacket", { credentials: true, refuseDescriptors: true });
+    } catch (error) {
+      this.connectFailed(channel, error as SystemCallError);
+      return;
+    }
+    channel.lastFailure = "";
+    channel.connected(descriptor);
+    this.loop.add(descriptor, EPOLLIN | EPOLLRDHUP, channelTag(channel.generation), channel.index);
+  }
+
+  private connectFailed(channel: Channel, error: SystemCallError): void {
+    if (channel.lastFailure === error.code) return;
+    channel.lastFailure = error.code;
+    if (!this.spokesman) return;
+    this.report.line(this.now, "warn", "instance.unreachable", explainConnectFailure(channel.path, error), {
+      backend: channel.settings.name,
+      path: channel.path,
+      code: error.code,
+    });
+  }
+
+  /** An epoll event of a channel. */
+  ready(index: number, generation: number, events: number): void {
+    const channel = this.all[index];
+    if (channel === undefined || (channel.generation & 0xffffff) !== generation) return;
+    if (channel.state === ChannelState.ABSENT) return;
+    if (channel.state === ChannelState.REVOKING) {
+      if ((events & ~EPOLLRDHUP) !== 0) this.finishRevoke(channel);
+      return;
+    }
+    const end = this.read(channel);
+    if (channel.violation !== undefined) {
+      this.counters[Counter.violations]!++;
+      this.report.line(this.now, "error", "channel.violation", `protocol violation: ${channel.violation}`, {
+        ...this.describe(channel),
+      });
+      this.revoke(channel, "it broke the protocol");
+    } else if (end === ReceiveEnd.CLOSED) {
+      this.ended(channel);
+    } else if (channel.outstanding === 0 && (channel.state === ChannelState.DRAINING || channel.retired)) {
+      this.close(channel, RETRY);
+    }
+  }
+
+  /** Reads and applies everything that is queued. */
+  private read(channel: Channel): number {
+    const { received } = this.loop;
+    const outstanding = channel.outstanding;
+    let end: number;
+    do {
+      const count = this.loop.receive(channel.descriptor);
+      for (let i = 0; i < count; i++) this.apply(channel, i);
+      end = received.end[0]!;
+    } while (end === ReceiveEnd.FULL);
+    if (end === ReceiveEnd.FAILED) channel.violation ??= `reading failed with errno ${received.end[1]}`;
+    if (channel.outstanding < outstanding) {
+      channel.stalled = false;
+      this.listener.opened(channel.backend);
+    }
+    return end;
+  }
+
+  /**
+   * One message. After a violation, acknowledgements still count: the instance owns what it acknowledged before it was
+   * revoked, whatever else it said.
+   */
+  private apply(channel: Channel, i: number): void {
+    const { received } = this.loop;
+    const { message } = this;
+    let wrong: string | undefined;
+    if (received.arrivals[i] !== Arrival.NONE) wrong = "a descriptor towards the door";
+    else wrong = message.decode(received.buffer, i * received.stride, received.lengths[i]!);
+    wrong ??= this.act(channel, received.credentials[3 * i]!, received.credentials[3 * i + 1]!);
+    channel.violation ??= wrong;
+  }
+
+  private act(channel: Channel, pid: number, uid: number): string | undefined {
+    const { message } = this;
+    if (message.type === MessageType.READY) return this.greeted(channel, pid, uid);
+    if (channel.state === ChannelState.GREETING) return `a message of type ${message.type} before READY`;
+    switch (message.type) {
+      case MessageType.ACK:
+        if (message.open >= 0) channel.open = message.open;
+        return channel.acknowledge(message.sequence, this.owned);
+      case MessageType.REFUSE: {
+        const slot = channel.refuse(message.sequence);
+        if (typeof slot === "string") return slot;
+        this.refused(channel, slot);
+        return undefined;
+      }
+      case MessageType.DRAIN:
+        if (channel.state === ChannelState.READY) channel.state = ChannelState.DRAINING;
+        return undefined;
+      default:
+        return `a message of type ${message.type}, which only the door sends`;
+    }
+  }
+
+  private greeted(channel: Channel, pid: number, uid: number): string | undefined {
+    const { message } = this;
+    channel.pid = pid;
+    channel.uid = uid;
+    if (!this.permitted(channel, uid)) {
+      return `READY from user ${uid}, who may not serve ${channel.path}: only root, the path's owner and the backend's "user:" may`;
+    }
+    if (message.lowestVersion > PROTOCOL_VERSION || message.highestVersion < PROTOCOL_VERSION) {
+      return `no common version: the instance speaks ${message.lowestVersion} to ${message.highestVersion}, this door ${PROTOCOL_VERSION}`;
+    }
+    channel.window = message.window;
+    if (message.weight > 0) channel.weight = message.weight;
+    if (message.open >= 0) channel.open = message.open;
+    channel.restsUntil = 0;
+    if (channel.state === ChannelState.GREETING) {
+      channel.state = ChannelState.READY;
+      this.counters[Counter.channels_ready]!++;
+      this.report.line(this.now, "info", "channel.ready", "instance is ready", {
+        ...this.describe(channel),
+        window: channel.window,
+      });
+    }
+    this.listener.opened(channel.backend);
+    return undefined;
+  }
+
+  private permitted(channel: Channel, uid: number): boolean {
+    if (uid < 0) return false;
+    if (uid === 0 || uid === channel.settings.uid) return true;
+    return uid === (channel.ownerUid === NOBODY ? process.geteuid!() : channel.ownerUid);
+  }
+
+  private refused(channel: Channel, slot: number): void {
+    const { reason } = this.message;
+    this.counters[Counter.refused_by_instance]!++;
+    if (reason === RefuseReason.DRAINING) {
+      if (channel.state === ChannelState.READY) channel.state = ChannelState.DRAINING;
+    } else if (reason !== RefuseReason.NOT_TCP) {
+      channel.restsUntil = this.now + REST;
+      this.wake(channel.restsUntil);
+    }
+    this.report.line(this.now, "debug", "handoff.refused", `instance refused: ${refuseReasonName[reason]}`, {
+      ...this.describe(channel),
+    });
+    this.connections.refusedBy(slot, channel.key);
+    this.listener.refused(slot);
+  }
+
+  /** A send failed. The connection is the caller's to place again; if the channel is at its end, epoll will say so. */
+  sendFailed(channel: Channel, errno: number): void {
+    if (errno === constants.errno.ECANCELED) return; // it stood behind the one that failed
+    channel.restsUntil = this.now + PRESSURE_REST;
+    this.wake(channel.restsUntil);
+  }
+
+  /** Takes from an instance what it has not acknowledged, so that others may have it. */
+  private revoke(channel: Channel, why: string): void {
+    this.listener.flush();
+    if (channel.outstanding === 0 || channel.state === ChannelState.GREETING) {
+      this.close(channel, RETRY);
+      return;
+    }
+    this.counters[Counter.channels_revoked]!++;
+    try {
+      native.shutdown(channel.descriptor, SHUT_RD);
+    } catch {
+      // ENOTCONN: the peer is gone; what it had sent is still read.
+    }
+    this.read(channel);
+    this.report.line(this.now, "warn", "channel.revoked", `connections are taken back from an instance: ${why}`, {
+      ...this.describe(channel),
+      outstanding: channel.outstanding,
+    });
+    channel.state = ChannelState.REVOKING;
+    this.finishRevoke(channel);
+  }
+
+  /** REVOKE must be in the peer's queue, or the peer be gone, before anything is given away. */
+  private finishRevoke(channel: Channel): void {
+    const length = encodeRevoke(this.scratch, 0, channel.acknowledged);
+    const errno = native.sendMessage(channel.descriptor, this.scratch.subarray(0, length));
+    if (errno === constants.errno.EAGAIN || errno === constants.errno.ENOBUFS || errno === constants.errno.ENOMEM) {
+      this.loop.modify(channel.descriptor, EPOLLOUT, channelTag(channel.generation), channel.index);
+      return;
+    }
+    this.ended(channel);
+  }
+
+  /** The instance is gone or revoked, and everything that it had said is read. */
+  private ended(channel: Channel): void {
+    this.listener.flush();
+    const taken = channel.outstanding;
+    if (channel.state !== ChannelState.REVOKING) {
+      this.report.line(this.now, "info", "channel.ended", "instance closed its channel", {
+        ...this.describe(channel),
+        outstanding: taken,
+      });
+    }
+    this.close(channel, channel.state === ChannelState.REVOKING ? RETRY : 0);
+    channel.takeBack((slot) => this.listener.takenBack(slot));
+  }
+
+  private close(channel: Channel, retryIn: number): void {
+    if (channel.state !== ChannelState.ABSENT) {
+      this.listener.flush();
+      native.close(channel.descriptor);
+      channel.descriptor = NOBODY;
+      channel.state = ChannelState.ABSENT;
+    }
+    if (channel.retired) {
+      this.all[channel.index] = undefined;
+      return;
+    }
+    channel.retryAt = Math.max(channel.retryAt, this.now + retryIn);
+    this.wake(channel.retryAt);
+  }
+
+  /** Closes every channel; instances own what is outstanding there (no REVOKE was sent). */
+  closeAll(): void {
+    for (const channel of this.all) {
+      if (channel !== undefined && channel.state !== ChannelState.ABSENT) native.close(channel.descriptor);
+    }
+    this.all.length = 0;
+  }
+
+  private describe(channel: Channel): Record<string, string | number> {
+    return {
+      backend: channel.settings.name,
+      path: channel.path,
+      pid: channel.pid,
+      uid: channel.uid,
+    };
+  }
+}
+
+function explainConnectFailure(path: string, error: SystemCallError): string {
+  switch (error.code) {
+    case "ENOENT":
+      return `no instance yet: ${path} does not exist; tried again every second`;
+    case "EACCES":
+    case "EPERM":
+      return `not permitted to connect to ${path}: the door's user needs write permission on it and search permission on its folders`;
+    case "EPROTOTYPE":
+      return `${path} is a unix socket of another type: instances listen on SOCK_SEQPACKET`;
+    case "EAGAIN":
+      return `the instance at ${path} does not accept channels: its backlog is full`;
+    case "ECONNREFUSED":
+      return isSocket(path)
+        ? `nobody listens on ${path}; tried again every second`
+        : `${path} is not a socket; tried again every second`;
+    default:
+      return `cannot connect to ${path}: ${error.message}`;
+  }
+}
+
+function isSocket(path: string): boolean {
+  try {
+    return path.startsWith("@") || lstatSync(path).isSocket();
+  } catch {
+    return true;
+  }
+}

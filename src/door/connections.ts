@@ -1,0 +1,158 @@
+/**
+ * The connections of one worker, as columns of numbers: accepting one allocates nothing.
+ *
+ * A slot is a connection's row. Its generation counts how often the row was used, so that an event of an earlier
+ * connection is told apart from one of this.
+ */
+
+export const State = {
+  FREE: 0,
+  /** Being examined or placed in this turn; in no list. */
+  PLACING: 1,
+  /** Its hello is not complete; in the list of waiting ones. */
+  WAITING: 2,
+  /** No instance can take it; in its backend's list of held ones. */
+  HELD: 3,
+  /** In the outbox of this turn. */
+  LEAVING_WITH_OUTBOX: 4,
+  /** Sent, not acknowledged; in its channel's ring. */
+  OUTSTANDING: 5,
+  /** Refused and shut down; waits for the client's end, so that the alert is seen. */
+  PARTING: 6,
+} as const;
+export type State = (typeof State)[keyof typeof State];
+
+/** Bits of `Connections.marks`. */
+export const Mark = {
+  /** Is a member of the epoll set. */
+  POLLED: 1,
+  /** SO_RCVLOWAT was changed. */
+  LOW_WATER: 2,
+  /** Has an entry in `refusals`. */
+  REFUSED: 4,
+  /** The client has closed its side while the hello was incomplete. */
+  ENDED: 8,
+} as const;
+
+export const NOBODY = -1;
+
+export class Connections {
+  readonly capacity: number;
+  /** Connections that are not free. */
+  count: number = 0;
+  readonly descriptor: Int32Array;
+  readonly state: Uint8Array;
+  readonly marks: Uint8Array;
+  readonly generation: Uint32Array;
+  readonly idLow: Uint32Array;
+  /** CLOCK_REALTIME in nanoseconds, two words. */
+  readonly acceptedAtLow: Uint32Array;
+  readonly acceptedAtHigh: Uint32Array;
+  /** CLOCK_MONOTONIC in milliseconds, as all times below. */
+  readonly acceptedAt: Float64Array;
+  /** When its present state ends by itself: of WAITING and PARTING. */
+  readonly deadline: Float64Array;
+  /** Since when its backend has had no instance for it; 0: it has not been held. */
+  readonly heldSince: Float64Array;
+  /** When it was sent to the instance whose acknowledgement it waits for. */
+  readonly sentAt: Float64Array;
+  /** Index of the backend that it is placed at. */
+  readonly backend: Int32Array;
+  /** Index of the fallback backend that it is to go to, whatever its route says; else NOBODY. */
+  readonly diverted: Int32Array;
+  /** Neighbours in the list that it is in. */
+  readonly next: Int32Array;
+  readonly previous: Int32Array;
+  /** Which instances (channel keys) refused it; only for the few that were refused. */
+  readonly refusals: Map<number, Set<string>> = new Map();
+
+  private readonly free: Int32Array;
+
+  constructor(capacity: number) {
+    this.capacity = capacity;
+    this.descriptor = new Int32Array(capacity).fill(NOBODY);
+    this.state = new Uint8Array(capacity);
+    this.marks = new Uint8Array(capacity);
+    this.generation = new Uint32Array(capacity);
+    this.idLow = new Uint32Array(capacity);
+    this.acceptedAtLow = new Uint32Array(capacity);
+    this.acceptedAtHigh = new Uint32Array(capacity);
+    this.acceptedAt = new Float64Array(capacity);
+    this.deadline = new Float64Array(capacity);
+    this.heldSince = new Float64Array(capacity);
+    this.sentAt = new Float64Array(capacity);
+    this.backend = new Int32Array(capacity);
+    this.diverted = new Int32Array(capacity);
+    this.next = new Int32Array(capacity);
+    this.previous = new Int32Array(capacity);
+    this.free = new Int32Array(capacity);
+    for (let i = 0; i < capacity; i++) this.free[i] = capacity - 1 - i;
+  }
+
+  get room(): number {
+    return this.capacity - this.count;
+  }
+
+  /** Takes a free slot for a descriptor; the caller has checked `room`. */
+  take(descriptor: number): number {
+    const slot = this.free[this.capacity - ++this.count]!;
+    this.descriptor[slot] = descriptor;
+    this.state[slot] = State.PLACING;
+    this.marks[slot] = 0;
+    this.diverted[slot] = NOBODY;
+    this.heldSince[slot] = 0;
+    return slot;
+  }
+
+  /** Gives the slot back and returns its descriptor, which the caller closes. */
+  release(slot: number): number {
+    const descriptor = this.descriptor[slot]!;
+    if ((this.marks[slot]! & Mark.REFUSED) !== 0) this.refusals.delete(slot);
+    this.descriptor[slot] = NOBODY;
+    this.state[slot] = State.FREE;
+    this.generation[slot]!++;
+    this.free[this.capacity - this.count--] = slot;
+    return descriptor;
+  }
+
+  /** Notes that the instance with this key refused the connection. */
+  refusedBy(slot: number, key: string): void {
+    this.marks[slot]! |= Mark.REFUSED;
+    const keys = this.refusals.get(slot);
+    if (keys === undefined) this.refusals.set(slot, new Set([key]));
+    else keys.add(key);
+  }
+}
+
+/** A list of slots, first in first out, with removal anywhere. A slot is in one list at most. */
+export class SlotList {
+  head: number = NOBODY;
+  tail: number = NOBODY;
+  count: number = 0;
+  private readonly connections: Connections;
+
+  constructor(connections: Connections) {
+    this.connections = connections;
+  }
+
+  push(slot: number): void {
+    const { next, previous } = this.connections;
+    next[slot] = NOBODY;
+    previous[slot] = this.tail;
+    if (this.tail === NOBODY) this.head = slot;
+    else next[this.tail] = slot;
+    this.tail = slot;
+    this.count++;
+  }
+
+  remove(slot: number): void {
+    const { next, previous } = this.connections;
+    const before = previous[slot]!;
+    const after = next[slot]!;
+    if (before === NOBODY) this.head = after;
+    else next[before] = after;
+    if (after === NOBODY) this.tail = before;
+    else previous[after] = before;
+    this.count--;
+  }
+}

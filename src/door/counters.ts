@@ -1,0 +1,77 @@
+/**
+ * Counters of one worker in shared memory: 32 bits each, one writer (the worker), wrapping. The control plane adds up
+ * the differences.
+ */
+
+export const counterNames = [
+  /** Connections accepted. */
+  "accepted",
+  /** Handoffs sent, those sent again included. */
+  "handed_over",
+  /** Handoffs acknowledged: the connection is the instance's. */
+  "acknowledged",
+  /** Handoffs that an instance refused. */
+  "refused_by_instance",
+  /** Connections taken back from a dead, revoked or refusing instance, whole, and placed again. */
+  "redelivered",
+  /** Connections taken back from an instance that had read from them or written to them: closed. */
+  "lost_after_read",
+  /** Times that a connection was held for want of an instance. */
+  "held",
+  /** Connections that went to their backend's fallback. */
+  "fallback",
+  /** Clients that closed before they were handed over. */
+  "client_gone",
+  /** Hellos not complete in time. */
+  "hello_timeout",
+  /** Hellos that are malformed. */
+  "hello_invalid",
+  /** Connections whose first bytes are not TLS, and that no route takes. */
+  "not_tls",
+  /** Connections without a server name, or with one that no route takes. */
+  "no_route",
+  /** Connections refused by a backend that is `reject:`. */
+  "rejected",
+  /** Connections refused since their hold ended and there was no fallback. */
+  "hold_timeout",
+  /** Connections refused since too many were held. */
+  "hold_full",
+  /** Connections closed by the deadline of a shutdown. */
+  "abandoned",
+  /** Connections closed because of a defect in the door itself. */
+  "defect",
+  /** Channels opened (READY received). */
+  "channels_ready",
+  /** Channels revoked: the instance did not acknowledge in time, or broke the protocol. */
+  "channels_revoked",
+  /** Channels closed for a violation of the protocol. */
+  "violations",
+  /** Times that accept was rested for want of descriptors or memory. */
+  "accept_rested",
+  /** Closes that would have lingered and were left to a thread of their own. */
+  "lingering_closes",
+] as const;
+
+export type CounterName = (typeof counterNames)[number];
+
+/** Index of each counter in the array. */
+export const Counter = Object.fromEntries(counterNames.map((name, index) => [name, index])) as Readonly<
+  Record<CounterName, number>
+>;
+
+/** Shared memory for one worker's counters. */
+export function createCounters(): SharedArrayBuffer {
+  return new SharedArrayBuffer(counterNames.length * Uint32Array.BYTES_PER_ELEMENT);
+}
+
+/** Sums over workers, by name. Exact while each counter is below 2^32. */
+export function sumCounters(workers: readonly SharedArrayBuffer[]): Record<CounterName, number> {
+  const sums = Object.fromEntries(counterNames.map((name) => [name, 0])) as Record<CounterName, number>;
+  for (const memory of workers) {
+    const values = new Uint32Array(memory);
+    counterNames.forEach((name, index) => {
+      sums[name] += Atomics.load(values, index);
+    });
+  }
+  return sums;
+}

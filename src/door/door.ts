@@ -1,0 +1,680 @@
+/**
+ * The life of a connection in one worker:
+ *
+ *   accept -> examine --partial--> wait -> examine …
+ *                |--malformed, no route, reject--> refuse -> parting -> closed
+ *                v
+ *              place --an instance takes it--> outbox -> outstanding --ACK--> closed (the instance has it)
+ *                |  ^                                        |--REFUSE, dead or revoked instance--+
+ *                |  +----------------------------------------+------------------------------------+
+ *                +--none does--> held --an instance opens--> examine …
+ *                                  |--hold ends--> the backend's fallback, or refuse
+ *
+ * The hello stays unread in the socket, so a connection that must be placed again is simply examined again: it follows
+ * the routes that are in force then, and nothing of the hello need be kept. `close` is the only place that closes a
+ * client's descriptor.
+ */
+import { constants } from "node:os";
+import { Flag } from "../handoff/layout.js";
+import type { HandoffFacts } from "../handoff/message.js";
+import {
+  EPOLLERR,
+  EPOLLET,
+  EPOLLEXCLUSIVE,
+  EPOLLHUP,
+  EPOLLIN,
+  EPOLLRDHUP,
+  Intact,
+  type Loop,
+  native,
+} from "../native/addon.js";
+import { RouteTable } from "../routing/table.js";
+import { type AlertName, alertRecord } from "../tls/alerts.js";
+import { ClientHelloReader } from "../tls/client-hello.js";
+import { alertFor, Status } from "../tls/outcome.js";
+import { Backend } from "./backends.js";
+import { choose } from "./balance.js";
+import type { Channel } from "./channel.js";
+import { Channels } from "./channels.js";
+import { Connections, Mark, NOBODY, SlotList, State } from "./connections.js";
+import { Counter } from "./counters.js";
+import { Hold } from "./hold.js";
+import { OUTBOX_BYTES, OUTBOX_CAPACITY, Outbox } from "./outbox.js";
+import { Parting } from "./parting.js";
+import { connectionTag, listenerTag, PollKind } from "./poll-tags.js";
+import { Report } from "./report.js";
+import type { DoorSettings, HandoffBackendSettings, WorkerData, WorkerReport } from "./settings.js";
+
+/** Connections that one accept call, or one round of peeks, handles. */
+const BATCH = 64;
+const EVENTS = 256;
+/** How long a listener rests when descriptors or memory are short; its clients wait in the backlog. Milliseconds. */
+const LISTENER_REST = 100;
+/** What `peekLengths` says of a client that has sent nothing yet. */
+const NOTHING_YET = -constants.errno.EAGAIN;
+const NOTHING = new Uint8Array(0);
+
+export class Door {
+  readonly loop: Loop;
+  private readonly connections: Connections;
+  private readonly counters: Uint32Array;
+  private readonly report: Report;
+  private readonly post: (report: WorkerReport) => void;
+  private readonly channels: Channels;
+  private readonly outbox: Outbox;
+  private readonly parting: Parting;
+  private readonly hold: Hold;
+  private readonly waiting: SlotList;
+  /** Connections to be examined (again) in this turn: each at most once. */
+  private readonly again: Int32Array;
+  private againCount: number = 0;
+  private readonly listeners: readonly number[];
+  private readonly listenerReady: Uint8Array;
+  private readonly unacknowledgedLimit: number;
+  /** Handoffs queued or sent, and not acknowledged, all channels together. */
+  private unacknowledged: number = 0;
+  /** Connections are held because that is at its limit. */
+  private limited: boolean = false;
+
+  private settings: DoorSettings;
+  private routes: RouteTable;
+  private reader: ClientHelloReader;
+  private backends: readonly Backend[] = [];
+  private readonly peekBytes: number;
+
+  private listenersRestUntil: number = 0;
+  private restSaid: boolean = false;
+  private drainDeadline: number = 0;
+  private drained: boolean = false;
+  private heldDueAt: number = Number.POSITIVE_INFINITY;
+  private partingDueAt: number = Number.POSITIVE_INFINITY;
+  private leastAcknowledgeTimeout: number = Number.POSITIVE_INFINITY;
+  /** Slots of the connections in the last peek. */
+  private readonly peeked: Int32Array = new Int32Array(BATCH);
+  /** Descriptors in the loop's batch of closes. */
+  private closing: number = 0;
+  private nextIdLow: number;
+  private readonly idHigh: number;
+
+  /** Filled for each handoff and encoded at once. */
+  private readonly facts: HandoffFacts = {
+    sequence: 0,
+    connectionIdLow: 0,
+    connectionIdHigh: 0,
+    acceptedAtLow: 0,
+    acceptedAtHigh: 0,
+    flags: 0,
+    name: NOTHING,
+    nameStart: 0,
+    nameLength: 0,
+    alpn: NOTHING,
+    alpnStart: 0,
+    alpnLength: 0,
+  };
+
+  constructor(data: WorkerData, post: (report: WorkerReport) => void) {
+    this.post = post;
+    this.report = new Report(post);
+    this.counters = new Uint32Array(data.counters);
+    this.listeners = data.listeners;
+    this.listenerReady = new Uint8Array(data.listeners.length);
+    this.unacknowledgedLimit = data.unacknowledgedLimit;
+    this.settings = data.settings;
+    this.peekBytes = data.settings.helloLimit;
+    this.loop = native.createLoop({
+      events: EVENTS,
+      peeks: BATCH,
+      peekBytes: this.peekBytes,
+      sends: OUTBOX_CAPACITY,
+      sendBytes: OUTBOX_BYTES,
+      closes: BATCH,
+    });
+    // So that ids differ between workers and between runs of the door.
+    this.idHigh = ((Math.floor(Math.random() * 0x1000000) << 8) | (data.index & 0xff)) >>> 0;
+    this.nextIdLow = 0;
+    this.connections = new Connections(data.capacity);
+    this.waiting = new SlotList(this.connections);
+    this.again = new Int32Array(data.capacity);
+    this.outbox = new Outbox(this.loop, this.connections);
+    this.parting = new Parting(this.loop, this.connections, (slot) => this.close(slot));
+    this.hold = new Hold(this.loop, this.connections, data.held);
+    this.channels = new Channels(
+      this.loop,
+      this.connections,
+      this.counters,
+      this.report,
+      {
+        owned: (slot) => this.owned(slot),
+        refused: (slot) => this.comesBack(slot),
+        takenBack: (slot) => this.comesBack(slot),
+        opened: (backend) => this.opened(backend),
+        flush: () => this.flush(),
+      },
+      data.index === 0,
+    );
+    this.routes = new RouteTable(data.routes);
+    this.reader = new ClientHelloReader({ maxLength: data.settings.helloLimit });
+    this.loop.wait(0); // sets the clock
+    this.useBackends(data.settings, data.instances);
+    for (let i = 0; i < this.listeners.length; i++) this.watchListener(i);
+  }
+
+  // --- from the control plane ------------------------------------------------------------------------------------
+
+  /** A new configuration, between two turns. What is held is examined again by the new routes. */
+  configure(
+    settings: DoorSettings,
+    routes: SharedArrayBuffer,
+    held: SharedArrayBuffer,
+    instances: readonly (readonly string[])[],
+  ): void {
+    for (const backend of this.backends) {
+      while (backend.held.count > 0) this.examineAgain(backend.held.head);
+    }
+    this.connections.diverted.fill(NOBODY);
+    this.hold.configure(held);
+    this.settings = settings;
+    this.routes = new RouteTable(routes);
+    this.reader = new ClientHelloReader({ maxLength: Math.min(settings.helloLimit, this.peekBytes) });
+    this.useBackends(settings, instances);
+    this.post({ type: "configured", generation: settings.generation });
+  }
+
+  /** The sockets that a backend's folder has now. */
+  instances(backend: number, paths: readonly string[]): void {
+    this.channels.instances(backend, paths);
+  }
+
+  /** A socket appeared at a path. */
+  appeared(path: string): void {
+    this.channels.appeared(path);
+  }
+
+  /** Accepts what the backlog has, then nothing more; reports "drained" when no connection is left, or after `timeout` milliseconds. */
+  drain(timeout: number): void {
+    if (this.drainDeadline !== 0) return;
+    this.loop.wait(0);
+    this.drainDeadline = this.loop.clock[0]! + timeout;
+    for (const listener of this.listeners) this.loop.remove(listener);
+    for (let i = 0; i < this.listeners.length; i++) while (this.acceptFrom(i) === BATCH);
+    this.listenerReady.fill(0);
+    this.flush();
+  }
+
+  private useBackends(settings: DoorSettings, instances: readonly (readonly string[])[]): void {
+    this.backends = settings.backends.map((each, index) => new Backend(index, each, this.connections));
+    this.leastAcknowledgeTimeout = Math.min(
+      ...settings.backends.map((each) =>
+        each.kind === "handoff" ? each.acknowledgeTimeout : Number.POSITIVE_INFINITY,
+      ),
+    );
+    this.channels.configure(this.backends, instances);
+  }
+
+  // --- one turn --------------------------------------------------------------------------------------------------
+
+  /** Turns until libuv wants one of its own. Called by the loop's `run`. */
+  turns(): void {
+    const { loop } = this;
+    do {
+      const count = loop.wait(this.timeout());
+      this.dispatch(count);
+      this.examineAll();
+      for (let i = 0; i < this.listenerReady.length; i++) {
+        if (this.listenerReady[i] === 1) {
+          this.listenerReady[i] = 0;
+          this.acceptFrom(i);
+        }
+      }
+      this.flush();
+      this.tick();
+      if (this.limited && this.unacknowledged < this.unacknowledgedLimit) {
+        this.limited = false;
+        for (const backend of this.backends) this.opened(backend.index);
+      }
+      this.flushCloses();
+      if (this.drainDeadline !== 0) this.checkDrained();
+    } while (loop.flags[0] === 0);
+  }
+
+  /** How long there is nothing to do unless something happens: milliseconds, -1 for ever. */
+  private timeout(): number {
+    if (this.againCount > 0) return 0;
+    const due = Math.min(
+      this.channels.dueAt,
+      this.heldDueAt,
+      this.partingDueAt,
+      this.waiting.count > 0 ? this.connections.deadline[this.waiting.head]! : Number.POSITIVE_INFINITY,
+      this.listenersRestUntil > 0 ? this.listenersRestUntil : Number.POSITIVE_INFINITY,
+      this.drainDeadline > 0 && !this.drained ? this.drainDeadline : Number.POSITIVE_INFINITY,
+    );
+    return due === Number.POSITIVE_INFINITY ? -1 : Math.max(0, due - this.loop.clock[0]!);
+  }
+
+  private dispatch(count: number): void {
+    const { events } = this.loop;
+    for (let i = 0; i < count; i++) {
+      const happened = events[3 * i]!;
+      const tag = events[3 * i + 1]!;
+      const index = events[3 * i + 2]!;
+      switch (tag & 0xff) {
+        case PollKind.LISTENER:
+          this.listenerReady[index] = 1;
+          break;
+        case PollKind.CHANNEL:
+          this.channels.ready(index, tag >>> 8, happened);
+          break;
+        case PollKind.CONNECTION:
+          if ((this.connections.generation[index]! & 0xffffff) === tag >>> 8) this.connectionReady(index, happened);
+          break;
+      }
+    }
+  }
+
+  private connectionReady(slot: number, events: number): void {
+    const { connections } = this;
+    switch (connections.state[slot]) {
+      case State.WAITING:
+        // It keeps its place in the list of waiting ones: trickling bytes must not move a deadline.
+        if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) !== 0) connections.marks[slot]! |= Mark.ENDED;
+        this.examineAgain(slot);
+        break;
+      case State.HELD:
+        this.hold.end(slot, this.backends[connections.backend[slot]!]!);
+        this.clientGone(slot);
+        break;
+      case State.PARTING:
+        this.parting.ready(slot);
+        this.partingDueAt = this.parting.tick(this.loop.clock[0]!);
+        break;
+    }
+  }
+
+  /** What is due by time. */
+  private tick(): void {
+    const now = this.loop.clock[0]!;
+    const { connections } = this;
+    while (this.waiting.count > 0 && connections.deadline[this.waiting.head]! <= now) {
+      const slot = this.waiting.head;
+      this.waiting.remove(slot);
+      this.counters[Counter.hello_timeout]!++;
+      this.part(slot, NOTHING);
+    }
+    if (this.partingDueAt <= now) this.partingDueAt = this.parting.tick(now);
+    if (this.heldDueAt <= now) this.tickHeld(now);
+    if (this.channels.dueAt <= now) this.channels.tick();
+    if (this.listenersRestUntil > 0 && this.listenersRestUntil <= now && this.connections.room > 0) {
+      this.listenersRestUntil = 0;
+      if (this.drainDeadline === 0) for (let i = 0; i < this.listeners.length; i++) this.watchListener(i);
+    }
+  }
+
+  // --- accept ----------------------------------------------------------------------------------------------------
+
+  private watchListener(index: number): void {
+    // Level-triggered: with EPOLLET a partly drained backlog would be stranded (epoll(7)).
+    this.loop.add(this.listeners[index]!, (EPOLLIN | EPOLLEXCLUSIVE) >>> 0, listenerTag, index);
+  }
+
+  /** Accepts a batch and examines each. Returns how many those were. */
+  private acceptFrom(index: number): number {
+    const { loop, connections } = this;
+    const room = Math.min(BATCH, connections.room);
+    const count = room === 0 ? 0 : loop.accept(this.listeners[index]!, room);
+    this.counters[Counter.accepted]! += count;
+    const deadline = loop.clock[0]! + this.settings.helloTimeout;
+    for (let i = 0; i < count; i++) {
+      const slot = connections.take(loop.peekDescriptors[i]!);
+      connections.idLow[slot] = this.nextIdLow++;
+      connections.acceptedAtLow[slot] = loop.clockWords[0]!;
+      connections.acceptedAtHigh[slot] = loop.clockWords[1]!;
+      connections.acceptedAt[slot] = loop.clock[0]!;
+      connections.deadline[slot] = deadline;
+      this.examine(slot, i);
+    }
+    const error = room === 0 ? constants.errno.EMFILE : loop.acceptError;
+    if (error === 0 || error === constants.errno.EAGAIN) this.restSaid = false;
+    else this.restListeners(error);
+    return count;
+  }
+
+  /** Descriptors or memory are short: clients stay in the backlog until there are some. */
+  private restListeners(errno: number): void {
+    const now = this.loop.clock[0]!;
+    for (const listener of this.listeners) this.loop.remove(listener);
+    this.listenersRestUntil = now + LISTENER_REST;
+    this.counters[Counter.accept_rested]!++;
+    if (this.restSaid) return;
+    this.restSaid = true;
+    this.report.line(now, "error", "accept.rested", "cannot accept now; clients wait in the backlog", {
+      errno,
+      connections: this.connections.count,
+      capacity: this.connections.capacity,
+    });
+  }
+
+  // --- examine ---------------------------------------------------------------------------------------------------
+
+  /** Puts a held connection, or one that came back, on the list of those to examine in this turn. */
+  private examineAgain(slot: number): void {
+    if (this.connections.state[slot] === State.HELD) {
+      this.hold.end(slot, this.backends[this.connections.backend[slot]!]!);
+    }
+    this.again[this.againCount++] = slot;
+  }
+
+  /** Peeks at and examines the connections that are on the list now, not those that are put on it meanwhile. */
+  private examineAll(): void {
+    const { loop, connections, again } = this;
+    const listed = this.againCount;
+    for (let done = 0; done < listed; ) {
+      const count = Math.min(listed - done, BATCH);
+      const slots = this.peeked;
+      for (let i = 0; i < count; i++) {
+        const slot = again[done++]!;
+        slots[i] = slot;
+        loop.peekDescriptors[i] = connections.descriptor[slot]!;
+      }
+      loop.peek(count);
+      for (let i = 0; i < count; i++) this.examine(slots[i]!, i);
+    }
+    again.copyWithin(0, listed, this.againCount);
+    this.againCount -= listed;
+  }
+
+  /** Decides about the connection whose bytes are the i-th of the last accept or peek. */
+  private examine(slot: number, i: number): void {
+    try {
+      this.decide(slot, this.loop.peekLengths[i]!, i * this.peekBytes);
+    } catch (error) {
+      this.defect(slot, error as Error);
+    }
+  }
+
+  private decide(slot: number, length: number, start: number): void {
+    const { reader } = this;
+    if (length === 0 || (length < 0 && length !== NOTHING_YET)) return this.clientGone(slot);
+    const status = reader.read(this.loop.peekBuffer, start, start + Math.max(0, length));
+    if (status !== Status.PARTIAL) this.stopWaiting(slot);
+    switch (status) {
+      case Status.DONE: {
+        const { routes } = this;
+        const target =
+          reader.nameLength > 0 ? routes.lookup(reader.name, 0, reader.nameLength) : routes.noServerNameTarget;
+        if (target < 0) {
+          this.counters[Counter.no_route]!++;
+          return this.refuse(slot, "unrecognized_name");
+        }
+        return this.place(slot, target, Flag.TLS | (reader.ech ? Flag.ECH : 0));
+      }
+      case Status.PARTIAL:
+        if ((this.connections.marks[slot]! & Mark.ENDED) !== 0) return this.clientGone(slot);
+        return this.wait(slot, reader.needed);
+      case Status.NOT_TLS: {
+        const target = this.routes.notTlsTarget;
+        if (target < 0) {
+          this.counters[Counter.not_tls]!++;
+          return this.refuse(slot, "close");
+        }
+        reader.nameLength = reader.alpnLength = 0;
+        return this.place(slot, target, 0);
+      }
+      case Status.INVALID:
+        this.counters[Counter.hello_invalid]!++;
+        return this.refuse(slot, alertFor(reader.reason));
+    }
+  }
+
+  /** The hello is not complete: wait until there are `needed` bytes, the client ends, or the deadline. */
+  private wait(slot: number, needed: number): void {
+    const { connections } = this;
+    const descriptor = connections.descriptor[slot]!;
+    if (needed > 1) {
+      // Looks at the queue anew and wakes the poll if the bytes came meanwhile (tcp_set_rcvlowat).
+      native.setReceiveLowWater(descriptor, needed);
+      connections.marks[slot]! |= Mark.LOW_WATER;
+    }
+    if (connections.state[slot] === State.WAITING) return;
+    this.restorePoll(slot);
+    connections.state[slot] = State.WAITING;
+    connections.marks[slot]! |= Mark.POLLED;
+    this.waiting.push(slot);
+    const tag = connectionTag(connections.generation[slot]!);
+    // Adding looks at the state, so bytes that came since the peek are not missed.
+    this.loop.add(descriptor, (EPOLLIN | EPOLLRDHUP | EPOLLET) >>> 0, tag, slot);
+  }
+
+  private stopWaiting(slot: number): void {
+    if (this.connections.state[slot] !== State.WAITING) return;
+    this.waiting.remove(slot);
+    this.connections.state[slot] = State.PLACING;
+  }
+
+  // --- place -----------------------------------------------------------------------------------------------------
+
+  /** Gives the connection whose hello `reader` has just read to a backend: its route's, or the fallback that it was diverted to. */
+  private place(slot: number, routed: number, flags: number): void {
+    const { connections } = this;
+    const diverted = connections.diverted[slot]!;
+    const backend = this.backends[diverted === NOBODY ? routed : diverted]!;
+    connections.backend[slot] = backend.index;
+    const { settings } = backend;
+    if (settings.kind === "reject") {
+      this.counters[Counter.rejected]!++;
+      this.refuse(slot, settings.reject);
+      return;
+    }
+    const channel = this.instanceFor(slot, backend, settings);
+    if (channel === undefined) this.holdOrGiveUp(slot, backend, settings);
+    else this.handOver(slot, channel, flags);
+  }
+
+  private instanceFor(slot: number, backend: Backend, settings: HandoffBackendSettings): Channel | undefined {
+    if (this.unacknowledged >= this.unacknowledgedLimit) {
+      this.limited = true;
+      return undefined;
+    }
+    const { connections, loop } = this;
+    const refusals = (connections.marks[slot]! & Mark.REFUSED) === 0 ? undefined : connections.refusals.get(slot);
+    return choose(backend.channels, settings.balance, loop.clock[0]!, refusals);
+  }
+
+  private handOver(slot: number, channel: Channel, flags: number): void {
+    const { connections, facts, reader } = this;
+    if (this.outbox.full) this.flush();
+    this.restore(slot);
+    facts.connectionIdLow = connections.idLow[slot]!;
+    facts.connectionIdHigh = this.idHigh;
+    facts.acceptedAtLow = connections.acceptedAtLow[slot]!;
+    facts.acceptedAtHigh = connections.acceptedAtHigh[slot]!;
+    facts.flags = flags;
+    facts.name = reader.name;
+    facts.nameLength = reader.nameLength;
+    facts.alpn = reader.source;
+    facts.alpnStart = reader.alpnOffset;
+    facts.alpnLength = reader.alpnLength;
+    this.outbox.add(slot, channel, facts);
+    this.unacknowledged++;
+  }
+
+  /** Undoes what waiting did to the socket: it is shared with whoever gets it (epoll(7) Q6, socket(7) SO_RCVLOWAT). */
+  private restore(slot: number): void {
+    const { connections } = this;
+    this.restorePoll(slot);
+    if ((connections.marks[slot]! & Mark.LOW_WATER) === 0) return;
+    native.setReceiveLowWater(connections.descriptor[slot]!, 1);
+    connections.marks[slot]! &= ~Mark.LOW_WATER;
+  }
+
+  private restorePoll(slot: number): void {
+    const { connections } = this;
+    if ((connections.marks[slot]! & Mark.POLLED) === 0) return;
+    this.loop.remove(connections.descriptor[slot]!);
+    connections.marks[slot]! &= ~Mark.POLLED;
+  }
+
+  private flush(): void {
+    if (this.outbox.empty) return;
+    const now = this.loop.clock[0]!;
+    const sent = this.outbox.flush(now, this.sendFailed);
+    this.counters[Counter.handed_over]! += sent;
+    if (sent > 0) this.channels.wake(now + this.leastAcknowledgeTimeout);
+  }
+
+  private readonly sendFailed = (slot: number, channel: Channel, errno: number): void => {
+    this.unacknowledged--;
+    this.channels.sendFailed(channel, errno);
+    this.examineAgain(slot);
+  };
+
+  // --- after the handoff -----------------------------------------------------------------------------------------
+
+  /** Acknowledged: the instance has it, the copy that was kept for it goes. */
+  private owned(slot: number): void {
+    this.unacknowledged--;
+    this.counters[Counter.acknowledged]!++;
+    this.close(slot);
+  }
+
+  /** Refused, or outstanding at an instance that is dead or revoked: to somebody else, if nobody has touched it. */
+  private comesBack(slot: number): void {
+    this.unacknowledged--;
+    const { connections } = this;
+    connections.state[slot] = State.PLACING;
+    if (connections.heldSince[slot] === 0) connections.heldSince[slot] = connections.sentAt[slot]!;
+    switch (native.intact(connections.descriptor[slot]!, 0)) {
+      case Intact.WHOLE:
+        this.counters[Counter.redelivered]!++;
+        this.examineAgain(slot);
+        break;
+      case Intact.GONE:
+        this.clientGone(slot);
+        break;
+      default:
+        this.counters[Counter.lost_after_read]!++;
+        this.close(slot);
+    }
+  }
+
+  // --- hold ------------------------------------------------------------------------------------------------------
+
+  private holdOrGiveUp(slot: number, backend: Backend, settings: HandoffBackendSettings): void {
+    const { connections } = this;
+    const now = this.loop.clock[0]!;
+    const since = connections.heldSince[slot]! || now;
+    if (now >= since + settings.hold) return this.giveUp(slot, settings, Counter.hold_timeout);
+    this.restore(slot);
+    this.counters[Counter.held]!++;
+    if (!this.hold.begin(slot, backend, settings)) return this.giveUp(slot, settings, Counter.hold_full);
+    this.heldDueAt = Math.min(this.heldDueAt, since + settings.hold);
+  }
+
+  /** An instance may take connections again: those that wait for one are examined, as many as it can be. */
+  private opened(index: number): void {
+    const backend = this.backends[index];
+    if (backend === undefined || backend.held.count === 0) return;
+    const now = this.loop.clock[0]!;
+    let room = 0;
+    for (const channel of backend.channels) room += channel.room(now);
+    for (; room > 0 && backend.held.count > 0; room--) this.examineAgain(backend.held.head);
+  }
+
+  private tickHeld(now: number): void {
+    this.heldDueAt = Number.POSITIVE_INFINITY;
+    const { heldSince, next } = this.connections;
+    for (const backend of this.backends) {
+      if (backend.settings.kind !== "handoff") continue;
+      for (let slot = backend.held.head; slot !== NOBODY; ) {
+        const after = next[slot]!;
+        const due = heldSince[slot]! + backend.settings.hold;
+        if (due <= now) {
+          this.hold.end(slot, backend);
+          this.giveUp(slot, backend.settings, Counter.hold_timeout);
+        } else {
+          this.heldDueAt = Math.min(this.heldDueAt, due);
+        }
+        slot = after;
+      }
+    }
+  }
+
+  /** No instance took it in time, or there is no room to hold it. */
+  private giveUp(slot: number, settings: HandoffBackendSettings, counter: number): void {
+    if (settings.fallback === NOBODY || this.connections.diverted[slot] === settings.fallback) {
+      this.counters[counter]!++;
+      this.refuse(slot, "internal_error");
+      return;
+    }
+    this.counters[Counter.fallback]!++;
+    this.connections.diverted[slot] = settings.fallback;
+    this.connections.heldSince[slot] = 0;
+    this.examineAgain(slot);
+  }
+
+  // --- the end ---------------------------------------------------------------------------------------------------
+
+  /** Refuses: with an alert, by closing, or by a reset. */
+  private refuse(slot: number, how: AlertName | "close" | "reset"): void {
+    if (how === "reset") {
+      native.resetOnClose(this.connections.descriptor[slot]!);
+      this.close(slot);
+      return;
+    }
+    this.part(slot, how === "close" ? NOTHING : alertRecord(how));
+  }
+
+  private part(slot: number, bytes: Uint8Array): void {
+    this.restore(slot);
+    this.parting.begin(slot, bytes);
+    this.partingDueAt = Math.min(this.partingDueAt, this.loop.clock[0]! + 1000);
+  }
+
+  private clientGone(slot: number): void {
+    this.stopWaiting(slot);
+    this.counters[Counter.client_gone]!++;
+    this.close(slot);
+  }
+
+  /** A defect of the door itself ends this one connection, not the worker. */
+  private defect(slot: number, error: Error): void {
+    this.counters[Counter.defect]!++;
+    this.report.line(this.loop.clock[0]!, "error", "connection.defect", `defect: ${error.message}`, {
+      stack: error.stack ?? "",
+    });
+    if (this.connections.state[slot] === State.PLACING) this.close(slot);
+  }
+
+  /** The one place that closes a client's descriptor, at the end of the turn or when the batch is full. */
+  private close(slot: number): void {
+    if (this.closing === BATCH) this.flushCloses();
+    // A stopped instance may still have a copy in its queue: then closing alone would leave it in the epoll set.
+    this.restorePoll(slot);
+    this.loop.closeDescriptors[this.closing++] = this.connections.release(slot);
+  }
+
+  private flushCloses(): void {
+    if (this.closing === 0) return;
+    this.counters[Counter.lingering_closes]! += this.loop.close(this.closing);
+    this.closing = 0;
+  }
+
+  // --- shutdown --------------------------------------------------------------------------------------------------
+
+  private checkDrained(): void {
+    if (this.drained) return;
+    const { connections } = this;
+    if (connections.count > 0 && this.loop.clock[0]! < this.drainDeadline) return;
+    this.drained = true;
+    let abandoned = 0;
+    for (let slot = 0; slot < connections.capacity; slot++) {
+      // What is outstanding belongs to its instance once the channel ends.
+      if (connections.state[slot] === State.WAITING || connections.state[slot] === State.HELD) {
+        abandoned++;
+        native.farewell(connections.descriptor[slot]!, alertRecord("internal_error"), 0);
+      }
+    }
+    this.counters[Counter.abandoned]! += abandoned;
+    this.channels.closeAll();
+    this.post({ type: "drained", abandoned });
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * Connections that no instance can take now. Each is kept until an instance appears or its backend's hold time ends;
+ * the client sees a slower handshake. The counts have caps for each backend and each client.
+ */
+import { EPOLLET, EPOLLRDHUP, type Loop, native } from "../native/addon.js";
+import type { Backend } from "./backends.js";
+import { type Connections, Mark, State } from "./connections.js";
+import { connectionTag } from "./poll-tags.js";
+import type { HandoffBackendSettings } from "./settings.js";
+
+export class Hold {
+  private readonly loop: Loop;
+  private readonly connections: Connections;
+  /** Held connections by backend index, all workers together. */
+  private shared: Int32Array;
+  private readonly clientOf: Map<number, string> = new Map();
+  private readonly byClient: Map<string, number> = new Map();
+
+  constructor(loop: Loop, connections: Connections, shared: SharedArrayBuffer) {
+    this.loop = loop;
+    this.connections = connections;
+    this.shared = new Int32Array(shared);
+  }
+
+  /** A new configuration numbers backends anew; nothing may be held at this moment. */
+  configure(shared: SharedArrayBuffer): void {
+    this.shared = new Int32Array(shared);
+  }
+
+  /** Holds a connection that is in no list. Returns false if there are too many, or its client is gone. */
+  begin(slot: number, backend: Backend, settings: HandoffBackendSettings): boolean {
+    const { connections, loop } = this;
+    const descriptor = connections.descriptor[slot]!;
+    if (Atomics.load(this.shared, backend.index) >= settings.maxHeld) return false;
+    let client: string;
+    try {
+      client = clientKey(native.peerAddress(descriptor).address);
+    } catch {
+      client = ""; // no longer connected; epoll says so at once
+    }
+    const count = this.byClient.get(client) ?? 0;
+    if (count >= settings.maxHeldPerClient) return false;
+    this.byClient.set(client, count + 1);
+    this.clientOf.set(slot, client);
+    Atomics.add(this.shared, backend.index, 1);
+    if (connections.heldSince[slot] === 0) connections.heldSince[slot] = loop.clock[0]!;
+    connections.state[slot] = State.HELD;
+    connections.backend[slot] = backend.index;
+    connections.marks[slot]! |= Mark.POLLED;
+    backend.held.push(slot);
+    loop.add(descriptor, EPOLLRDHUP | EPOLLET, connectionTag(connections.generation[slot]!), slot);
+    return true;
+  }
+
+  /** Ends the hold: the connection is in no list again. It is still in the epoll set. */
+  end(slot: number, backend: Backend): void {
+    backend.held.remove(slot);
+    Atomics.sub(this.shared, backend.index, 1);
+    const client = this.clientOf.get(slot)!;
+    this.clientOf.delete(slot);
+    const count = this.byClient.get(client)! - 1;
+    if (count === 0) this.byClient.delete(client);
+    else this.byClient.set(client, count);
+    this.connections.state[slot] = State.PLACING;
+  }
+}
+
+/** One client: an IPv4 address, or an IPv6 /64, which is what one customer is given (RFC 6177). */
+export function clientKey(address: string): string {
+  if (!address.includes(":")) return address;
+  const [head, tail] = address.split("%")[0]!.split("::") as [string, string | undefined];
+  const before = head === "" ? [] : head.split(":");
+  const after = tail === undefined || tail === "" ? [] : tail.split(":");
+  const zeros = tail === undefined ? 0 : 8 - before.length - after.length;
+  return [...before, ...Array<string>(Math.max(0, zeros)).fill("0"), ...after].slice(0, 4).join(":");
+}

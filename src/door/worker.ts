@@ -1,0 +1,24 @@
+/** The thread of one worker: a Door on its loop, and the control plane's commands between its turns. */
+import { parentPort, workerData } from "node:worker_threads";
+import { Door } from "./door.js";
+import type { WorkerCommand, WorkerData, WorkerReport } from "./settings.js";
+
+const port = parentPort!;
+const data = workerData as WorkerData;
+const door = new Door(data, (report: WorkerReport) => port.postMessage(report));
+
+port.on("message", (command: WorkerCommand) => {
+  switch (command.type) {
+    case "configure":
+      return door.configure(command.settings, command.routes, command.held, command.instances);
+    case "instances":
+      return door.instances(command.backend, command.paths);
+    case "appeared":
+      return door.appeared(command.path);
+    case "drain":
+      return door.drain(command.timeout);
+  }
+});
+
+port.postMessage({ type: "configured", generation: data.settings.generation } satisfies WorkerReport);
+door.loop.run(() => door.turns());
