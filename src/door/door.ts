@@ -199,6 +199,7 @@ export class Door {
     for (let i = 0; i < this.listeners.length; i++) while (this.acceptFrom(i) === BATCH);
     this.listenerReady.fill(0);
     this.flush();
+    this.post({ type: "stopped" });
   }
 
   private useBackends(settings: DoorSettings, instances: readonly (readonly string[])[]): void {

@@ -4,6 +4,7 @@
  */
 import { EPOLLET, EPOLLRDHUP, type Loop, native } from "../native/addon.js";
 import type { Backend } from "./backends.js";
+import { clientKey } from "./client-key.js";
 import { type Connections, Mark, State } from "./connections.js";
 import { connectionTag } from "./poll-tags.js";
 import type { HandoffBackendSettings } from "./settings.js";
@@ -63,14 +64,4 @@ export class Hold {
     else this.byClient.set(client, count);
     this.connections.state[slot] = State.PLACING;
   }
-}
-
-/** One client: an IPv4 address, or an IPv6 /64, which is what one customer is given (RFC 6177). */
-export function clientKey(address: string): string {
-  if (!address.includes(":")) return address;
-  const [head, tail] = address.split("%")[0]!.split("::") as [string, string | undefined];
-  const before = head === "" ? [] : head.split(":");
-  const after = tail === undefined || tail === "" ? [] : tail.split(":");
-  const zeros = tail === undefined ? 0 : 8 - before.length - after.length;
-  return [...before, ...Array<string>(Math.max(0, zeros)).fill("0"), ...after].slice(0, 4).join(":");
 }

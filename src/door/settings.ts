@@ -98,5 +98,7 @@ export type WorkerReport =
       readonly message: string;
       readonly fields: Readonly<Record<string, string | number | boolean>>;
     }
+  /** Told to drain, the worker has emptied the backlogs and accepts no more: the listeners may be closed. */
+  | { readonly type: "stopped" }
   /** Nothing is left; `abandoned` connections were closed at the deadline. */
   | { readonly type: "drained"; readonly abandoned: number };

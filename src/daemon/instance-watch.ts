@@ -1,0 +1,118 @@
+/**
+ * Where instances are: the sockets in backends' folders, and the moment at which a path appears. inotify (fs.watch) makes
+ * it quick; a look once a second makes it certain, since folders come and go.
+ */
+import { type FSWatcher, readdirSync, watch } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import type { BackendSettings } from "../door/settings.js";
+
+const LOOK_EVERY = 1000;
+/** A path appears at bind(2), a moment before listen(2): it is announced again after these times. Milliseconds. */
+const ANNOUNCE_AFTER = [0, 10, 50, 250];
+
+export interface InstanceWatchListener {
+  /** The sockets in the folder of the backend with this index have changed. */
+  instances(backend: number, paths: readonly string[]): void;
+  /** A socket appeared, or was replaced. */
+  appeared(path: string): void;
+}
+
+export class InstanceWatch {
+  private readonly listener: InstanceWatchListener;
+  /** Folders of which every socket is an instance: backend indices by folder. */
+  private readonly pools: Map<string, number[]> = new Map();
+  /** Single paths, by the folder that they are in. */
+  private readonly paths: Map<string, Set<string>> = new Map();
+  private readonly watchers: Map<string, FSWatcher> = new Map();
+  private readonly found: string[][];
+  private readonly timer: NodeJS.Timeout;
+
+  constructor(backends: readonly BackendSettings[], listener: InstanceWatchListener) {
+    this.listener = listener;
+    this.found = backends.map(() => []);
+    backends.forEach((backend, index) => {
+      if (backend.kind !== "handoff" || backend.path.startsWith("@")) return;
+      if (backend.path.endsWith("/")) {
+        const indices = this.pools.get(backend.path) ?? [];
+        this.pools.set(backend.path, [...indices, index]);
+      } else {
+        const folder = `${dirname(backend.path)}/`;
+        const names = this.paths.get(folder) ?? new Set();
+        this.paths.set(folder, names.add(basename(backend.path)));
+      }
+    });
+    this.look(false);
+    this.timer = setInterval(() => this.look(true), LOOK_EVERY);
+    this.timer.unref();
+  }
+
+  /** The sockets in each backend's folder, by backend index; empty for backends without one. */
+  get instances(): readonly (readonly string[])[] {
+    return this.found;
+  }
+
+  close(): void {
+    clearInterval(this.timer);
+    for (const watcher of this.watchers.values()) watcher.close();
+    this.watchers.clear();
+  }
+
+  private look(announce: boolean): void {
+    for (const folder of this.pools.keys()) {
+      this.watch(folder);
+      this.scan(folder, announce);
+    }
+    for (const folder of this.paths.keys()) this.watch(folder);
+  }
+
+  private watch(folder: string): void {
+    if (this.watchers.has(folder)) return;
+    try {
+      const watcher = watch(folder, { persistent: false }, (event, name) => this.changed(folder, event, name));
+      // The folder went away, or the user's inotify watches are used up: the look once a second goes on.
+      watcher.on("error", () => this.forget(folder));
+      this.watchers.set(folder, watcher);
+    } catch {
+      // It is not there yet, or may not be read.
+    }
+  }
+
+  private forget(folder: string): void {
+    this.watchers.get(folder)?.close();
+    this.watchers.delete(folder);
+  }
+
+  private changed(folder: string, event: string, name: string | null): void {
+    if (event !== "rename") return;
+    // inotify names the folder itself when it is removed: then watch whatever takes its place.
+    if (name === null || name === basename(folder)) this.forget(folder);
+    if (this.pools.has(folder)) this.scan(folder, true);
+    if (name === null) return;
+    if (!this.pools.has(folder) && this.paths.get(folder)?.has(name) !== true) return;
+    for (const delay of ANNOUNCE_AFTER) {
+      setTimeout(() => this.listener.appeared(join(folder, name)), delay).unref();
+    }
+  }
+
+  private scan(folder: string, announce: boolean): void {
+    const paths = socketsIn(folder);
+    for (const index of this.pools.get(folder)!) {
+      const before = this.found[index]!;
+      if (before.length === paths.length && before.every((path, i) => path === paths[i])) continue;
+      this.found[index] = paths;
+      if (announce) this.listener.instances(index, paths);
+    }
+  }
+}
+
+/** Paths of the sockets in a folder, sorted; none if it cannot be read. */
+function socketsIn(folder: string): string[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true })
+      .filter((entry) => entry.isSocket())
+      .map((entry) => join(folder, entry.name))
+      .sort();
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,90 @@
+/** The daemon: from a configuration file to a running door, until a signal ends it. */
+import type { LogLevel } from "../door/settings.js";
+import { formatProblem } from "../errors.js";
+import { loadConfiguration } from "./configuration/index.js";
+import { InstanceWatch } from "./instance-watch.js";
+import { Listeners } from "./listeners.js";
+import { createLog, type Log } from "./log.js";
+import { Workers } from "./workers.js";
+
+/** How long connections that wait may take to finish after SIGTERM. Milliseconds. */
+const DRAIN_TIMEOUT = 10_000;
+
+export interface ServeOptions {
+  /** Overrides the configuration's. */
+  readonly logLevel?: LogLevel | undefined;
+}
+
+/**
+ * Serves until SIGTERM or SIGINT; resolves to the exit status. Throws a ConfigurationError, or a HandoffError
+ * (ERR_LISTEN), before it has accepted anything.
+ */
+export async function serve(file: string, options: ServeOptions = {}): Promise<number> {
+  // Without a handler SIGUSR1 opens Node's inspector to every local user.
+  process.on("SIGUSR1", () => {});
+  const configuration = await loadConfiguration(file);
+  const log = await createLog({ level: options.logLevel ?? configuration.log.level });
+  for (const warning of configuration.warnings) {
+    log.warn({ event: "configuration.warning", ...warning }, formatProblem(warning));
+  }
+  const listeners = new Listeners(configuration.listeners);
+  const watch = new InstanceWatch(configuration.door.backends, {
+    instances: (backend, paths) => workers?.command({ type: "instances", backend, paths }),
+    appeared: (path) => workers?.command({ type: "appeared", path }),
+  });
+  let workerDied: (status: number) => void;
+  const died = new Promise<number>((resolve) => {
+    workerDied = resolve;
+  });
+  let workers: Workers | undefined;
+  workers = await Workers.start(
+    {
+      count: configuration.workers,
+      settings: configuration.door,
+      routes: configuration.routes,
+      listeners: listeners.descriptors,
+      instances: watch.instances,
+    },
+    {
+      log: ({ level, event, message, fields }) => log[level]({ event, ...fields }, message),
+      died: (error) => {
+        log.fatal({ event: "worker.died", stack: error.stack }, `a worker died: ${error.message}`);
+        workerDied(1);
+      },
+    },
+  );
+  process.on("SIGHUP", () => {
+    log.warn({ event: "reload.unsupported" }, "SIGHUP: this version cannot reload its configuration; restart it");
+  });
+  log.info(
+    {
+      event: "ready",
+      listeners: listeners.names,
+      workers: configuration.workers,
+      backends: configuration.door.backends.length,
+      names: configuration.names,
+    },
+    `ready on ${listeners.names.join(", ")}`,
+  );
+  const ended = await Promise.race([died, endedBySignal(log, workers, listeners)]);
+  watch.close();
+  return ended;
+}
+
+/** The first signal drains, the second ends at once. */
+async function endedBySignal(log: Log, workers: Workers, listeners: Listeners): Promise<number> {
+  const signal = await nextSignal();
+  log.info({ event: "stopping", signal }, `${signal}: accepting no more, finishing what waits`);
+  const drained = workers.drain(DRAIN_TIMEOUT, () => listeners.close());
+  const abandoned = await Promise.race([drained, nextSignal()]);
+  log.info({ event: "stopped", abandoned, counters: workers.totals }, "stopped");
+  await workers.terminate();
+  return 0;
+}
+
+function nextSignal(): Promise<string> {
+  return new Promise((resolve) => {
+    process.once("SIGTERM", resolve);
+    process.once("SIGINT", resolve);
+  });
+}

@@ -1,0 +1,126 @@
+/** The data plane's threads, as the control plane sees them. */
+import { Worker } from "node:worker_threads";
+import { type CounterName, createCounters, sumCounters } from "../door/counters.js";
+import type { DoorSettings, WorkerCommand, WorkerData, WorkerReport } from "../door/settings.js";
+import { HandoffError } from "../errors.js";
+import { descriptorLimit } from "./descriptor-limit.js";
+
+/** Descriptors that the process needs beside connections: listeners, channels, log, libuv's own. */
+const RESERVED_DESCRIPTORS = 512;
+const MOST_CONNECTIONS = 1 << 20;
+
+export interface WorkersStart {
+  readonly count: number;
+  readonly settings: DoorSettings;
+  readonly routes: SharedArrayBuffer;
+  readonly listeners: readonly number[];
+  readonly instances: readonly (readonly string[])[];
+}
+
+export interface WorkersListener {
+  log(report: Extract<WorkerReport, { type: "log" }>): void;
+  /** A worker ended by itself: a defect. Its connections are gone with it. */
+  died(error: Error): void;
+}
+
+export class Workers {
+  private readonly threads: Worker[] = [];
+  private readonly counters: SharedArrayBuffer[] = [];
+  private readonly listener: WorkersListener;
+  private readonly reports: Set<(report: WorkerReport, index: number) => void> = new Set();
+  private ending: boolean = false;
+
+  private constructor(listener: WorkersListener) {
+    this.listener = listener;
+  }
+
+  /** Starts them; resolves when all of them accept. */
+  static async start(start: WorkersStart, listener: WorkersListener): Promise<Workers> {
+    const workers = new Workers(listener);
+    const configured = workers.all("configured", start.count);
+    const limit = descriptorLimit();
+    const capacity = Math.max(64, Math.floor((limit - RESERVED_DESCRIPTORS) / start.count));
+    const held = heldCounts(start.settings);
+    for (let index = 0; index < start.count; index++) {
+      const counters = createCounters();
+      workers.counters.push(counters);
+      workers.spawn({
+        index,
+        settings: start.settings,
+        routes: start.routes,
+        counters,
+        held,
+        listeners: start.listeners,
+        instances: start.instances,
+        capacity: Math.min(MOST_CONNECTIONS, capacity),
+        unacknowledgedLimit: Math.max(1, Math.floor(limit / 2 / start.count)),
+      });
+    }
+    await configured;
+    return workers;
+  }
+
+  private spawn(data: WorkerData): void {
+    const worker = new Worker(new URL("../door/worker.js", import.meta.url), { workerData: data });
+    worker.on("message", (report: WorkerReport) => {
+      if (report.type === "log") this.listener.log(report);
+      for (const take of this.reports) take(report, data.index);
+    });
+    worker.on("error", (error) => this.died(error));
+    worker.on("exit", (status) => this.died(new HandoffError("ERR_WORKER", `a worker ended with status ${status}`)));
+    this.threads.push(worker);
+  }
+
+  private died(error: Error): void {
+    if (this.ending) return;
+    this.ending = true;
+    this.listener.died(error);
+  }
+
+  /** Resolves when every worker has made a report of this type. */
+  private all(type: WorkerReport["type"], count: number): Promise<WorkerReport[]> {
+    return new Promise((resolve) => {
+      const got = new Map<number, WorkerReport>();
+      const take = (report: WorkerReport, index: number) => {
+        if (report.type !== type) return;
+        got.set(index, report);
+        if (got.size < count) return;
+        this.reports.delete(take);
+        resolve([...got.values()]);
+      };
+      this.reports.add(take);
+    });
+  }
+
+  command(command: WorkerCommand): void {
+    for (const thread of this.threads) thread.postMessage(command);
+  }
+
+  /** Sums of all workers' counters. */
+  get totals(): Record<CounterName, number> {
+    return sumCounters(this.counters);
+  }
+
+  /**
+   * Empties the backlogs, calls `stopped` when nothing more is accepted, and resolves when no connection is left or
+   * `timeout` milliseconds have passed: to the number of connections that were abandoned then.
+   */
+  async drain(timeout: number, stopped: () => void): Promise<number> {
+    const drained = this.all("drained", this.threads.length);
+    this.all("stopped", this.threads.length).then(stopped);
+    this.command({ type: "drain", timeout });
+    let abandoned = 0;
+    for (const report of await drained) if (report.type === "drained") abandoned += report.abandoned;
+    return abandoned;
+  }
+
+  async terminate(): Promise<void> {
+    this.ending = true;
+    await Promise.all(this.threads.map((thread) => thread.terminate()));
+  }
+}
+
+/** One count for each backend, shared by all workers. */
+function heldCounts(settings: DoorSettings): SharedArrayBuffer {
+  return new SharedArrayBuffer(Math.max(1, settings.backends.length) * Int32Array.BYTES_PER_ELEMENT);
+}

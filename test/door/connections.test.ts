@@ -1,0 +1,56 @@
+import { expect, it } from "vitest";
+import { clientKey } from "../../src/door/client-key.js";
+import { Connections, Mark, NOBODY, SlotList, State } from "../../src/door/connections.js";
+
+it("a slot is used again with another generation, and forgets who refused", () => {
+  const connections = new Connections(2);
+  const slot = connections.take(7);
+  connections.refusedBy(slot, "a");
+  connections.refusedBy(slot, "b");
+  expect(connections.refusals.get(slot)).toEqual(new Set(["a", "b"]));
+  expect(connections.release(slot)).toBe(7);
+  expect(connections.refusals.size).toBe(0);
+  expect(connections.state[slot]).toBe(State.FREE);
+  expect(connections.take(8)).toBe(slot);
+  expect(connections.generation[slot]).toBe(1);
+  expect(connections.marks[slot]! & Mark.REFUSED).toBe(0);
+});
+
+it("gives out each slot once until it is released", () => {
+  const connections = new Connections(5);
+  const slots = [1, 2, 3, 4, 5].map((descriptor) => connections.take(descriptor));
+  expect(new Set(slots).size).toBe(5);
+  expect(connections.room).toBe(0);
+  for (const slot of [slots[3]!, slots[0]!]) connections.release(slot);
+  expect(new Set([connections.take(6), connections.take(7)])).toEqual(new Set([slots[3], slots[0]]));
+});
+
+it("a list keeps its order when slots leave from anywhere", () => {
+  const connections = new Connections(4);
+  const list = new SlotList(connections);
+  const read = () => {
+    const slots: number[] = [];
+    for (let slot = list.head; slot !== NOBODY; slot = connections.next[slot]!) slots.push(slot);
+    return slots;
+  };
+  for (const slot of [3, 1, 2, 0]) list.push(slot);
+  list.remove(1);
+  expect(read()).toEqual([3, 2, 0]);
+  list.remove(3);
+  list.remove(0);
+  expect(read()).toEqual([2]);
+  list.push(1);
+  expect(read()).toEqual([2, 1]);
+  list.remove(2);
+  list.remove(1);
+  expect([list.head, list.tail, list.count]).toEqual([NOBODY, NOBODY, 0]);
+});
+
+it("a client is an IPv4 address or an IPv6 /64", () => {
+  expect(clientKey("192.0.2.7")).toBe("192.0.2.7");
+  expect(clientKey("2001:db8:1:2:3:4:5:6")).toBe("2001:db8:1:2");
+  expect(clientKey("2001:db8:1::6")).toBe("2001:db8:1:0");
+  expect(clientKey("::1")).toBe("0:0:0:0");
+  expect(clientKey("2001:db8::")).toBe("2001:db8:0:0");
+  expect(clientKey("fe80::1%eth0")).toBe("fe80:0:0:0");
+});
