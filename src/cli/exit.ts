@@ -1,0 +1,25 @@
+/** Exit statuses, and how errors become them. */
+import { HandoffError, SystemCallError } from "../errors.js";
+
+export const ExitStatus = {
+  DONE: 0,
+  /** Failed while running. */
+  FAILED: 1,
+  /** Wrong usage or configuration. */
+  USAGE: 2,
+} as const;
+export type ExitStatus = (typeof ExitStatus)[keyof typeof ExitStatus];
+
+/** Says on standard error what failed. Only errors that nobody foresaw come with their stack. */
+export function reportFailure(error: unknown): ExitStatus {
+  const foreseen = error instanceof HandoffError || error instanceof SystemCallError;
+  const text = foreseen ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error);
+  process.stderr.write(`${text}\n`);
+  const usage = foreseen && (error.code === "ERR_CONFIGURATION" || error.code === "ERR_USAGE");
+  return usage ? ExitStatus.USAGE : ExitStatus.FAILED;
+}
+
+/** Wrong usage: `message` says what to do instead. */
+export function usageError(message: string): HandoffError {
+  return new HandoffError("ERR_USAGE", message);
+}
