@@ -72,7 +72,7 @@ export class ClientHelloReader {
   /** DONE: the highest 3.x version offered (0x0304 is TLS 1.3), drafts and GREASE apart; 0 if there is none. */
   maxVersion = 0;
 
-  /** DONE: there is an encrypted_client_hello extension (browsers send empty promises, too): the name is the outer. */
+  /** DONE: there is an encrypted_client_hello extension, real or GREASE: the name is the outer one (RFC 9849). */
   ech = false;
   /** DONE: an SSLv2-compatible hello, which has no extensions. */
   sslv2 = false;

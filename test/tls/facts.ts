@@ -1,0 +1,79 @@
+/** What a read came to, as plain values that tests can compare. */
+
+import { type ClientHelloOptions, ClientHelloReader } from "../../src/tls/client-hello.js";
+import { type InvalidReason, Status } from "../../src/tls/outcome.js";
+
+export type Facts =
+  | { status: "partial"; needed: number }
+  | { status: "notTls" }
+  | { status: "invalid"; reason: InvalidReason }
+  | {
+      status: "done";
+      serverName: string | undefined;
+      ipLiteral: boolean;
+      alpn: string[];
+      maxVersion: number;
+      legacyVersion: number;
+      ech: boolean;
+      sslv2: boolean;
+      length: number;
+    };
+
+const shared = new ClientHelloReader();
+
+/** Reads with one reader for all tests, as a worker does, so that state which leaks is noticed. */
+export function read(bytes: Uint8Array, options?: ClientHelloOptions): Facts {
+  const reader = options === undefined ? shared : new ClientHelloReader(options);
+  return facts(reader, reader.read(bytes, 0, bytes.length));
+}
+
+export function facts(reader: ClientHelloReader, status: Status): Facts {
+  if (status === Status.PARTIAL) return { status: "partial", needed: reader.needed };
+  if (status === Status.NOT_TLS) return { status: "notTls" };
+  if (status === Status.INVALID) return { status: "invalid", reason: reader.reason };
+  return {
+    status: "done",
+    serverName: reader.nameLength === 0 ? undefined : text(reader.name, 0, reader.nameLength),
+    ipLiteral: reader.ipLiteral,
+    alpn: protocols(reader),
+    maxVersion: reader.maxVersion,
+    legacyVersion: reader.legacyVersion,
+    ech: reader.ech,
+    sslv2: reader.sslv2,
+    length: reader.length,
+  };
+}
+
+function protocols(reader: ClientHelloReader): string[] {
+  const { source } = reader;
+  const list: string[] = [];
+  if (reader.alpnCount === 0) return list;
+  for (let at = reader.alpnOffset - 1; at < reader.alpnEnd; at += 1 + source[at]) {
+    list.push(text(source, at + 1, at + 1 + source[at]));
+  }
+  if (list.length !== reader.alpnCount)
+    throw new Error(`alpnCount is ${reader.alpnCount}, the list has ${list.length}`);
+  if (list[0].length !== reader.alpnLength) throw new Error(`alpnLength is ${reader.alpnLength}`);
+  return list;
+}
+
+function text(bytes: Uint8Array, start: number, end: number): string {
+  let result = "";
+  for (let i = start; i < end; i++) result += String.fromCharCode(bytes[i]);
+  return result;
+}
+
+/** What a well-formed hello of the builder's defaults comes to, with the differences given. */
+export function done(differences: Partial<Extract<Facts, { status: "done" }>>): Record<string, unknown> {
+  return {
+    status: "done",
+    serverName: undefined,
+    ipLiteral: false,
+    alpn: [],
+    maxVersion: 0x0303,
+    legacyVersion: 0x0303,
+    ech: false,
+    sslv2: false,
+    ...differences,
+  };
+}
