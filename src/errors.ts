@@ -9,6 +9,12 @@ export type ErrorCode =
   | "ERR_CONFIGURATION"
   /** The command line is wrong. Exit status 2. */
   | "ERR_USAGE"
+  /** An option given to the library has a value that is not allowed. */
+  | "ERR_OPTION"
+  /** A listening socket cannot be had. */
+  | "ERR_LISTEN"
+  /** A worker thread ended by itself: a defect. */
+  | "ERR_WORKER"
   /** The native addon is missing or was built for another Node. */
   | "ERR_ADDON_MISSING"
   /** A unix socket path is held by a living process. */
@@ -52,6 +58,21 @@ export class SystemCallError extends Error {
     this.code = code;
     this.errno = errno;
     this.subject = subject;
+  }
+}
+
+/** What a peer process did wrong on a channel (ERR_PROTOCOL, ERR_NOT_PERMITTED), and which process it was. */
+export class PeerError extends HandoffError {
+  /** Process, user and group of the peer when it connected, as the kernel tells (unix(7), SO_PEERCRED). */
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+
+  constructor(code: ErrorCode, message: string, peer: { pid: number; uid: number; gid: number }) {
+    super(code, message);
+    this.pid = peer.pid;
+    this.uid = peer.uid;
+    this.gid = peer.gid;
   }
 }
 

@@ -1,0 +1,54 @@
+/** The library's two ways of receiving connections: a Node server, or the bare sockets. */
+import { once } from "node:events";
+import { createServer, Server, type ServerOpts, type Socket } from "node:net";
+import { HandoffError } from "../errors.js";
+import { Receiver, type ReceiverOptions } from "../handoff/receiver.js";
+import { type HandoffInfo, handoffInfo } from "./info.js";
+import { ServerSink } from "./server-sink.js";
+
+export type AttachOptions = ReceiverOptions;
+
+/** How the sockets are made: as the options of `net.createServer` of the same names. */
+export interface ReceiveOptions extends ReceiverOptions, ServerOpts {}
+
+/**
+ * Has a server (net, http, https, http2, tls) receive the connections that a front door hands over. They behave as if
+ * the server had accepted them: `remoteAddress`, `getConnections()`, `close()` waiting for them, timeouts, keep-alive.
+ *
+ * A server that does not listen is made to listen on the door's sockets instead of a port ('listening' is emitted;
+ * `server.close()` drains and ends the receiver too). A server that listens already gets the connections beside its
+ * own; call this after its 'listening' event then. Connections over `server.maxConnections` are refused before they
+ * are owned, and the door sends them elsewhere.
+ *
+ * Rejects with a HandoffError: ERR_OPTION, ERR_PATH_IN_USE (a living process has the path; its pid is in the message),
+ * ERR_PATH_UNUSABLE (missing folder, no permission, not a socket); or a SystemCallError.
+ */
+export async function attach(server: Server, options: AttachOptions): Promise<Receiver> {
+  if (!(server instanceof Server)) {
+    throw new HandoffError("ERR_OPTION", "the server is none of net, http, https, http2 or tls");
+  }
+  const sink = new ServerSink(server);
+  const receiver = new Receiver(options, sink);
+  const isListening = server.listening;
+  sink.start(receiver.path, {
+    closed: () => receiver.sinkClosed(),
+    ref: () => receiver.ref(),
+    unref: () => receiver.unref(),
+  });
+  if (!isListening) await once(server, "listening");
+  return receiver;
+}
+
+/**
+ * Receives the bare sockets: `onSocket` gets each one with what the door told about it, in a turn of its own. The
+ * socket is the callee's to read, and to close.
+ *
+ * Rejects as `attach` does.
+ */
+export async function receive(
+  options: ReceiveOptions,
+  onSocket: (socket: Socket, info: HandoffInfo) => void,
+): Promise<Receiver> {
+  const server = createServer(options, (socket) => onSocket(socket, handoffInfo(socket)!));
+  return attach(server, options);
+}

@@ -1,0 +1,13 @@
+/**
+ * The library for Node backends: `import { attach } from "sni-handoff/backend"`.
+ */
+export { HandoffError, PeerError, SystemCallError } from "../errors.js";
+export type {
+  Receiver,
+  ReceiverCounts,
+  ReceiverEvents,
+  ReceiverOptions,
+  RefusalReason,
+} from "../handoff/receiver.js";
+export { type AttachOptions, attach, type ReceiveOptions, receive } from "./attach.js";
+export { type HandedOver, type HandoffInfo, handoffInfo } from "./info.js";

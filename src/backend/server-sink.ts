@@ -1,0 +1,143 @@
+/**
+ * Gives owned descriptors to a Node server so that it cannot tell them from connections that it accepted by itself.
+ *
+ * Node offers no public way for this that keeps getConnections(), close(), maxConnections, and http's timeouts working
+ * (emitting 'connection' does not). What does is what its own cluster module does in a worker: a listen handle that is
+ * no port. The server's own code then makes and counts the sockets.
+ */
+import { AsyncResource } from "node:async_hooks";
+import type { Server } from "node:net";
+import type { ServingSink } from "../handoff/receiver.js";
+import { native } from "../native/addon.js";
+import { handoffKey, keepInfo } from "./info.js";
+import { SOCKET, type TcpHandle, TcpWrap } from "./tcp-wrap.js";
+
+/** The parts of Node's server that its public types leave out. */
+interface ServerInternals extends Server {
+  _handle: ListenHandle | null;
+  _connections: number;
+  _emitCloseIfDrained(): void;
+}
+
+/** A listen handle: of a port, of a cluster worker, or the one made here. */
+interface ListenHandle {
+  /** Set by the server: makes the socket and emits 'connection'. */
+  onconnection?: (status: number, client: TcpHandle) => void;
+}
+
+/** Called by the server on its listen handle. */
+export interface ServerSinkHooks {
+  closed(): void;
+  ref(): void;
+  unref(): void;
+}
+
+/** From Node 21 on, maxConnections = 0 means none; before, no limit. */
+const ZERO_MEANS_NONE = Number.parseInt(process.versions.node, 10) >= 21;
+
+/**
+ * Handles are made in the context of this module's loading: the handle of an accepted connection belongs to no request
+ * either, so AsyncLocalStorage gives the same in both.
+ */
+const outside = new AsyncResource("SNIHANDOFFCONNECTION", { requireManualDestroy: true });
+
+type OwnedHandle = TcpHandle & { [handoffKey]?: string };
+
+export class ServerSink implements ServingSink {
+  private readonly server: ServerInternals;
+  private handle: ListenHandle;
+  /** This sink made the server listen, and closes it. */
+  private isOwnHandle: boolean = false;
+  /** 'connection' is emitted in the context of `attach`, as with accepted ones in the context of `listen`. */
+  private readonly context: AsyncResource = new AsyncResource("SNIHANDOFFSERVER", { requireManualDestroy: true });
+  private owned: (OwnedHandle | undefined)[] = [];
+  private nextOwned: number = 0;
+
+  constructor(server: Server) {
+    this.server = server as ServerInternals;
+    this.handle = this.server._handle as ListenHandle;
+  }
+
+  /** Makes the server listen, if it does not already. Its 'listening' event follows. */
+  start(path: string, hooks: ServerSinkHooks): void {
+    this.server.prependListener("connection", keepInfo);
+    if (this.server._handle !== null) {
+      this.handle = this.server._handle;
+      this.server.once("close", hooks.closed);
+      return;
+    }
+    this.isOwnHandle = true;
+    this.handle = makeListenHandle(path, this.context.asyncId(), hooks);
+    this.server.listen(this.handle);
+  }
+
+  open(): number {
+    return this.server._connections;
+  }
+
+  room(): number {
+    const limit: number | undefined = this.server.maxConnections;
+    if (limit === undefined || limit === null || (limit === 0 && !ZERO_MEANS_NONE)) return Number.POSITIVE_INFINITY;
+    return Math.max(0, limit - this.server._connections);
+  }
+
+  closed(): boolean {
+    return this.server._handle !== this.handle;
+  }
+
+  own(descriptor: number, text: string): boolean {
+    const handle: OwnedHandle = outside.runInAsyncScope(newHandle);
+    if (handle.open(descriptor) !== 0) {
+      native.close(descriptor);
+      return false;
+    }
+    handle[handoffKey] = text;
+    // Counted from now on, so that a server that is closed before the delivery waits for it.
+    this.server._connections++;
+    this.owned.push(handle);
+    return true;
+  }
+
+  deliver(): void {
+    const handle = this.owned[this.nextOwned]!;
+    this.owned[this.nextOwned++] = undefined;
+    if (this.nextOwned === this.owned.length) {
+      this.owned = [];
+      this.nextOwned = 0;
+    }
+    // The server counts it again.
+    this.server._connections--;
+    this.context.runInAsyncScope(this.handle.onconnection!, this.handle, 0, handle);
+  }
+
+  drained(): void {
+    this.server.removeListener("connection", keepInfo);
+    if (this.isOwnHandle && !this.closed()) this.server.close();
+  }
+}
+
+function newHandle(): OwnedHandle {
+  return new TcpWrap(SOCKET);
+}
+
+/** What a server calls on its listen handle, and nothing behind it. */
+function makeListenHandle(path: string, asyncId: number, hooks: ServerSinkHooks): ListenHandle {
+  const methods = {
+    fd: -1,
+    listen: () => 0,
+    close(callback?: () => void): void {
+      hooks.closed();
+      if (callback !== undefined) setImmediate(callback);
+    },
+    // server.address() is what this fills in.
+    getsockname(out: { address?: string; family?: string; port?: number }): number {
+      Object.assign(out, { address: path, family: "unix", port: 0 });
+      return 0;
+    },
+    ref: hooks.ref,
+    unref: hooks.unref,
+    getAsyncId: () => asyncId,
+  };
+  // server.listen() takes only what inherits from the TCP handle.
+  return Object.create(TcpWrap.prototype, Object.getOwnPropertyDescriptors(methods));
+}
