@@ -87,7 +87,7 @@ export interface Loop {
   readonly peekLengths: Int32Array;
   /** Out: the peeked bytes; those of connection i begin at i * peekBytes. */
   readonly peekBuffer: Uint8Array;
-  /** Out of accept: the client's address, 20 bytes each: family u8 (4 or 6), 0, port u16 big-endian, 16 bytes of address (IPv4 uses the first 4). */
+  /** Out of accept: the client's address, 20 bytes each: family u8 (4 or 6), 0, port u16 big-endian, 16 bytes of address (IPv4 uses the first 4). An IPv4 client of an IPv6 listener (::ffff:a.b.c.d) is family 4. */
   readonly peekAddresses: Uint8Array;
 
   /** In: the channel of message i. Consecutive messages of one channel are sent by one sendmmsg(2). */
@@ -111,11 +111,12 @@ export interface Loop {
    * Runs `turn` from libuv's check phase, again and again, until `stop`. `turn` loops over `wait` by itself and returns
    * when `flags[0]` is set. While it blocks in `wait`, the thread's libuv loop (messages, termination, inspector,
    * profiler, timers) is watched too. An exception out of `turn` is the thread's uncaught exception and ends the run.
+   * Returns at once; keeps the thread alive until `stop`.
    */
   run(turn: () => void): void;
   stop(): void;
 
-  /** epoll_ctl ADD. `tag` and `index` (u32 each) come back in `events`. */
+  /** epoll_ctl ADD. `tag` and `index` (u32 each) come back in `events`; the tag 0xffffffff is reserved. */
   add(fd: number, events: number, tag: number, index: number): void;
   modify(fd: number, events: number, tag: number, index: number): void;
   /** epoll_ctl DEL; a descriptor that is not in the set is no error. */
@@ -126,7 +127,8 @@ export interface Loop {
   /**
    * accept4(2) up to `max` connections (no SOCK_NONBLOCK, so the receiver sets its own flags; SOCK_CLOEXEC) and one
    * recv(MSG_PEEK | MSG_DONTWAIT) each. Returns how many; ones that died in between (ECONNABORTED, EPROTO…) are passed
-   * over. `acceptError` tells why it ended before `max`. The caller closes the descriptors.
+   * over. `acceptError` tells why it ended before `max`. The caller closes the descriptors. The listener must be
+   * non-blocking (`setNonBlocking`, if it was inherited).
    */
   accept(listener: number, max: number): number;
   /** Errno that ended the last `accept`: EAGAIN when the backlog was empty, EMFILE, ENFILE, ENOBUFS, ENOMEM, …; 0 if `max` was reached. */
@@ -161,7 +163,7 @@ export interface ReceiveBatch {
   readonly descriptors: Int32Array;
   /** pid, uid and gid of the sender of message i, where the socket asks for them (SO_PASSCRED); else -1 each. */
   readonly credentials: Int32Array;
-  /** [0]: how reading ended, one of `ReceiveEnd`. [1]: errno if that is FAILED. [2]: 1 if a reset was seen (the peer closed with unread messages); reading went on behind it. */
+  /** [0]: how reading ended, one of `ReceiveEnd` (a batch that ends in empty records counts as CLOSED). [1]: errno if that is FAILED. [2]: 1 if a reset was seen (the peer closed with unread messages); reading went on behind it. */
   readonly end: Int32Array;
 }
 
@@ -193,7 +195,10 @@ export const ReceiveEnd = {
   FAILED: 3,
 } as const;
 
-/** Watches one descriptor from libuv's loop (uv_poll). The descriptor stays the caller's and must outlive the watch. */
+/**
+ * Watches one descriptor from libuv's loop (uv_poll, which makes it non-blocking). The descriptor stays the caller's and
+ * must outlive the watch. An open watch is not garbage-collected.
+ */
 export interface Watch {
   /** Chooses what is watched: readable 1, writable 2, both 3, nothing 0. */
   select(events: number): void;
@@ -222,13 +227,17 @@ export type Intact = (typeof Intact)[keyof typeof Intact];
 
 export interface Addon {
   // --- descriptors -----------------------------------------------------------------------------------------------
+  /** Never blocks: a socket that lingers is closed by a thread of its own, as in `Loop.close`. */
   close(fd: number): void;
   /** dup with FD_CLOEXEC; the caller closes the result. */
   duplicate(fd: number): number;
+  /** O_NONBLOCK, for everybody who shares the open file: sockets inherited from systemd may block. */
+  setNonBlocking(fd: number, on: boolean): void;
 
   // --- TCP -------------------------------------------------------------------------------------------------------
   /** socket, options, bind, listen; non-blocking, SO_REUSEADDR. The caller closes the result. */
   listenTcp(options: TcpListenOptions): number;
+  /** An IPv4 address of an IPv6 socket (::ffff:a.b.c.d) is given as IPv4, here and in `peerAddress`. */
   localAddress(fd: number): TcpAddress;
   peerAddress(fd: number): TcpAddress;
   /** SO_RCVLOWAT in bytes: readable only when this many are there. 1 is the default state. */
@@ -245,17 +254,22 @@ export interface Addon {
   // --- unix sockets (paths, or abstract addresses written with a leading "@") --------------------------------------
   /**
    * Binds and listens (SEQPACKET) or binds (DGRAM); non-blocking. The path appears with its mode (fchmod before bind),
-   * an existing path is EADDRINUSE and is left alone. The caller closes the result and removes the path.
+   * an existing path is EADDRINUSE and is left alone. The caller closes the result and removes the path. Paths may be
+   * longer than sun_path's 107 bytes, their last part not longer than about 85.
    */
   listenUnix(path: string, type: UnixSocketType, options: UnixListenOptions): number;
   /** Non-blocking connect. `credentials` sets SO_PASSCRED first; `refuseDescriptors` clears SO_PASSRIGHTS where the kernel has it. The caller closes the result. */
-  connectUnix(path: string, type: UnixSocketType, options: { credentials?: boolean; refuseDescriptors?: boolean }): number;
+  connectUnix(
+    path: string,
+    type: UnixSocketType,
+    options: { credentials?: boolean; refuseDescriptors?: boolean },
+  ): number;
   /** accept4 of a listening unix socket (non-blocking, close-on-exec): a descriptor that the caller closes, or -1 when none waits. */
   acceptUnix(fd: number): number;
   /** A connected pair of unix sockets; the caller closes both. */
   socketPair(type: UnixSocketType): [number, number];
   peerCredentials(fd: number): Credentials;
-  /** Path (abstract ones with "@"), type and whether it listens, of a unix socket; undefined if `fd` is none. */
+  /** Path (abstract ones with "@", "" if unnamed; a path over 107 bytes shows how it was reached: /proc/self/fd/…), type and whether it listens, of a unix socket; undefined if `fd` is none. */
   unixSocket(fd: number): { path: string; type: "stream" | "seqpacket" | "dgram"; listening: boolean } | undefined;
   /** shutdown(2): 0 SHUT_RD, 1 SHUT_WR, 2 SHUT_RDWR. */
   shutdown(fd: number, how: 0 | 1 | 2): void;
@@ -271,7 +285,12 @@ export interface Addon {
    * Reads messages with descriptors whenever there are some: fills `batch` and calls `onBatch(count)`. That returns how
    * many deliveries it wants; for each number below that, `onEach(i)` is called in a callback scope of its own (an
    * exception is the process's uncaught exception and does not stop the next). No ticks or microtasks run between
-   * `onBatch` and the first `onEach`. Also called with count 0 at end of file or failure: `batch.end` says which.
+   * `onBatch` and the first `onEach`.
+   *
+   * The end of file, or a failure, is reported once, in `batch.end`: with the last messages if it was met in the same
+   * read, else by a call with count 0. If `onBatch` throws (the process's uncaught exception), there are no deliveries,
+   * and the batch's descriptors are still for JavaScript to close. `close` and `select(0)` inside the callbacks stop
+   * the reading, not the deliveries that `onBatch` asked for. `select` takes 0 and 1 only.
    */
   watchMessages(fd: number, onBatch: (count: number) => number, onEach: (i: number) => void): MessageWatch;
 

@@ -1,0 +1,454 @@
+/* The class behind `createLoop` of src/native/addon.ts: a worker's system calls over arrays allocated once. */
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "addon.h"
+#include "arguments.h"
+#include "clock.h"
+#include "closer.h"
+#include "epoll_set.h"
+#include "messages.h"
+#include "tcp_accept.h"
+#include "tcp_address.h"
+
+/* Tag of libuv's own descriptor in the set; `add` takes lower ones only. */
+#define TAG_LIBUV UINT32_MAX
+
+struct loop {
+  napi_env env;
+  uv_loop_t *uv;
+  int set; /* -1 after destroy */
+  int accept_error;
+  int64_t most_events, most_peeks, most_closes;
+  struct epoll_event *space;
+  struct shared_memory *memory;
+  uint32_t *events;
+  double *clock;
+  uint32_t *clock_words;
+  int32_t *flags;
+  int32_t *close_descriptors;
+  struct peek_batch peek;
+  struct send_batch send;
+  struct receive_batch receive;
+  struct runner *runner; /* while it runs */
+  napi_ref self, turn;   /* while it runs */
+};
+
+/* --- running: turns from libuv's check phase ---------------------------------------------------------------------- */
+
+/*
+ * The check phase comes right after libuv has polled, when all that it wants to watch is registered in its epoll
+ * descriptor, so that watching this one in our own set misses nothing. The idle handle keeps libuv from blocking in its
+ * own poll; it is stopped during a turn, because uv_backend_timeout is 0 while it is active.
+ */
+struct runner {
+  struct open_handle handle;
+  struct loop *loop; /* NULL once stopped */
+  uv_check_t check;
+  uv_idle_t idle;
+  int closing;
+};
+
+static void on_idle(uv_idle_t *idle) { (void)idle; }
+
+static void on_runner_closed(uv_handle_t *handle) {
+  struct runner *runner = handle->data;
+  if (--runner->closing > 0) return;
+  environment_drop_handle(&runner->handle);
+  free(runner);
+}
+
+static void stop_running(struct loop *loop) {
+  struct runner *runner = loop->runner;
+  if (runner == NULL) return;
+  loop->runner = NULL;
+  runner->loop = NULL;
+  epoll_set_remove(loop->set, uv_backend_fd(loop->uv));
+  napi_delete_reference(loop->env, loop->turn);
+  napi_delete_reference(loop->env, loop->self);
+  runner->closing = 2;
+  uv_close((uv_handle_t *)&runner->check, on_runner_closed);
+  uv_close((uv_handle_t *)&runner->idle, on_runner_closed);
+}
+
+static void close_runner(struct open_handle *handle) {
+  struct runner *runner = (struct runner *)handle;
+  if (runner->loop != NULL) stop_running(runner->loop);
+}
+
+static void on_check(uv_check_t *check) {
+  struct runner *runner = check->data;
+  struct loop *loop = runner->loop;
+  if (loop == NULL) return;
+  napi_env env = loop->env;
+  napi_handle_scope scope;
+  napi_value self, turn;
+  uv_idle_stop(&runner->idle);
+  loop->flags[0] = 0;
+  if (napi_open_handle_scope(env, &scope) != napi_ok) return;
+  bool called = napi_get_reference_value(env, loop->self, &self) == napi_ok &&
+                napi_get_reference_value(env, loop->turn, &turn) == napi_ok &&
+                napi_make_callback(env, NULL, self, turn, 0, NULL, NULL) == napi_ok;
+  /* An exception, or the thread is being terminated. The loop may have been stopped by the turn itself. */
+  if (!called && runner->loop != NULL) stop_running(loop);
+  if (!called) report_exception(env);
+  if (runner->loop != NULL) uv_idle_start(&runner->idle, on_idle);
+  napi_close_handle_scope(env, scope);
+}
+
+/* --- methods ------------------------------------------------------------------------------------------------------ */
+
+/* V8 checks that `this` is an instance of the class before it calls a method. */
+#define METHOD(count)                                                                        \
+  napi_value this, arguments[(count) + 1];                                                   \
+  struct loop *loop;                                                                         \
+  if (!take_arguments(env, info, (count), arguments, &this)) return NULL;                    \
+  if (!succeeded(env, napi_unwrap(env, this, (void **)&loop))) return NULL
+
+static napi_value integer(napi_env env, int32_t value) {
+  napi_value result = NULL;
+  napi_create_int32(env, value, &result);
+  return result;
+}
+
+static napi_value loop_run(napi_env env, napi_callback_info info) {
+  METHOD(1);
+  if (!take_function(env, arguments[0], "turn")) return NULL;
+  if (loop->runner != NULL) {
+    napi_throw_error(env, "ERR_ALREADY_RUNNING", "the loop runs already");
+    return NULL;
+  }
+  if (epoll_set_add(loop->set, uv_backend_fd(loop->uv), EPOLLIN, TAG_LIBUV, 0) == -1) {
+    return throw_system_call(env, "epoll_ctl", errno, NULL);
+  }
+  struct runner *runner = calloc(1, sizeof *runner);
+  if (runner == NULL || napi_create_reference(env, this, 1, &loop->self) != napi_ok ||
+      napi_create_reference(env, arguments[0], 1, &loop->turn) != napi_ok) {
+    free(runner);
+    epoll_set_remove(loop->set, uv_backend_fd(loop->uv));
+    return throw_system_call(env, "run", ENOMEM, NULL);
+  }
+  environment_add_handle(environment_of(env), &runner->handle, close_runner);
+  runner->loop = loop;
+  runner->check.data = runner->idle.data = runner;
+  uv_check_init(loop->uv, &runner->check);
+  uv_idle_init(loop->uv, &runner->idle);
+  uv_check_start(&runner->check, on_check);
+  uv_idle_start(&runner->idle, on_idle);
+  loop->runner = runner;
+  return NULL;
+}
+
+static napi_value loop_stop(napi_env env, napi_callback_info info) {
+  METHOD(0);
+  stop_running(loop);
+  return NULL;
+}
+
+static napi_value change(napi_env env, napi_callback_info info, int (*change)(int, int, uint32_t, uint32_t, uint32_t)) {
+  METHOD(4);
+  int fd;
+  int64_t events, tag, index;
+  if (!take_descriptor(env, arguments[0], "fd", &fd) ||
+      !take_integer(env, arguments[1], "events", 0, UINT32_MAX, &events) ||
+      !take_integer(env, arguments[2], "tag", 0, TAG_LIBUV - 1, &tag) ||
+      !take_integer(env, arguments[3], "index", 0, UINT32_MAX, &index)) {
+    return NULL;
+  }
+  if (change(loop->set, fd, (uint32_t)events, (uint32_t)tag, (uint32_t)index) == -1) {
+    return throw_system_call(env, "epoll_ctl", errno, NULL);
+  }
+  return NULL;
+}
+
+static napi_value loop_add(napi_env env, napi_callback_info info) { return change(env, info, epoll_set_add); }
+
+static napi_value loop_modify(napi_env env, napi_callback_info info) { return change(env, info, epoll_set_modify); }
+
+static napi_value loop_remove(napi_env env, napi_callback_info info) {
+  METHOD(1);
+  int fd;
+  if (!take_descriptor(env, arguments[0], "fd", &fd)) return NULL;
+  if (epoll_set_remove(loop->set, fd) == -1) return throw_system_call(env, "epoll_ctl", errno, NULL);
+  return NULL;
+}
+
+/* libuv's timeout in milliseconds: 0 if it wants a turn now, -1 if no timer runs. */
+static int libuv_timeout(struct loop *loop) {
+  uv_update_time(loop->uv);
+  return uv_backend_timeout(loop->uv);
+}
+
+static napi_value loop_wait(napi_env env, napi_callback_info info) {
+  METHOD(1);
+  double timeout;
+  if (!take_number(env, arguments[0], "timeout", &timeout)) return NULL;
+  int limit = -1;
+  if (loop->runner != NULL) {
+    limit = libuv_timeout(loop);
+    if (limit == 0) loop->flags[0] = 1;
+    if (limit >= 0 && (timeout < 0 || limit < timeout)) timeout = limit;
+  }
+  int found = epoll_set_wait(loop->set, loop->space, (int)loop->most_events, timeout);
+  if (found == -1) return throw_system_call(env, "epoll_wait", errno, NULL);
+  int count = 0;
+  for (int i = 0; i < found; i++) {
+    const struct epoll_event *event = &loop->space[i];
+    if (epoll_event_tag(event) == TAG_LIBUV) {
+      loop->flags[0] = 1;
+      continue;
+    }
+    uint32_t *words = loop->events + 3 * (size_t)count++;
+    words[0] = event->events;
+    words[1] = epoll_event_tag(event);
+    words[2] = epoll_event_index(event);
+  }
+  if (limit > 0 && libuv_timeout(loop) == 0) loop->flags[0] = 1;
+  clock_read(loop->clock, loop->clock_words);
+  return integer(env, count);
+}
+
+static napi_value loop_accept(napi_env env, napi_callback_info info) {
+  METHOD(2);
+  int listener;
+  int64_t most;
+  if (!take_descriptor(env, arguments[0], "listener", &listener) ||
+      !take_integer(env, arguments[1], "max", 0, loop->most_peeks, &most)) {
+    return NULL;
+  }
+  int count = tcp_accept_batch(listener, (int)most, &loop->peek, &loop->accept_error);
+  clock_read(loop->clock, loop->clock_words);
+  return integer(env, count);
+}
+
+static napi_value loop_peek(napi_env env, napi_callback_info info) {
+  METHOD(1);
+  int64_t count;
+  if (!take_integer(env, arguments[0], "count", 0, loop->most_peeks, &count)) return NULL;
+  tcp_peek_batch((int)count, &loop->peek);
+  return NULL;
+}
+
+static napi_value loop_send(napi_env env, napi_callback_info info) {
+  METHOD(1);
+  int64_t count;
+  if (!take_integer(env, arguments[0], "count", 0, loop->send.capacity, &count)) return NULL;
+  if (send_batch_check(&loop->send, (int)count) != -1) {
+    throw_range(env, "sendOffsets[i] + sendLengths[i]", "within sendBuffer");
+    return NULL;
+  }
+  send_batch_send(&loop->send, (int)count);
+  return NULL;
+}
+
+static napi_value loop_receive(napi_env env, napi_callback_info info) {
+  METHOD(1);
+  int channel;
+  if (!take_descriptor(env, arguments[0], "channel", &channel)) return NULL;
+  return integer(env, receive_batch_receive(&loop->receive, channel, false));
+}
+
+static napi_value loop_close(napi_env env, napi_callback_info info) {
+  METHOD(1);
+  int64_t count;
+  if (!take_integer(env, arguments[0], "count", 0, loop->most_closes, &count)) return NULL;
+  int lingering = 0;
+  for (int64_t i = 0; i < count; i++) lingering += closer_close(loop->close_descriptors[i]);
+  return integer(env, lingering);
+}
+
+static napi_value loop_destroy(napi_env env, napi_callback_info info) {
+  METHOD(0);
+  stop_running(loop);
+  if (loop->set != -1) close(loop->set);
+  loop->set = -1;
+  return NULL;
+}
+
+/* V8 does not check `this` for accessors as it does for methods: a tag tells a Loop from other wrapped objects. */
+static const napi_type_tag loop_tag = {0x736e692d68616e64, 0x6f66662e6c6f6f70};
+
+static napi_value loop_accept_error(napi_env env, napi_callback_info info) {
+  napi_value this;
+  struct loop *loop;
+  bool is_loop = false;
+  if (!take_arguments(env, info, 0, NULL, &this)) return NULL;
+  if (napi_check_object_type_tag(env, this, &loop_tag, &is_loop) != napi_ok || !is_loop) return NULL;
+  if (!succeeded(env, napi_unwrap(env, this, (void **)&loop))) return NULL;
+  return integer(env, loop->accept_error);
+}
+
+/* --- construction ------------------------------------------------------------------------------------------------- */
+
+struct sizes {
+  int64_t events, peeks, peek_bytes, sends, send_bytes, closes;
+};
+
+static bool take_size(napi_env env, napi_value object, const char *name, int64_t most, int64_t *out) {
+  napi_value value;
+  if (!take_property(env, object, name, &value)) return false;
+  if (value == NULL) return throw_range(env, name, "given");
+  return take_integer(env, value, name, 1, most, out);
+}
+
+static bool take_sizes(napi_env env, napi_value object, struct sizes *out) {
+  return take_size(env, object, "events", 1 << 16, &out->events) &&
+         take_size(env, object, "peeks", 1 << 16, &out->peeks) &&
+         take_size(env, object, "peekBytes", 1 << 20, &out->peek_bytes) &&
+         take_size(env, object, "sends", 1 << 16, &out->sends) &&
+         take_size(env, object, "sendBytes", 1 << 28, &out->send_bytes) &&
+         take_size(env, object, "closes", 1 << 16, &out->closes);
+}
+
+static void free_loop(struct loop *loop) {
+  if (loop->set != -1) close(loop->set);
+  free(loop->space);
+  free(loop->send.headers);
+  free(loop->send.slots);
+  shared_memory_release(loop->memory);
+  free(loop);
+}
+
+static void finalize_loop(napi_env env, void *data, void *hint) {
+  (void)env, (void)hint;
+  free_loop(data);
+}
+
+/* Lays the arrays out in one block of shared memory and defines them on `object`. */
+static bool make_arrays(napi_env env, napi_value object, struct loop *loop, const struct sizes *sizes) {
+  void *send_channels, *send_descriptors, *send_offsets, *send_lengths, *send_buffer;
+  const struct {
+    const char *name;
+    napi_typedarray_type type;
+    size_t width, count;
+    void *pointer; /* where the C side keeps the array's address */
+  } arrays[] = {
+      {"events", napi_uint32_array, 4, 3 * (size_t)sizes->events, &loop->events},
+      {"clock", napi_float64_array, 8, 2, &loop->clock},
+      {"clockWords", napi_uint32_array, 4, 2, &loop->clock_words},
+      {"flags", napi_int32_array, 4, 1, &loop->flags},
+      {"peekDescriptors", napi_int32_array, 4, (size_t)sizes->peeks, &loop->peek.descriptors},
+      {"peekLengths", napi_int32_array, 4, (size_t)sizes->peeks, &loop->peek.lengths},
+      {"peekBuffer", napi_uint8_array, 1, (size_t)(sizes->peeks * sizes->peek_bytes), &loop->peek.buffer},
+      {"peekAddresses", napi_uint8_array, 1, (size_t)sizes->peeks * TCP_ADDRESS_PACKED, &loop->peek.addresses},
+      {"sendChannels", napi_int32_array, 4, (size_t)sizes->sends, &send_channels},
+      {"sendDescriptors", napi_int32_array, 4, (size_t)sizes->sends, &send_descriptors},
+      {"sendOffsets", napi_uint32_array, 4, (size_t)sizes->sends, &send_offsets},
+      {"sendLengths", napi_uint32_array, 4, (size_t)sizes->sends, &send_lengths},
+      {"sendBuffer", napi_uint8_array, 1, (size_t)sizes->send_bytes, &send_buffer},
+      {"sendResults", napi_int32_array, 4, (size_t)sizes->sends, &loop->send.results},
+      {"closeDescriptors", napi_int32_array, 4, (size_t)sizes->closes, &loop->close_descriptors},
+  };
+  enum { ARRAYS = sizeof arrays / sizeof *arrays };
+  size_t offsets[ARRAYS], total = 0;
+  for (int i = 0; i < ARRAYS; i++) {
+    offsets[i] = total;
+    total += (arrays[i].width * arrays[i].count + 15) & ~(size_t)15;
+  }
+  napi_value buffer, received;
+  loop->memory = total <= INT_MAX ? shared_memory_create(total + receive_batch_size()) : NULL;
+  if (loop->memory == NULL) {
+    throw_system_call(env, "createLoop", ENOMEM, NULL);
+    return false;
+  }
+  if (!shared_memory_buffer(env, loop->memory, &buffer)) return false;
+  for (int i = 0; i < ARRAYS; i++) {
+    void *address = loop->memory->bytes + offsets[i];
+    memcpy(arrays[i].pointer, &address, sizeof address);
+    if (!shared_memory_view(env, object, arrays[i].name, arrays[i].type, buffer, offsets[i], arrays[i].count)) {
+      return false;
+    }
+  }
+  loop->send.channels = send_channels;
+  loop->send.descriptors = send_descriptors;
+  loop->send.offsets = send_offsets;
+  loop->send.lengths = send_lengths;
+  loop->send.buffer = send_buffer;
+  if (!receive_batch_object(env, loop->memory, buffer, total, &loop->receive, &received)) return false;
+  napi_property_descriptor property = {.utf8name = "received", .value = received, .attributes = napi_enumerable};
+  return succeeded(env, napi_define_properties(env, object, 1, &property));
+}
+
+static bool make_loop(napi_env env, napi_value object, struct loop *loop, const struct sizes *sizes) {
+  loop->env = env;
+  loop->uv = environment_of(env)->uv;
+  loop->most_events = sizes->events;
+  loop->most_peeks = sizes->peeks;
+  loop->most_closes = sizes->closes;
+  loop->peek.stride = (size_t)sizes->peek_bytes;
+  loop->send.capacity = (int)sizes->sends;
+  loop->send.buffer_length = (size_t)sizes->send_bytes;
+  loop->set = epoll_set_open();
+  if (loop->set == -1) {
+    throw_system_call(env, "epoll_create1", errno, NULL);
+    return false;
+  }
+  loop->space = calloc((size_t)sizes->events, sizeof *loop->space);
+  loop->send.headers = calloc((size_t)sizes->sends, sizeof *loop->send.headers);
+  loop->send.slots = calloc((size_t)sizes->sends, sizeof *loop->send.slots);
+  if (loop->space == NULL || loop->send.headers == NULL || loop->send.slots == NULL) {
+    throw_system_call(env, "createLoop", ENOMEM, NULL);
+    return false;
+  }
+  if (!make_arrays(env, object, loop, sizes)) return false;
+  send_batch_prepare(&loop->send);
+  clock_read(loop->clock, loop->clock_words);
+  return succeeded(env, napi_type_tag_object(env, object, &loop_tag)) &&
+         succeeded(env, napi_wrap(env, object, loop, finalize_loop, NULL, NULL));
+}
+
+static napi_value construct_loop(napi_env env, napi_callback_info info) {
+  napi_value this, argument, target;
+  struct sizes sizes;
+  if (!take_arguments(env, info, 1, &argument, &this)) return NULL;
+  if (!succeeded(env, napi_get_new_target(env, info, &target))) return NULL;
+  if (target == NULL) {
+    napi_throw_type_error(env, NULL, "Loop is a class: use createLoop");
+    return NULL;
+  }
+  if (!take_sizes(env, argument, &sizes)) return NULL;
+  struct loop *loop = calloc(1, sizeof *loop);
+  if (loop == NULL) return throw_system_call(env, "createLoop", ENOMEM, NULL);
+  loop->set = -1;
+  if (!make_loop(env, this, loop, &sizes)) {
+    free_loop(loop);
+    return NULL;
+  }
+  return this;
+}
+
+napi_value create_loop(napi_env env, napi_callback_info info) {
+  napi_value class, argument, result;
+  if (!take_arguments(env, info, 1, &argument, NULL)) return NULL;
+  if (!succeeded(env, napi_get_reference_value(env, environment_of(env)->loop_class, &class))) return NULL;
+  return succeeded(env, napi_new_instance(env, class, 1, &argument, &result)) ? result : NULL;
+}
+
+bool define_loop(struct environment *environment) {
+#define LOOP_METHOD(text, function) {.utf8name = text, .method = function, .attributes = napi_default_method}
+  const napi_property_descriptor properties[] = {
+      LOOP_METHOD("run", loop_run),
+      LOOP_METHOD("stop", loop_stop),
+      LOOP_METHOD("add", loop_add),
+      LOOP_METHOD("modify", loop_modify),
+      LOOP_METHOD("remove", loop_remove),
+      LOOP_METHOD("wait", loop_wait),
+      LOOP_METHOD("accept", loop_accept),
+      LOOP_METHOD("peek", loop_peek),
+      LOOP_METHOD("send", loop_send),
+      LOOP_METHOD("receive", loop_receive),
+      LOOP_METHOD("close", loop_close),
+      LOOP_METHOD("destroy", loop_destroy),
+      {.utf8name = "acceptError", .getter = loop_accept_error, .attributes = napi_enumerable},
+  };
+#undef LOOP_METHOD
+  napi_env env = environment->env;
+  napi_value class;
+  return succeeded(env, napi_define_class(env, "Loop", NAPI_AUTO_LENGTH, construct_loop, NULL,
+                                          sizeof properties / sizeof *properties, properties, &class)) &&
+         succeeded(env, napi_create_reference(env, class, 1, &environment->loop_class));
+}

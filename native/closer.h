@@ -1,0 +1,16 @@
+#ifndef SNI_HANDOFF_CLOSER_H
+#define SNI_HANDOFF_CLOSER_H
+
+#include <stdbool.h>
+
+/*
+ * Closes any descriptor without blocking. A socket with SO_LINGER and a time (socket(7)) is one whose last close(2)
+ * waits until its data are acknowledged, O_NONBLOCK or not, and whoever shares it may have set that: such a one is
+ * given to a thread of its own, one a process. While many wait there, lingering is switched off instead. Errors are not
+ * reported: on Linux the descriptor is gone after any of them, EINTR too (close(2)), except EBADF.
+ *
+ * Returns true if the thread closes it; its number stays taken until then.
+ */
+bool closer_close(int fd);
+
+#endif

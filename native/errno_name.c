@@ -1,0 +1,95 @@
+#include "errno_name.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+/* EWOULDBLOCK is EAGAIN, ENOTSUP is EOPNOTSUPP and EDEADLOCK is EDEADLK on Linux: one name each. */
+const char *errno_name(int error, char space[ERRNO_NAME_SPACE]) {
+#define NAME(name) \
+  case name:       \
+    return #name
+  switch (error) {
+    NAME(EPERM);
+    NAME(ENOENT);
+    NAME(ESRCH);
+    NAME(EINTR);
+    NAME(EIO);
+    NAME(ENXIO);
+    NAME(E2BIG);
+    NAME(ENOEXEC);
+    NAME(EBADF);
+    NAME(ECHILD);
+    NAME(EAGAIN);
+    NAME(ENOMEM);
+    NAME(EACCES);
+    NAME(EFAULT);
+    NAME(EBUSY);
+    NAME(EEXIST);
+    NAME(EXDEV);
+    NAME(ENODEV);
+    NAME(ENOTDIR);
+    NAME(EISDIR);
+    NAME(EINVAL);
+    NAME(ENFILE);
+    NAME(EMFILE);
+    NAME(ENOTTY);
+    NAME(ETXTBSY);
+    NAME(EFBIG);
+    NAME(ENOSPC);
+    NAME(ESPIPE);
+    NAME(EROFS);
+    NAME(EMLINK);
+    NAME(EPIPE);
+    NAME(ERANGE);
+    NAME(EDEADLK);
+    NAME(ENAMETOOLONG);
+    NAME(ENOLCK);
+    NAME(ENOSYS);
+    NAME(ENOTEMPTY);
+    NAME(ELOOP);
+    NAME(ENODATA);
+    NAME(ETIME);
+    NAME(ENONET);
+    NAME(ENOLINK);
+    NAME(ECOMM);
+    NAME(EPROTO);
+    NAME(EBADMSG);
+    NAME(EOVERFLOW);
+    NAME(EILSEQ);
+    NAME(EUSERS);
+    NAME(ENOTSOCK);
+    NAME(EDESTADDRREQ);
+    NAME(EMSGSIZE);
+    NAME(EPROTOTYPE);
+    NAME(ENOPROTOOPT);
+    NAME(EPROTONOSUPPORT);
+    NAME(ESOCKTNOSUPPORT);
+    NAME(EOPNOTSUPP);
+    NAME(EPFNOSUPPORT);
+    NAME(EAFNOSUPPORT);
+    NAME(EADDRINUSE);
+    NAME(EADDRNOTAVAIL);
+    NAME(ENETDOWN);
+    NAME(ENETUNREACH);
+    NAME(ENETRESET);
+    NAME(ECONNABORTED);
+    NAME(ECONNRESET);
+    NAME(ENOBUFS);
+    NAME(EISCONN);
+    NAME(ENOTCONN);
+    NAME(ESHUTDOWN);
+    NAME(ETOOMANYREFS);
+    NAME(ETIMEDOUT);
+    NAME(ECONNREFUSED);
+    NAME(EHOSTDOWN);
+    NAME(EHOSTUNREACH);
+    NAME(EALREADY);
+    NAME(EINPROGRESS);
+    NAME(ESTALE);
+    NAME(EDQUOT);
+    NAME(ECANCELED);
+  }
+#undef NAME
+  snprintf(space, ERRNO_NAME_SPACE, "E%d", error);
+  return space;
+}

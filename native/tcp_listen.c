@@ -1,0 +1,44 @@
+#include "tcp_listen.h"
+
+#include <errno.h>
+#include <linux/tcp.h>
+#include <unistd.h>
+
+#include "tcp_address.h"
+
+static int set(int fd, int level, int option, int value) {
+  return setsockopt(fd, level, option, &value, sizeof value);
+}
+
+static int set_options(int fd, int family, const struct tcp_listen_options *options) {
+  bool v6 = family == AF_INET6;
+  if (set(fd, SOL_SOCKET, SO_REUSEADDR, 1) == -1) return -1;
+  if (v6 && options->v6_only >= 0 && set(fd, IPPROTO_IPV6, IPV6_V6ONLY, options->v6_only) == -1) return -1;
+  if (options->freebind && set(fd, IPPROTO_IP, IP_FREEBIND, 1) == -1) return -1;
+  if (options->keep_alive && set(fd, SOL_SOCKET, SO_KEEPALIVE, 1) == -1) return -1;
+  if (options->defer_accept > 0 && set(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, options->defer_accept) == -1) return -1;
+  return 0;
+}
+
+int tcp_listen(const struct tcp_listen_options *options, const char **call) {
+  struct sockaddr_storage address;
+  *call = "parse";
+  socklen_t length = tcp_address_parse(options->address, options->port, &address);
+  if (length == 0) return -1;
+  *call = "socket";
+  int fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd == -1) return -1;
+  *call = "setsockopt";
+  if (set_options(fd, address.ss_family, options) == -1) goto failed;
+  *call = "bind";
+  if (bind(fd, (struct sockaddr *)&address, length) == -1) goto failed;
+  *call = "listen";
+  if (listen(fd, options->backlog) == -1) goto failed;
+  return fd;
+
+failed:;
+  int error = errno;
+  close(fd);
+  errno = error;
+  return -1;
+}

@@ -1,0 +1,24 @@
+#ifndef SNI_HANDOFF_TCP_LISTEN_H
+#define SNI_HANDOFF_TCP_LISTEN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What the listening socket is to be: tcp(7), ip(7), ipv6(7), socket(7). */
+struct tcp_listen_options {
+  const char *address; /* numeric, IPv6 perhaps with "%zone" */
+  uint16_t port;       /* 0: the kernel chooses */
+  int backlog;
+  int v6_only;       /* IPV6_V6ONLY; -1 leaves what net.ipv6.bindv6only says */
+  bool freebind;     /* IP_FREEBIND */
+  int defer_accept;  /* TCP_DEFER_ACCEPT in seconds; 0: off */
+  bool keep_alive;   /* SO_KEEPALIVE, which accepted sockets inherit */
+};
+
+/*
+ * A listening socket: non-blocking, close-on-exec, SO_REUSEADDR. The caller closes it. Returns -1, sets errno and has
+ * `*call` name the call that failed.
+ */
+int tcp_listen(const struct tcp_listen_options *options, const char **call);
+
+#endif
