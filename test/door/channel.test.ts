@@ -54,7 +54,9 @@ describe("a channel's window", () => {
       { violation: "x" },
       { retired: true },
     ]) {
-      expect(Object.assign(readyChannel(), change).takes(50)).toBe(false);
+      const channel = readyChannel();
+      Object.assign(channel, change);
+      expect(channel.takes(50)).toBe(false);
     }
   });
 });

@@ -1,0 +1,58 @@
+/** A backend in a process of its own: test/fixtures/backend.mjs. */
+import { fileURLToPath } from "node:url";
+import type { Certificate } from "./certificates.js";
+import { Child } from "./child.js";
+
+const program = fileURLToPath(new URL("../fixtures/backend.mjs", import.meta.url));
+
+export interface BackendStart {
+  readonly kind: "https" | "http2" | "raw";
+  readonly path: string;
+  readonly certificate?: Certificate;
+  readonly name?: string;
+  readonly window?: number;
+}
+
+export class BackendProcess {
+  readonly child: Child;
+
+  private constructor(child: Child) {
+    this.child = child;
+  }
+
+  /** Resolves when it listens on its path. */
+  static async start({ kind, path, certificate, name, window }: BackendStart): Promise<BackendProcess> {
+    const argument = {
+      kind,
+      path,
+      name: name ?? certificate?.name,
+      cert: certificate?.cert,
+      key: certificate?.key,
+      window,
+    };
+    const backend = new BackendProcess(new Child(process.execPath, [program, JSON.stringify(argument)]));
+    await backend.child.line("the backend's being ready", (line) => line.startsWith('{"ready"'));
+    return backend;
+  }
+
+  get pid(): number {
+    return this.child.pid;
+  }
+
+  /** URLs, or names, that it has served, in order. */
+  get served(): string[] {
+    return this.child.lines.filter((line) => line.startsWith('{"served"')).map((line) => JSON.parse(line).served);
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    process.kill(this.pid, signal);
+  }
+
+  async stop(): Promise<void> {
+    await this.child.end("SIGTERM");
+  }
+
+  async kill(): Promise<void> {
+    await this.child.end("SIGKILL");
+  }
+}
