@@ -67,17 +67,17 @@ async function plan() {
   };
 
   // --- addon ----------------------------------------------------------------------------------------------------------
+  // As native/build.mjs judges it, which would take a process of its own to ask.
   const addon = at("native", "build", "Release", "sni_handoff.node");
-  const addonSources = () =>
-    fs
-      .readdirSync(at("native"))
-      .filter((name) => /\.(c|h|gyp|mjs)$/.test(name))
-      .map((name) => at("native", name));
+  const builtFor = at("native", "build", "built-for");
   const buildAddon = {
     title: "building the native addon",
     needed: () => {
-      const built = modified(addon) ?? 0;
-      return addonSources().some((source) => modified(source) > built);
+      const built = modified(addon);
+      if (built === undefined || !fs.existsSync(builtFor)) return true;
+      if (!fs.readFileSync(builtFor, "utf8").startsWith(`node abi ${process.versions.modules},`)) return true;
+      const sources = fs.readdirSync(at("native")).filter((name) => /\.(c|h|gyp)$/.test(name));
+      return sources.some((source) => modified(at("native", source)) > built);
     },
     run: () => command(process.execPath, [at("native", "build.mjs")], root),
   };
@@ -149,7 +149,7 @@ async function timed(title, run) {
   try {
     await run();
   } catch (error) {
-    if (stderr.isTTY) stderr.write(" failed\n");
+    stderr.write(stderr.isTTY ? " failed\n" : `${title} … failed\n`);
     throw error;
   }
   const seconds = ((performance.now() - begun) / 1000).toFixed(1);

@@ -1,18 +1,20 @@
-/** Names of users to their numbers. Node offers no getpwnam(3). */
+/** Names of users to their numbers. */
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { userId } from "../../handoff/accounts.js";
 
-/** The uid of a user of this system, or undefined. Asks /etc/passwd, then what nsswitch.conf(5) names beside it. */
+/** The uid of a user of this system, or undefined. Asks the local files, then what nsswitch.conf(5) names beside them. */
 export function findUid(name: string): number | undefined {
-  return uidIn(readFileSync("/etc/passwd", "utf8"), name) ?? uidIn(getent(name), name);
+  try {
+    return userId(name);
+  } catch {
+    return uidOf(getent(name));
+  }
 }
 
-function uidIn(passwd: string, name: string): number | undefined {
-  for (const line of passwd.split("\n")) {
-    const [user, , uid] = line.split(":");
-    if (user === name && uid !== undefined && /^\d+$/.test(uid)) return Number(uid);
-  }
-  return undefined;
+/** From a line of passwd(5). */
+function uidOf(line: string): number | undefined {
+  const uid = line.split(":")[2];
+  return uid !== undefined && /^\d+$/.test(uid) ? Number(uid) : undefined;
 }
 
 /** getent(1) comes with the C library; it exits with 2 for an unknown user, and is missing from some containers. */
