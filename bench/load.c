@@ -1,0 +1,221 @@
+/*
+ * The load generator: threads of clients in a closed loop against one address, for a while, after a warm-up. Prints one
+ * JSON object: what was completed and failed, how long it took, latencies, its own CPU time, and that of processes it
+ * was told to watch, read at the same two moments as the counters.
+ */
+#include "common.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "clients.h"
+
+static const char usage[] =
+    "usage: load -f FILE [options] ADDRESS:PORT\n"
+    "  -f FILE     the ClientHello to send; a run of # in it becomes the number of the name\n"
+    "  -N NAMES    how many different names, chosen at random (default 1)\n"
+    "  -S BYTES    send in two segments, the first of so many bytes (default 0: all at once)\n"
+    "  -P MICROS   pause between the two segments (default 0: as soon as the other clients' events are done)\n"
+    "  -c CLIENTS  clients at the same time, of all threads together (default 64)\n"
+    "  -t THREADS  (default 1)\n"
+    "  -d SECONDS  how long to measure (default 2)\n"
+    "  -w SECONDS  warm-up before that, not measured (default 0.5)\n"
+    "  -n COUNT    end soon after measuring so many connections (default 0: no bound but time)\n"
+    "  -T MILLIS   give a connection up after that (default 10000)\n"
+    "  -s SOURCES  client addresses per thread, out of 127.64.0.0/10 (default 1000; 0: 127.0.0.1)\n"
+    "  -F          close with FIN, not RST: ports wait in TIME_WAIT\n"
+    "  -u PID      report the CPU time of this process too; may be repeated\n"
+    "SIGINT and SIGTERM end early, and print what there is.\n";
+
+enum { MOST_THREADS = 64, MOST_WATCHED = 64 };
+
+/* Everything that is read at the beginning and at the end of measuring. */
+struct sample {
+    uint64_t time;
+    uint64_t completed;
+    uint64_t failed[FAILURES];
+    uint64_t user;
+    uint64_t system;
+    uint64_t watched[MOST_WATCHED];
+    double machine_busy; /* seconds of all cores together; what this run did not use, others did */
+};
+
+static struct clients threads[MOST_THREADS];
+static unsigned thread_count = 1;
+static int watched[MOST_WATCHED];
+static unsigned watched_count;
+
+static uint64_t timeval_nanoseconds(struct timeval time)
+{
+    return (uint64_t)time.tv_sec * NANOSECONDS_PER_SECOND + (uint64_t)time.tv_usec * 1000;
+}
+
+/* From the first line of /proc/stat (proc(5)): all but idle and iowait, stolen time included. Hundredths of a second. */
+static double machine_busy_seconds(void)
+{
+    unsigned long long user, nice, system, idle, iowait, irq, softirq, steal;
+    FILE *file = fopen("/proc/stat", "re");
+    if (file == NULL)
+        return 0;
+    int found = fscanf(file, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system, &idle, &iowait, &irq,
+                       &softirq, &steal);
+    fclose(file);
+    return found == 8 ? (double)(user + nice + system + irq + softirq + steal) / (double)sysconf(_SC_CLK_TCK) : 0;
+}
+
+static struct sample take_sample(void)
+{
+    struct sample sample = {.time = clock_nanoseconds(CLOCK_MONOTONIC)};
+    for (unsigned i = 0; i < watched_count; i++)
+        sample.watched[i] = process_cpu_nanoseconds(watched[i]);
+    for (unsigned i = 0; i < thread_count; i++) {
+        sample.completed += atomic_load_explicit(&threads[i].completed, memory_order_relaxed);
+        for (int kind = 0; kind < FAILURES; kind++)
+            sample.failed[kind] += atomic_load_explicit(&threads[i].failed[kind], memory_order_relaxed);
+    }
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+    sample.user = timeval_nanoseconds(used.ru_utime);
+    sample.system = timeval_nanoseconds(used.ru_stime);
+    sample.machine_busy = machine_busy_seconds();
+    return sample;
+}
+
+static uint64_t connections_so_far(void)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < thread_count; i++) {
+        sum += atomic_load_explicit(&threads[i].completed, memory_order_relaxed);
+        for (int kind = 0; kind < FAILURES; kind++)
+            sum += atomic_load_explicit(&threads[i].failed[kind], memory_order_relaxed);
+    }
+    return sum;
+}
+
+/* Sleeps until then, or until `most` connections were tried (0: no bound). Returns 1 if a signal ended it. */
+static int wait_until(uint64_t end, const sigset_t *signals, uint64_t most)
+{
+    uint64_t before = connections_so_far();
+    for (;;) {
+        uint64_t now = clock_nanoseconds(CLOCK_MONOTONIC);
+        if (now >= end)
+            return 0;
+        uint64_t slice = end - now < 20000000 ? end - now : 20000000;
+        struct timespec timeout = {.tv_nsec = (long)slice};
+        if (sigtimedwait(signals, NULL, &timeout) > 0)
+            return 1;
+        if (most > 0 && connections_so_far() - before >= most)
+            return 0;
+    }
+}
+
+static double seconds(uint64_t from, uint64_t to)
+{
+    return (double)(to - from) / (double)NANOSECONDS_PER_SECOND;
+}
+
+static void print_report(const struct sample *from, const struct sample *to, const struct histogram *latency,
+                         int interrupted)
+{
+    uint64_t completed = to->completed - from->completed;
+    double elapsed = seconds(from->time, to->time);
+    printf("{\"completed\":%" PRIu64 ",\"seconds\":%.6f,\"connectionsPerSecond\":%.1f,\"failed\":{", completed, elapsed,
+           elapsed > 0 ? (double)completed / elapsed : 0);
+    for (int kind = 0; kind < FAILURES; kind++)
+        printf("%s\"%s\":%" PRIu64, kind == 0 ? "" : ",", failure_names[kind], to->failed[kind] - from->failed[kind]);
+    printf("},\"latencyMicroseconds\":{\"mean\":%.1f,\"p50\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"max\":%.1f}",
+           latency->total > 0 ? (double)latency->sum / (double)latency->total / 1e3 : 0,
+           (double)histogram_quantile(latency, 0.5) / 1e3, (double)histogram_quantile(latency, 0.99) / 1e3,
+           (double)histogram_quantile(latency, 0.999) / 1e3, (double)latency->largest / 1e3);
+    printf(",\"ownCpuSeconds\":{\"user\":%.6f,\"system\":%.6f},\"threads\":%u,\"watched\":[", seconds(from->user, to->user),
+           seconds(from->system, to->system), thread_count);
+    for (unsigned i = 0; i < watched_count; i++)
+        /* 0 at the end: the process is gone, and nothing is known. */
+        if (to->watched[i] < from->watched[i])
+            printf("%s{\"pid\":%d,\"cpuSeconds\":null}", i == 0 ? "" : ",", watched[i]);
+        else
+            printf("%s{\"pid\":%d,\"cpuSeconds\":%.6f}", i == 0 ? "" : ",", watched[i],
+                   seconds(from->watched[i], to->watched[i]));
+    printf("],\"machineBusySeconds\":%.2f,\"interrupted\":%s}\n", to->machine_busy - from->machine_busy,
+           interrupted ? "true" : "false");
+}
+
+int main(int count, char **arguments)
+{
+    static struct load_options options = {.names = 1, .timeout_nanoseconds = 10 * NANOSECONDS_PER_SECOND, .sources = 1000};
+    static struct load_state state;
+    static struct histogram latency;
+    const char *file = NULL;
+    uint64_t clients = 64, measure = 2 * NANOSECONDS_PER_SECOND, warm_up = NANOSECONDS_PER_SECOND / 2, most = 0;
+    for (int option; (option = getopt(count, arguments, "f:N:S:P:c:t:d:w:n:T:s:Fu:h")) != -1;)
+        switch (option) {
+        case 'f': file = optarg; break;
+        case 'N': options.names = parse_number(optarg, "-N", 1, 1000000000); break;
+        case 'S': options.first_segment = parse_number(optarg, "-S", 0, LONGEST_HELLO); break;
+        case 'P': options.pause_nanoseconds = 1000 * parse_number(optarg, "-P", 0, 10000000); break;
+        case 'c': clients = parse_number(optarg, "-c", 1, 1000000); break;
+        case 't': thread_count = (unsigned)parse_number(optarg, "-t", 1, MOST_THREADS); break;
+        case 'd': measure = parse_seconds(optarg, "-d"); break;
+        case 'w': warm_up = parse_seconds(optarg, "-w"); break;
+        case 'n': most = parse_number(optarg, "-n", 0, UINT64_MAX); break;
+        case 'T': options.timeout_nanoseconds = 1000000 * parse_number(optarg, "-T", 1, 3600000); break;
+        case 's': options.sources = (uint32_t)parse_number(optarg, "-s", 0, 65000); break;
+        case 'F': options.fin = 1; break;
+        case 'u':
+            if (watched_count == MOST_WATCHED)
+                fail("-u: at most %d processes", MOST_WATCHED);
+            watched[watched_count++] = (int)parse_number(optarg, "-u", 1, INT32_MAX);
+            break;
+        default: print_usage(usage, option == 'h');
+        }
+    if (file == NULL || optind + 1 != count)
+        print_usage(usage, 0);
+    options.target = parse_address(arguments[optind]);
+    hello_load(&options.hello, file, options.names);
+    if (options.first_segment >= options.hello.length)
+        fail("-S: the hello has only %zu bytes", options.hello.length);
+    if (thread_count > clients)
+        thread_count = (unsigned)clients;
+    uint32_t limit = raise_descriptor_limit();
+    if (clients + 32 + 2 * thread_count > limit)
+        fail("%" PRIu64 " clients need more descriptors than the limit of %u (ulimit -Hn)", clients, limit);
+
+    end_with_parent(SIGKILL);
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    for (unsigned i = 0; i < thread_count; i++) {
+        threads[i].options = &options;
+        threads[i].state = &state;
+        threads[i].number = i;
+        threads[i].count = (uint32_t)(clients / thread_count + (i < clients % thread_count));
+        errno = pthread_create(&threads[i].thread, NULL, clients_run, &threads[i]);
+        if (errno != 0)
+            fail_errno("pthread_create");
+    }
+
+    int interrupted = wait_until(clock_nanoseconds(CLOCK_MONOTONIC) + warm_up, &signals, 0);
+    atomic_store(&state.measuring, 1);
+    struct sample from = take_sample();
+    if (!interrupted)
+        interrupted = wait_until(from.time + measure, &signals, most);
+    struct sample to = take_sample();
+    atomic_store(&state.measuring, 0);
+    atomic_store(&state.stopping, 1);
+    for (unsigned i = 0; i < thread_count; i++) {
+        pthread_join(threads[i].thread, NULL);
+        histogram_add(&latency, &threads[i].latency);
+    }
+    print_report(&from, &to, &latency, interrupted);
+    return 0;
+}

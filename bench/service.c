@@ -1,0 +1,71 @@
+#include "common.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "service.h"
+
+/* A TLS alert, close_notify (RFC 8446 §6.1): a client that speaks TLS would understand it. */
+static const uint8_t answer[] = {21, 3, 3, 0, 2, 1, 0};
+
+static void drop(struct service *service, int fd)
+{
+    if (service->connections[fd].answered)
+        service->answered++;
+    else
+        service->unanswered++;
+    service->open--;
+    close(fd);
+}
+
+/* Keeps the first bytes for the record's length; the rest of the hello is only counted. */
+static void count_bytes(struct connection *connection, const uint8_t *bytes, uint32_t length)
+{
+    for (uint32_t i = 0; i < length && connection->received + i < sizeof connection->header; i++)
+        connection->header[connection->received + i] = bytes[i];
+    connection->received += length;
+    if (connection->received >= sizeof connection->header)
+        connection->length = 5u + ((uint32_t)connection->header[3] << 8 | connection->header[4]);
+}
+
+/* Reads what is there and answers once the hello is whole. Returns -1 if the connection is over. */
+static int serve(struct connection *connection, int fd)
+{
+    static _Thread_local uint8_t bytes[16 * 1024];
+    while (connection->received < connection->length) {
+        ssize_t length = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
+        if (length <= 0)
+            return length < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
+        count_bytes(connection, bytes, (uint32_t)length);
+    }
+    if (send(fd, answer, sizeof answer, MSG_DONTWAIT | MSG_NOSIGNAL) != sizeof answer)
+        return -1;
+    connection->answered = 1;
+    return 0;
+}
+
+void service_take(struct service *service, int fd)
+{
+    if ((uint32_t)fd >= service->most_descriptors)
+        fail("descriptor %d is over the limit of %u", fd, service->most_descriptors);
+    struct connection *connection = &service->connections[fd];
+    *connection = (struct connection){.length = sizeof connection->header};
+    service->open++;
+    if (serve(connection, fd) < 0) {
+        drop(service, fd);
+        return;
+    }
+    struct epoll_event wanted = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.u64 = watch_data(CONNECTION, fd)};
+    if (epoll_ctl(service->epoll, EPOLL_CTL_ADD, fd, &wanted) != 0)
+        fail_errno("epoll_ctl");
+}
+
+void service_event(struct service *service, int fd, uint32_t events)
+{
+    struct connection *connection = &service->connections[fd];
+    const uint32_t over = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+    if (connection->answered ? (events & over) != 0 : serve(connection, fd) < 0 || (events & over) != 0)
+        drop(service, fd);
+}
