@@ -240,7 +240,7 @@ export class Door {
 
   /** How long there is nothing to do unless something happens: milliseconds, -1 for ever. */
   private timeout(): number {
-    if (this.againCount > 0) return 0;
+    if (this.againCount > 0 || (this.drainDeadline > 0 && !this.drained && this.connections.count === 0)) return 0;
     const due = Math.min(
       this.channels.dueAt,
       this.heldDueAt,

@@ -57,8 +57,10 @@ function clients(count: number, from = 0): Promise<Answer>[] {
 }
 
 /** Every path was served, and by one instance once. */
-function expectServedOnce(count: number): void {
-  const served = backends.flatMap((backend) => backend.served).sort((a, b) => Number(a.slice(1)) - Number(b.slice(1)));
+async function expectServedOnce(count: number): Promise<void> {
+  const all = () => backends.flatMap((backend) => backend.served);
+  await until("the backends' lines", () => all().length >= count);
+  const served = all().sort((a, b) => Number(a.slice(1)) - Number(b.slice(1)));
   expect(served).toEqual(Array.from({ length: count }, (_, i) => `/${i}`));
 }
 
@@ -85,7 +87,7 @@ describe("an instance", () => {
     await first.kill();
     const answers = await all;
     expect(new Set(answers.map((answer) => answer.body.pid))).toEqual(new Set([second.pid]));
-    expectServedOnce(60);
+    await expectServedOnce(60);
     const ended = await door.event("channel.ended");
     expect(ended.outstanding).toBe(30);
     const counters = await door.stop();
@@ -105,12 +107,12 @@ describe("an instance", () => {
     first!.signal("SIGCONT");
     const answers = [...(await before.all), ...(await during.all)];
     expect(answers).toHaveLength(100);
-    expectServedOnce(100);
+    await expectServedOnce(100);
     // It comes back, too: its channel is a new one.
     const readies = () => door.log.filter((line) => line.event === "channel.ready").length;
     await until("its new channel", () => readies() === 3);
     await Promise.all(clients(10, 100));
-    expectServedOnce(110);
+    await expectServedOnce(110);
     expect((await door.stop()).lost_after_read).toBe(0);
   });
 
@@ -123,7 +125,7 @@ describe("an instance", () => {
     await door.event("channel.stalled");
     only.signal("SIGCONT");
     await all;
-    expectServedOnce(20);
+    await expectServedOnce(20);
     expect(await door.stop()).toMatchObject({ channels_revoked: 0, redelivered: 0 });
   });
 
@@ -137,7 +139,7 @@ describe("an instance", () => {
     const { all } = watched(clients(50));
     await instance();
     await all;
-    expectServedOnce(50);
+    await expectServedOnce(50);
     const counters = await door.stop();
     expect(counters.acknowledged).toBe(50);
     expect(counters.hold_timeout).toBe(0);
@@ -156,7 +158,7 @@ describe("the door is killed", () => {
     expect(second.client).toBe(first.client);
     door = await startDoor("hold: 5s", port);
     await get(port, app, "/2");
-    expectServedOnce(3);
+    await expectServedOnce(3);
     agent.destroy();
   });
 
@@ -172,7 +174,7 @@ describe("the door is killed", () => {
     await door.kill();
     only.signal("SIGCONT");
     await all;
-    expectServedOnce(30);
+    await expectServedOnce(30);
   });
 });
 

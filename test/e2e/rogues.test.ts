@@ -64,7 +64,6 @@ describe("an instance that breaks the protocol", () => {
     ["sends garbage", "version 0; version 1 was agreed"],
     ["sends an oversized message", "a message of 5000 bytes; at most 1024 are allowed"],
     ["sends a message of the door", "a message of type 5, which only the door sends"],
-    ["sends a descriptor", "a descriptor towards the door"],
     ["speaks another version only", "no common version: the instance speaks 9 to 9, this door 1"],
     ["acknowledges ahead", "ACK of 1001, but 1 is the last that was sent"],
     ["refuses what it was not sent", "REFUSE of 8, which is not outstanding"],
@@ -95,6 +94,17 @@ describe("an instance that fails its connections", () => {
       expect(await door.stop()).toMatchObject({ lost_after_read: 0, defect: 0, violations: 0 });
     });
   }
+
+  it("sends a descriptor: the kernel refuses it (SO_PASSRIGHTS, Linux 6.16), or the door does; nothing stays open", async () => {
+    await startBoth("sends a descriptor");
+    const idle = openSockets(door.pid);
+    await allAnswered(5);
+    const refused = () => rogue.lines.some((line) => line.startsWith('{"refused"'));
+    const violation = () => door.log.find((line) => line.event === "channel.violation");
+    await until("a refusal", () => refused() || violation());
+    if (!refused()) expect(violation()!.message).toContain("a descriptor towards the door");
+    await until("no client's descriptor is kept", () => openSockets(door.pid) <= idle);
+  });
 
   it("reads a byte and dies: the connection is closed and counted, never handed on", async () => {
     await startRogue("reads a byte and dies");
