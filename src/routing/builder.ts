@@ -11,12 +11,11 @@ import {
   keysOffset,
   LAYOUT_VERSION,
   MAGIC,
-  MAX_KEY_BYTES,
   MAX_PROBE,
+  MAX_REGION_BYTES,
   MAX_TARGET,
   NO_TARGET,
   SLOTS_OFFSET,
-  SPARE_SLOTS,
   slotCountFor,
   WILDCARD_LABELS_WORDS,
 } from "./layout.js";
@@ -25,8 +24,16 @@ import { MAX_NAME_LENGTH, quote } from "./name.js";
 const DOT = 0x2e;
 const STAR = 0x2a;
 
+// For the loops over slots and bytes, as constants of this file: see hash.ts for what imports cost there.
+const FIRST_SLOT = SLOTS_OFFSET;
+const KEY_BYTES = KEY_HEADER_BYTES;
+const firstSlotOf = firstSlot;
+
 /** A new region is larger than asked by this part, so that a configuration that grows a little reuses it. */
 const HEADROOM = 1 / 8;
+
+/** The fullest that slots may be; beyond it, searches become long. */
+const MAX_LOAD = 0.75;
 
 export class RouteTableBuilder {
   /** For names without a route. */
@@ -40,13 +47,17 @@ export class RouteTableBuilder {
   #names = 0;
   #finished = false;
   readonly #wildcardLabels = new Int32Array(WILDCARD_LABELS_WORDS);
-  readonly #encoded = new Uint8Array(MAX_NAME_LENGTH + 1);
+  readonly #encoded = new Uint8Array(MAX_NAME_LENGTH);
 
   #region!: SharedArrayBuffer;
+  /** Header, hash and slots. */
   #words!: Int32Array;
+  /** The whole region. */
+  #bytes!: Uint8Array;
   #slotCount = 0;
-  #keys!: Uint8Array;
-  #keyBytes = 0;
+  /** Where the first key is, and where the next one goes; bytes. */
+  #keysStart = 0;
+  #keysEnd = 0;
 
   /**
    * The table is built in place: in `region` if one is given that is large enough, else in a new one. Nobody may read
@@ -87,22 +98,21 @@ export class RouteTableBuilder {
     const existing = this.#find(hash, bytes, start, length);
     if (existing !== undefined) return existing;
 
-    const needed = KEY_HEADER_BYTES + length;
-    if (this.#names >= this.#slotCount * 0.75 || this.#keyBytes + needed > this.#keys.length) {
-      this.#grow(needed);
+    if (this.#names >= this.#slotCount * MAX_LOAD || this.#keysEnd + KEY_BYTES + length > this.#bytes.length) {
+      this.#grow();
       return this.addBytes(bytes, start, end, target);
     }
-    const at = this.#keyBytes;
-    const keys = this.#keys;
-    keys[at] = length;
-    keys[at + 1] = target;
-    keys[at + 2] = target >>> 8;
-    keys[at + 3] = target >>> 16;
-    for (let i = 0; i < length; i++) keys[at + KEY_HEADER_BYTES + i] = bytes[start + i];
-    this.#keyBytes += needed;
+    const key = this.#keysEnd;
+    const keys = this.#bytes;
+    keys[key] = length;
+    keys[key + 1] = target;
+    keys[key + 2] = target >>> 8;
+    keys[key + 3] = target >>> 16;
+    for (let i = 0; i < length; i++) keys[key + KEY_BYTES + i] = bytes[start + i];
+    this.#keysEnd += KEY_BYTES + length;
     this.#names++;
     if (bytes[start] === DOT) this.#noteWildcard(bytes, start, end);
-    if (!this.#place(hash, at + 1)) this.#reseed();
+    if (!this.#place(hash, key)) this.#reseed();
     return undefined;
   }
 
@@ -118,22 +128,22 @@ export class RouteTableBuilder {
       this.#reseed();
       longest = this.#longestProbe();
     }
+
     const words = this.#words;
     words[Header.VERSION] = LAYOUT_VERSION;
     words[Header.SEED] = this.#seed;
     words[Header.NAMES] = this.#names;
     words[Header.SLOT_COUNT] = this.#slotCount;
     words[Header.LONGEST_PROBE] = longest;
-    words[Header.KEY_BYTES] = this.#keyBytes;
+    words[Header.BYTES] = this.#keysEnd;
     words[Header.DEFAULT_TARGET] = this.defaultTarget;
     words[Header.NO_SERVER_NAME_TARGET] = this.noServerNameTarget ?? this.defaultTarget;
     words[Header.NOT_TLS_TARGET] = this.notTlsTarget ?? this.defaultTarget;
     words.set(this.#wildcardLabels, Header.WILDCARD_LABELS);
 
-    const used = keysOffset(this.#slotCount) + this.#keyBytes;
     let result = this.#region;
-    if (region !== result && region.byteLength >= used) {
-      new Uint8Array(region).set(new Uint8Array(result, 0, used));
+    if (region !== result && region.byteLength >= this.#keysEnd) {
+      new Uint8Array(region).set(this.#bytes.subarray(0, this.#keysEnd));
       result = region;
     }
     Atomics.store(new Int32Array(result, 0, 1), Header.MAGIC, MAGIC);
@@ -142,44 +152,47 @@ export class RouteTableBuilder {
 
   /** Takes a region and makes an empty table of it. */
   #lay(slotCount: number, keyBytes: number, region?: SharedArrayBuffer): void {
-    if (keyBytes > MAX_KEY_BYTES) throw new RangeError(`${keyBytes} bytes of names are more than a table can hold`);
-    const offset = keysOffset(slotCount);
-    if (region === undefined || region.byteLength < offset + keyBytes) {
-      region = new SharedArrayBuffer(Math.ceil((offset + keyBytes) * (1 + HEADROOM)));
+    const start = keysOffset(slotCount);
+    const size = start + keyBytes;
+    if (size > MAX_REGION_BYTES) throw new RangeError(`a route table of ${size} bytes is larger than 2 GiB`);
+    if (region === undefined || region.byteLength < size) {
+      region = new SharedArrayBuffer(Math.min(Math.ceil(size * (1 + HEADROOM)), MAX_REGION_BYTES));
     }
     this.#region = region;
+    this.#words = new Int32Array(region, 0, start / 4);
+    this.#bytes = new Uint8Array(region, 0, Math.min(region.byteLength, MAX_REGION_BYTES));
     this.#slotCount = slotCount;
-    this.#words = new Int32Array(region, 0, offset / 4);
+    this.#keysStart = start;
+    this.#keysEnd = start;
     this.#words.fill(0, 0, HASH_OFFSET);
-    this.#keys = new Uint8Array(region, offset, Math.min(region.byteLength - offset, MAX_KEY_BYTES));
     this.#empty();
   }
 
   /** Empties the slots and draws the hash anew from the seed. */
   #empty(): void {
-    this.#words.fill(0, SLOTS_OFFSET);
+    this.#words.fill(0, FIRST_SLOT);
     fillHashWords(this.#words, HASH_OFFSET, this.#seed);
   }
 
   #find(hash: number, bytes: Uint8Array, start: number, length: number): number | undefined {
     const words = this.#words;
-    const keys = this.#keys;
-    let slot = SLOTS_OFFSET + 2 * firstSlot(hash, this.#slotCount);
+    const keys = this.#bytes;
+    let slot = FIRST_SLOT + 2 * firstSlotOf(hash, this.#slotCount);
     for (; slot < words.length && words[slot + 1] !== 0 && words[slot] <= hash; slot += 2) {
       if (words[slot] !== hash) continue;
-      const at = words[slot + 1] - 1;
-      if (keys[at] !== length) continue;
+      const key = words[slot + 1];
+      if (keys[key] !== length) continue;
       let i = 0;
-      while (i < length && keys[at + KEY_HEADER_BYTES + i] === bytes[start + i]) i++;
-      if (i === length) return keys[at + 1] | (keys[at + 2] << 8) | (keys[at + 3] << 16);
+      while (i < length && keys[key + KEY_BYTES + i] === bytes[start + i]) i++;
+      if (i === length) return keys[key + 1] | (keys[key + 2] << 8) | (keys[key + 3] << 16);
     }
     return undefined;
   }
 
   /** Puts a key's slot where its hash belongs, moving larger ones behind it; false if the spare slots are used up. */
-  #place(hash: number, reference: number): boolean {
+  #place(hash: number, key: number): boolean {
     const words = this.#words;
-    let slot = SLOTS_OFFSET + 2 * firstSlot(hash, this.#slotCount);
+    let slot = FIRST_SLOT + 2 * firstSlotOf(hash, this.#slotCount);
     while (slot < words.length && words[slot + 1] !== 0 && words[slot] <= hash) slot += 2;
     let free = slot;
     while (free < words.length && words[free + 1] !== 0) free += 2;
@@ -189,7 +202,7 @@ export class RouteTableBuilder {
       words[free + 1] = words[free - 1];
     }
     words[slot] = hash;
-    words[slot + 1] = reference;
+    words[slot + 1] = key;
     return true;
   }
 
@@ -201,16 +214,15 @@ export class RouteTableBuilder {
 
   #longestProbe(): number {
     const words = this.#words;
-    const slots = this.#slotCount + SPARE_SLOTS;
     let longest = 0;
-    for (let slot = 0; slot < slots; slot++) {
-      if (words[SLOTS_OFFSET + 2 * slot + 1] === 0) continue;
-      longest = Math.max(longest, slot - firstSlot(words[SLOTS_OFFSET + 2 * slot], this.#slotCount));
+    for (let slot = FIRST_SLOT; slot < words.length; slot += 2) {
+      if (words[slot + 1] === 0) continue;
+      longest = Math.max(longest, (slot - FIRST_SLOT) / 2 - firstSlotOf(words[slot], this.#slotCount));
     }
     return longest;
   }
 
-  /** Too many names in one place, which is chance of one in very many tables: draw another hash. */
+  /** Too many names in one place, as chance has it once in very many tables: draw another hash. */
   #reseed(): void {
     do {
       this.#seed = (this.#seed + 0x9e3779b9) | 0;
@@ -218,20 +230,22 @@ export class RouteTableBuilder {
     } while (!this.#placeAll());
   }
 
-  /** Moves to a region with room for `extra` more bytes of keys and twice the names. */
-  #grow(extra: number): void {
-    const keys = this.#keys.subarray(0, this.#keyBytes);
-    this.#lay(slotCountFor(this.#names * 2), this.#keyBytes * 2 + extra);
-    this.#keys.set(keys);
+  /** Moves to a new region with room for twice the names. */
+  #grow(): void {
+    const keys = this.#bytes.subarray(this.#keysStart, this.#keysEnd);
+    this.#lay(slotCountFor(this.#names * 2), keys.length * 2 + KEY_BYTES + MAX_NAME_LENGTH);
+    this.#bytes.set(keys, this.#keysStart);
+    this.#keysEnd = this.#keysStart + keys.length;
     if (!this.#placeAll()) this.#reseed();
   }
 
+  /** Puts every key in its slot; false if the spare slots do not suffice. */
   #placeAll(): boolean {
-    const keys = this.#keys;
-    for (let at = 0; at < this.#keyBytes; at += KEY_HEADER_BYTES + keys[at]) {
-      const start = at + KEY_HEADER_BYTES;
-      const hash = hashBytes(this.#words, HASH_OFFSET, keys, start, start + keys[at]);
-      if (!this.#place(hash, at + 1)) return false;
+    const keys = this.#bytes;
+    for (let key = this.#keysStart; key < this.#keysEnd; key += KEY_BYTES + keys[key]) {
+      const start = key + KEY_BYTES;
+      const hash = hashBytes(this.#words, HASH_OFFSET, keys, start, start + keys[key]);
+      if (!this.#place(hash, key)) return false;
     }
     return true;
   }

@@ -6,7 +6,7 @@
  *     HASH_OFFSET          the random words of the hash (hash.ts)
  *     SLOTS_OFFSET         slots, two words each: hash, reference. Reference 0: the slot is empty
  *     behind the slots     keys, one after another: length (1 byte), target (3 bytes, little-endian), bytes.
- *                          A reference is the key's distance in bytes from the first key, plus 1
+ *                          A reference is a key's distance in bytes from the beginning of the region
  *
  * An exact name is stored as it is; "*.example.com" as ".example.com", so one space of keys serves both.
  *
@@ -17,7 +17,6 @@
  */
 
 import { HASH_WORDS } from "./hash.js";
-import { MAX_NAME_LENGTH } from "./name.js";
 
 /** "SNIR": tells a table from other shared memory. */
 export const MAGIC = 0x52494e53;
@@ -35,8 +34,8 @@ export const Header = {
   SLOT_COUNT: 4,
   /** The farthest that any key lies from the slot of its hash. */
   LONGEST_PROBE: 5,
-  /** Bytes of keys. */
-  KEY_BYTES: 6,
+  /** Bytes in use, from the header to the last key. */
+  BYTES: 6,
   DEFAULT_TARGET: 7,
   NO_SERVER_NAME_TARGET: 8,
   NOT_TLS_TARGET: 9,
@@ -60,7 +59,7 @@ export const NO_TARGET = -1;
 export const MAX_TARGET = 0xffffff;
 
 /** References are signed 32-bit words. */
-export const MAX_KEY_BYTES = 0x7fffffff - MAX_NAME_LENGTH - KEY_HEADER_BYTES;
+export const MAX_REGION_BYTES = 0x7fffffff;
 
 /** How many names, and how many bytes in all of them, a table has to hold. Upper bounds will do. */
 export interface Capacity {

@@ -1,27 +1,29 @@
 /** The workers' view of a compiled route table: a name's bytes in, a target out. */
 
 import { column, hashBytes, ROW_WORDS } from "./hash.js";
-import {
-  firstSlot,
-  HASH_OFFSET,
-  Header,
-  KEY_HEADER_BYTES,
-  keysOffset,
-  LAYOUT_VERSION,
-  MAGIC,
-  SLOTS_OFFSET,
-} from "./layout.js";
+import { firstSlot, HASH_OFFSET, Header, KEY_HEADER_BYTES, LAYOUT_VERSION, MAGIC, SLOTS_OFFSET } from "./layout.js";
+import { MatchKind } from "./match.js";
 import { MAX_NAME_LENGTH } from "./name.js";
 
 export { RouteTableBuilder } from "./builder.js";
 export { type Explanation, explain, type Match } from "./explain.js";
 export { type Capacity, NO_TARGET, regionBytes } from "./layout.js";
-
-/** How a name found its target. */
-export const MatchKind = { DEFAULT: 0, WILDCARD: 1, EXACT: 2 } as const;
-export type MatchKind = (typeof MatchKind)[keyof typeof MatchKind];
+export { MatchKind, matchedPattern } from "./match.js";
 
 const DOT = 0x2e;
+
+// What the look-up needs, as constants of this file: see hash.ts for what imports cost there.
+const DEFAULT = MatchKind.DEFAULT;
+const WILDCARD = MatchKind.WILDCARD;
+const EXACT = MatchKind.EXACT;
+const LONGEST_NAME = MAX_NAME_LENGTH;
+const WILDCARD_LABELS = Header.WILDCARD_LABELS;
+const FIRST_ROW = HASH_OFFSET;
+const ROW = ROW_WORDS;
+const FIRST_SLOT = SLOTS_OFFSET;
+const KEY_BYTES = KEY_HEADER_BYTES;
+const columnOf = column;
+const firstSlotOf = firstSlot;
 
 export class RouteTable {
   /** After a look-up: which kind of route won. */
@@ -32,9 +34,8 @@ export class RouteTable {
    */
   matchedLength = 0;
 
-  readonly #region: SharedArrayBuffer;
-  #words!: Int32Array;
-  #keys!: Uint8Array;
+  readonly #words: Int32Array;
+  readonly #bytes: Uint8Array;
   #slotCount = 0;
   #longestProbe = 0;
   #defaultTarget = 0;
@@ -45,22 +46,23 @@ export class RouteTable {
 
   /** A view over a region that `RouteTableBuilder.finish` returned. */
   constructor(region: SharedArrayBuffer) {
-    this.#region = region;
+    this.#words = new Int32Array(region, 0, region.byteLength >>> 2);
+    this.#bytes = new Uint8Array(region);
     this.refresh();
   }
 
-  /** Reads the header again: for a region that was finished anew since, so that a worker keeps one view a region. */
+  /**
+   * Reads the header again, for a region that was finished anew: a worker keeps one view of each region and allocates
+   * nothing when routes change.
+   */
   refresh(): void {
-    const words = new Int32Array(this.#region, 0, this.#region.byteLength >>> 2);
+    const words = this.#words;
     if (words.length < SLOTS_OFFSET || Atomics.load(words, Header.MAGIC) !== MAGIC) {
       throw new TypeError("the shared memory holds no finished route table");
     }
     if (words[Header.VERSION] !== LAYOUT_VERSION) {
       throw new TypeError(`the route table has layout ${words[Header.VERSION]}, not ${LAYOUT_VERSION}`);
     }
-    const offset = keysOffset(words[Header.SLOT_COUNT]);
-    this.#words = words;
-    this.#keys = new Uint8Array(this.#region, offset, words[Header.KEY_BYTES]);
     this.#slotCount = words[Header.SLOT_COUNT];
     this.#longestProbe = words[Header.LONGEST_PROBE];
     this.#defaultTarget = words[Header.DEFAULT_TARGET];
@@ -86,6 +88,11 @@ export class RouteTable {
     return this.#words[Header.NAMES];
   }
 
+  /** Bytes of the region that the table uses. */
+  get bytes(): number {
+    return this.#words[Header.BYTES];
+  }
+
   /** The farthest that any key lies from where its search begins, in slots. */
   get longestProbe(): number {
     return this.#longestProbe;
@@ -97,22 +104,22 @@ export class RouteTable {
    * Does not allocate. Other bytes than those of a name, and impossible lengths, get the default.
    */
   lookup(name: Uint8Array, start: number, length: number): number {
-    this.matchedKind = MatchKind.DEFAULT;
+    this.matchedKind = DEFAULT;
     this.matchedLength = 0;
     const end = start + length;
-    if (!(length >= 1 && length <= MAX_NAME_LENGTH && start >= 0 && end <= name.length)) return this.#defaultTarget;
+    if (!(length >= 1 && length <= LONGEST_NAME && start >= 0 && end <= name.length)) return this.#defaultTarget;
 
     const words = this.#words;
     let hash = 0;
-    let row = HASH_OFFSET;
+    let row = FIRST_ROW;
     let labels = 0;
     let candidates = 0;
-    for (let i = end - 1; i > start; i--, row += ROW_WORDS) {
+    for (let i = end - 1; i > start; i--, row += ROW) {
       const byte = name[i];
-      hash ^= words[row + column(byte)];
+      hash ^= words[row + columnOf(byte)];
       if (byte === DOT) {
         labels++;
-        if ((words[Header.WILDCARD_LABELS + (labels >>> 5)] >>> (labels & 31)) & 1) {
+        if ((words[WILDCARD_LABELS + (labels >>> 5)] >>> (labels & 31)) & 1) {
           this.#dotHash[candidates] = hash;
           this.#dotAt[candidates] = i;
           candidates++;
@@ -121,9 +128,9 @@ export class RouteTable {
     }
     // A key that begins with a dot is a wildcard, so a name that does has no exact route.
     if (name[start] !== DOT) {
-      const target = this.#find(hash ^ words[row + column(name[start])], name, start, length);
+      const target = this.#find(hash ^ words[row + columnOf(name[start])], name, start, length);
       if (target >= 0) {
-        this.matchedKind = MatchKind.EXACT;
+        this.matchedKind = EXACT;
         this.matchedLength = length;
         return target;
       }
@@ -133,7 +140,7 @@ export class RouteTable {
       const at = this.#dotAt[candidates];
       const target = this.#find(this.#dotHash[candidates], name, at, end - at);
       if (target >= 0) {
-        this.matchedKind = MatchKind.WILDCARD;
+        this.matchedKind = WILDCARD;
         this.matchedLength = end - at;
         return target;
       }
@@ -150,19 +157,18 @@ export class RouteTable {
   /** The target of the key in `length` bytes from `start`, or -1. */
   #find(hash: number, name: Uint8Array, start: number, length: number): number {
     const words = this.#words;
-    const keys = this.#keys;
-    let slot = SLOTS_OFFSET + 2 * firstSlot(hash, this.#slotCount);
+    const keys = this.#bytes;
+    let slot = FIRST_SLOT + 2 * firstSlotOf(hash, this.#slotCount);
     for (let probes = this.#longestProbe; probes >= 0; probes--, slot += 2) {
-      const reference = words[slot + 1];
-      if (reference === 0) return -1;
+      const key = words[slot + 1];
+      if (key === 0) return -1;
       const stored = words[slot];
       if (stored < hash) continue;
       if (stored > hash) return -1;
-      const at = reference - 1;
-      if (keys[at] !== length) continue;
+      if (keys[key] !== length) continue;
       let i = 0;
-      while (i < length && keys[at + KEY_HEADER_BYTES + i] === name[start + i]) i++;
-      if (i === length) return keys[at + 1] | (keys[at + 2] << 8) | (keys[at + 3] << 16);
+      while (i < length && keys[key + KEY_BYTES + i] === name[start + i]) i++;
+      if (i === length) return keys[key + 1] | (keys[key + 2] << 8) | (keys[key + 3] << 16);
     }
     return -1;
   }
