@@ -8,6 +8,9 @@ import { Stage } from "./stage.js";
 /** No proof may take longer. Milliseconds. */
 const PROOF_TIMEOUT = 60_000;
 
+/** Ctrl-C, a service manager, a closed terminal. */
+const STOPPING = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
 export interface DemonstrationOptions {
   /** End after the proofs, instead of staying until SIGINT or SIGTERM. */
   readonly once: boolean;
@@ -18,11 +21,11 @@ export async function demonstrate(options: DemonstrationOptions): Promise<boolea
   const screen = createScreen();
   const stopping = new AbortController();
   const stop = () => stopping.abort();
-  process.on("SIGINT", stop).on("SIGTERM", stop);
+  for (const signal of STOPPING) process.on(signal, stop);
   const interrupted = once(stopping.signal, "abort").then(() => undefined);
   const stage = await Stage.create();
   try {
-    const proven = proveAll(stage, screen);
+    const proven = proveAll(stage, screen, stopping.signal);
     const result = await Promise.race([proven, interrupted]);
     // What was being proven fails from here on, because its processes are ended; nobody needs to hear of it.
     proven.catch(() => {});
@@ -36,11 +39,11 @@ export async function demonstrate(options: DemonstrationOptions): Promise<boolea
     return false;
   } finally {
     await stage.clear();
-    process.off("SIGINT", stop).off("SIGTERM", stop);
+    for (const signal of STOPPING) process.off(signal, stop);
   }
 }
 
-async function proveAll(stage: Stage, screen: Screen): Promise<boolean> {
+async function proveAll(stage: Stage, screen: Screen, interrupted: AbortSignal): Promise<boolean> {
   const [web, h2, ...pool] = await Promise.all([
     stage.startBackend("web"),
     stage.startBackend("h2"),
@@ -59,6 +62,7 @@ async function proveAll(stage: Stage, screen: Screen): Promise<boolean> {
     try {
       screen.proof(title, await within(PROOF_TIMEOUT, title, prove(stage, backends)));
     } catch (error) {
+      if (interrupted.aborted) return false;
       isProven = false;
       screen.failure(title, (error as Error).message);
     }
