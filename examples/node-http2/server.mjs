@@ -1,0 +1,24 @@
+// The smallest http2 backend (clients without http2 get http/1.1): node server.mjs CERTIFICATE KEY SOCKET
+import { readFileSync } from "node:fs";
+import { createSecureServer } from "node:http2";
+import { attach, handoffInfo } from "sni-handoff/backend";
+
+const [cert, key, path] = process.argv.slice(2);
+const options = { cert: readFileSync(cert), key: readFileSync(key), allowHTTP1: true };
+const server = createSecureServer(options, (request, response) => {
+  response.end(`hello ${request.socket.remoteAddress}, this is ${handoffInfo(request)?.serverName}\n`);
+});
+
+const receiver = await attach(server, { path });
+console.log(`receiving on ${receiver.path}`);
+
+// server.close() waits for http2 sessions and does not end them: they end after their last answer.
+const sessions = new Set();
+server.on("session", (session) => {
+  sessions.add(session);
+  session.once("close", () => sessions.delete(session));
+});
+process.once("SIGTERM", async () => {
+  await receiver.close();
+  for (const session of sessions) session.close();
+});
