@@ -2,7 +2,7 @@
  * Where instances are: the sockets in backends' folders, and the moment at which a path appears. inotify (fs.watch) makes
  * it quick; a look once a second makes it certain, since folders come and go.
  */
-import { type FSWatcher, readdirSync, watch } from "node:fs";
+import { type FSWatcher, readdirSync, statSync, watch } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { BackendSettings } from "../door/settings.js";
 
@@ -15,6 +15,8 @@ export interface InstanceWatchListener {
   instances(backend: number, paths: readonly string[]): void;
   /** A socket appeared, or was replaced. */
   appeared(path: string): void;
+  /** Not used: more users than root and its owner may write to this folder, and so could be an instance. */
+  insecure(folder: string, mode: number): void;
 }
 
 export class InstanceWatch {
@@ -25,6 +27,7 @@ export class InstanceWatch {
   private readonly paths: Map<string, Set<string>> = new Map();
   private readonly watchers: Map<string, FSWatcher> = new Map();
   private readonly found: string[][];
+  private readonly insecure: Set<string> = new Set();
   private readonly timer: NodeJS.Timeout;
 
   constructor(backends: readonly BackendSettings[], listener: InstanceWatchListener) {
@@ -94,8 +97,27 @@ export class InstanceWatch {
     }
   }
 
+  /** Whoever may make a socket in the folder is served connections: that is for root and the folder's owner. */
+  private isSecure(folder: string): boolean {
+    let mode: number;
+    try {
+      mode = statSync(folder).mode & 0o7777;
+    } catch {
+      return true; // not there: nothing to be served
+    }
+    if ((mode & WRITABLE_BY_OTHERS) === 0) {
+      this.insecure.delete(folder);
+      return true;
+    }
+    if (!this.insecure.has(folder)) {
+      this.insecure.add(folder);
+      this.listener.insecure(folder, mode);
+    }
+    return false;
+  }
+
   private scan(folder: string, announce: boolean): void {
-    const paths = socketsIn(folder);
+    const paths = this.isSecure(folder) ? socketsIn(folder) : [];
     for (const index of this.pools.get(folder)!) {
       const before = this.found[index]!;
       if (before.length === paths.length && before.every((path, i) => path === paths[i])) continue;
@@ -104,6 +126,9 @@ export class InstanceWatch {
     }
   }
 }
+
+/** Permission bits with which a group or everybody may make sockets in a folder. */
+const WRITABLE_BY_OTHERS = 0o022;
 
 /** Paths of the sockets in a folder, sorted; none if it cannot be read. */
 function socketsIn(folder: string): string[] {

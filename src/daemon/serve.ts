@@ -31,6 +31,12 @@ export async function serve(file: string, options: ServeOptions = {}): Promise<n
   const watch = new InstanceWatch(configuration.door.backends, {
     instances: (backend, paths) => workers?.command({ type: "instances", backend, paths }),
     appeared: (path) => workers?.command({ type: "appeared", path }),
+    insecure: (folder, mode) => {
+      log.error(
+        { event: "instances.insecure", path: folder, mode: mode.toString(8) },
+        `${folder} is not used: its mode ${mode.toString(8)} lets others than root and its owner put instances there; chmod go-w ${folder}`,
+      );
+    },
   });
   let workerDied: (status: number) => void;
   const died = new Promise<number>((resolve) => {
