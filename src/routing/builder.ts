@@ -156,7 +156,7 @@ export class RouteTableBuilder {
     const size = start + keyBytes;
     if (size > MAX_REGION_BYTES) throw new RangeError(`a route table of ${size} bytes is larger than 2 GiB`);
     if (region === undefined || region.byteLength < size) {
-      region = new SharedArrayBuffer(Math.min(Math.ceil(size * (1 + HEADROOM)), MAX_REGION_BYTES));
+      region = new SharedArrayBuffer(Math.min(wholePages(size * (1 + HEADROOM)), MAX_REGION_BYTES));
     }
     this.#region = region;
     this.#words = new Int32Array(region, 0, start / 4);
@@ -249,6 +249,10 @@ export class RouteTableBuilder {
     }
     return true;
   }
+}
+
+function wholePages(bytes: number): number {
+  return Math.ceil(bytes / 4096) * 4096;
 }
 
 function randomSeed(): number {
