@@ -1,0 +1,43 @@
+/**
+ * What a scenario can put in the path of the clients.
+ *
+ * @typedef {object} Place what a contestant is started with
+ * @property {import("../compile.mjs").Programs} programs
+ * @property {string} folder for its sockets and files; its own
+ * @property {number} names that it must route, `nameOf(0)` on
+ * @property {AbortSignal} signal gives up starting
+ *
+ * @typedef {object} Running
+ * @property {string} address where clients connect, "127.0.0.1:443"
+ * @property {() => number[]} routerPids processes between client and server; none if there is no router
+ * @property {() => number[]} serverPids
+ * @property {() => Promise<void>} stop ends all its processes
+ *
+ * @typedef {object} Contestant
+ * @property {string} name for --only
+ * @property {string} title
+ * @property {boolean} looksUpNames whether the number of names makes a difference to it
+ * @property {() => string | null} missing why it cannot take part, and what to do about it; null if it can
+ * @property {(place: Place) => Promise<Running>} start
+ */
+import { join } from "node:path";
+import { Child } from "../process.mjs";
+
+/**
+ * The receiver behind a router.
+ *
+ * @param {Place} place
+ * @param {readonly string[]} [options] of receiver.c
+ * @returns {Promise<{ receiver: Child, path: string }>}
+ */
+export async function startReceiver(place, options = []) {
+  const path = join(place.folder, "door.sock");
+  const receiver = new Child("The receiver", place.programs.receiver, ["-p", path, ...options]);
+  await receiver.find((line) => line.ready, 5000, place.signal);
+  return { receiver, path };
+}
+
+/** Where a C program of the benchmark listens, from its first line. @param {Child} child @param {AbortSignal} signal */
+export function addressOf(child, signal) {
+  return child.find((line) => (line.ready ? `${line.address}:${line.port}` : undefined), 5000, signal);
+}

@@ -1,0 +1,78 @@
+/** One run of the load generator (load.c). */
+import { Child } from "./process.mjs";
+
+/**
+ * @typedef {object} LoadOptions
+ * @property {string} load path of the program
+ * @property {string} address "127.0.0.1:443"
+ * @property {string} hello path of the ClientHello
+ * @property {number} names
+ * @property {number} clients
+ * @property {number} threads
+ * @property {number} sources client addresses per thread; 0: 127.0.0.1
+ * @property {number} seconds to measure
+ * @property {number} warmUp seconds before that
+ * @property {number} firstSegment bytes; 0 sends the hello at once
+ * @property {number} pause between the segments, microseconds
+ * @property {readonly number[]} watch process ids whose CPU time is read too
+ * @property {AbortSignal} signal ends the run early; the result is of what there was
+ */
+
+/**
+ * @typedef {object} LoadResult what load.c prints
+ * @property {number} completed
+ * @property {number} seconds
+ * @property {number} connectionsPerSecond
+ * @property {Record<string, number>} failed
+ * @property {{ mean: number, p50: number, p99: number, p999: number, max: number }} latencyMicroseconds
+ * @property {{ user: number, system: number }} ownCpuSeconds
+ * @property {number} threads
+ * @property {{ pid: number, cpuSeconds: number | null }[]} watched
+ * @property {number} machineBusySeconds all cores together
+ * @property {boolean} interrupted
+ */
+
+/** @param {LoadOptions} options @returns {Promise<LoadResult>} @throws {BenchFailure} */
+export async function runLoad(options) {
+  const child = new Child("The load generator", options.load, [
+    ...["-f", options.hello, "-N", String(options.names), "-c", String(options.clients), "-t", String(options.threads)],
+    ...["-s", String(options.sources), "-d", String(options.seconds), "-w", String(options.warmUp)],
+    ...["-S", String(options.firstSegment), "-P", String(options.pause)],
+    ...options.watch.flatMap((pid) => ["-u", String(pid)]),
+    options.address,
+  ]);
+  const interrupt = () => child.signal("SIGINT");
+  options.signal.addEventListener("abort", interrupt);
+  if (options.signal.aborted) {
+    interrupt();
+  }
+  try {
+    return await child.find(
+      (line) => ("completed" in line ? line : undefined),
+      (options.seconds + options.warmUp + 30) * 1000,
+    );
+  } finally {
+    options.signal.removeEventListener("abort", interrupt);
+    await child.stop();
+  }
+}
+
+/**
+ * CPU time of some of the watched processes per connection completed.
+ *
+ * @param {LoadResult} result
+ * @param {readonly number[]} pids
+ * @returns {number | null} microseconds; null if a process is gone, or nothing was completed
+ */
+export function cpuPerConnection(result, pids) {
+  let seconds = 0;
+  for (const { pid, cpuSeconds } of result.watched) {
+    if (pids.includes(pid)) {
+      if (cpuSeconds === null) {
+        return null;
+      }
+      seconds += cpuSeconds;
+    }
+  }
+  return result.completed === 0 || pids.length === 0 ? null : (seconds * 1e6) / result.completed;
+}

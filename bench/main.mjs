@@ -1,0 +1,199 @@
+/**
+ * `sni-handoff bench`: checks the machine, compiles what is missing, runs scenarios, reports.
+ *
+ * Also runs by itself from a clone: node bench/main.mjs handoff --quick
+ */
+import { writeFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { compilePrograms } from "./compile.mjs";
+import { BenchFailure } from "./failure.mjs";
+import { describeMachine, machineText } from "./machine.mjs";
+import { checkLimits } from "./preflight.mjs";
+import { stopAll } from "./process.mjs";
+import * as handoff from "./scenarios/handoff.mjs";
+import { makeWorkspace } from "./workspace.mjs";
+
+/** @type {Record<string, typeof handoff>} */
+const scenarios = { handoff };
+
+/**
+ * @typedef {object} Options as on the command line
+ * @property {string[]} [scenarios] names; `list` prints what there is
+ * @property {string} [json] file for the results
+ * @property {number} [rounds]
+ * @property {number} [duration] seconds per round
+ * @property {string[]} [only] contestants to run; all if absent
+ * @property {boolean} [quick] short rounds, fewer cases
+ * @property {string} [command] the line that was typed, for the report
+ *
+ * @typedef {object} Context what a scenario gets
+ * @property {import("./compile.mjs").Programs} programs
+ * @property {string} folder for files and sockets, removed at the end
+ * @property {import("./preflight.mjs").Limits} limits
+ * @property {number} cores
+ * @property {number} threads of the load generator
+ * @property {boolean} quick
+ * @property {number} rounds
+ * @property {number} duration seconds
+ * @property {number} warmUp seconds
+ * @property {(name: string) => boolean} takesPart
+ * @property {AbortSignal} signal Ctrl-C: print what there is
+ * @property {(text: string) => void} print to the report
+ * @property {(text: string) => void} progress what it does now
+ */
+
+/**
+ * Runs the benchmark. Prints the report to standard output, progress and complaints to standard error.
+ *
+ * @param {Options} options
+ * @returns {Promise<number>} exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted
+ */
+export async function run(options) {
+  const interruption = new AbortController();
+  const interrupt = () => {
+    // The second time, at once: what still runs is killed as this process ends.
+    if (interruption.signal.aborted) {
+      process.exit(130);
+    }
+    interruption.abort();
+  };
+  // Nobody reads the report any more (a pipe into head).
+  const unheard = () => interruption.abort();
+  process.on("SIGINT", interrupt);
+  process.on("SIGTERM", interrupt);
+  process.stdout.on("error", unheard);
+  try {
+    return await runScenarios(options, interruption.signal);
+  } catch (error) {
+    if (interruption.signal.aborted) {
+      return 130;
+    }
+    if (error instanceof BenchFailure) {
+      process.stderr.write(`${error.message}\n`);
+      return error.status;
+    }
+    throw error;
+  } finally {
+    await stopAll();
+    process.off("SIGINT", interrupt);
+    process.off("SIGTERM", interrupt);
+    process.stdout.off("error", unheard);
+  }
+}
+
+/** @param {Options} options @param {AbortSignal} signal @returns {Promise<number>} */
+async function runScenarios(options, signal) {
+  const names = options.scenarios ?? [];
+  if (names.includes("list")) {
+    process.stdout.write(listText());
+    return 0;
+  }
+  const chosen = checkOptions(names, options);
+  const machine = describeMachine(options.command ?? `sni-handoff bench ${names.join(" ")}`);
+  const limits = await checkLimits(Math.max(...chosen.map(([, scenario]) => scenario.mostClients)));
+  const programs = await compilePrograms();
+  const workspace = makeWorkspace();
+  const print = (/** @type {string} */ text) => {
+    clearProgress();
+    process.stdout.write(text);
+  };
+  print(`${machineText(machine)}${limits.notes.map((note) => `${note}\n`).join("")}\n`);
+  /** @type {Record<string, object>} */
+  const results = {};
+  try {
+    for (const [name, scenario] of chosen) {
+      const preset = scenario.defaults[options.quick ? "quick" : "full"];
+      const duration = options.duration ?? preset.duration;
+      results[name] = await scenario.run({
+        ...{ programs, folder: workspace.folder, limits, signal, print, progress },
+        ...{ cores: machine.cores, threads: Math.min(machine.cores, 4), quick: options.quick ?? false },
+        ...{ rounds: options.rounds ?? preset.rounds, duration, warmUp: Math.min(0.5, duration / 4) },
+        takesPart: (contestant) => options.only === undefined || options.only.includes(contestant),
+      });
+      if (signal.aborted) {
+        break;
+      }
+    }
+  } finally {
+    clearProgress();
+    await stopAll();
+    workspace.remove();
+  }
+  if (options.json !== undefined) {
+    await writeFile(options.json, `${JSON.stringify({ machine, interrupted: signal.aborted, results }, null, 2)}\n`);
+  }
+  if (signal.aborted) {
+    print("Interrupted: the figures above are all there are.\n");
+  }
+  return signal.aborted ? 130 : 0;
+}
+
+/** @param {string[]} names @param {Options} options @returns {[string, typeof handoff][]} @throws {BenchFailure} */
+function checkOptions(names, options) {
+  const wrong = (/** @type {string} */ message) => new BenchFailure(message, { status: 2 });
+  if (names.length === 0) {
+    throw wrong(`Which scenario?\n${listText()}`);
+  }
+  for (const name of names) {
+    if (!Object.hasOwn(scenarios, name)) {
+      throw wrong(`There is no scenario "${name}".\n${listText()}`);
+    }
+  }
+  const chosen = names.map((name) => /** @type {[string, typeof handoff]} */ ([name, scenarios[name]]));
+  const known = new Set(chosen.flatMap(([, scenario]) => scenario.contestants.map(({ name }) => name)));
+  for (const name of options.only ?? []) {
+    if (!known.has(name)) {
+      throw wrong(`There is no contestant "${name}" in ${names.join(", ")}; there are ${[...known].join(", ")}.`);
+    }
+  }
+  const { rounds, duration } = options;
+  if (rounds !== undefined && !(Number.isInteger(rounds) && rounds >= 1 && rounds <= 1000)) {
+    throw wrong(`--rounds is ${rounds}; it must be a whole number from 1 to 1000.`);
+  }
+  if (duration !== undefined && !(duration >= 0.1 && duration <= 600)) {
+    throw wrong(`--duration is ${duration}; it must be seconds from 0.1 to 600.`);
+  }
+  return chosen;
+}
+
+function listText() {
+  return Object.entries(scenarios)
+    .map(([name, { description }]) => `  ${name.padEnd(10)} ${description}\n`)
+    .join("");
+}
+
+/** One line that is written over on a terminal; nothing elsewhere, where lines of progress would bury the report. */
+function progress(/** @type {string} */ text) {
+  if (process.stderr.isTTY) {
+    process.stderr.write(`\r\x1b[2K${text.slice(0, (process.stderr.columns ?? 80) - 1)}`);
+  }
+}
+
+function clearProgress() {
+  if (process.stderr.isTTY) {
+    process.stderr.write("\r\x1b[2K");
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      json: { type: "string" },
+      rounds: { type: "string" },
+      duration: { type: "string" },
+      only: { type: "string", multiple: true },
+      quick: { type: "boolean" },
+    },
+  });
+  process.exitCode = await run({
+    scenarios: positionals,
+    command: ["node bench/main.mjs", ...process.argv.slice(2)].join(" "),
+    ...(values.json === undefined ? {} : { json: values.json }),
+    ...(values.rounds === undefined ? {} : { rounds: Number(values.rounds) }),
+    ...(values.duration === undefined ? {} : { duration: Number(values.duration) }),
+    ...(values.only === undefined ? {} : { only: values.only.flatMap((names) => names.split(",")) }),
+    ...(values.quick === undefined ? {} : { quick: values.quick }),
+  });
+}

@@ -1,0 +1,68 @@
+/** What is looked at before anything starts: better a sentence now than an error after ten minutes. */
+import { readFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { BenchFailure } from "./failure.mjs";
+
+/** Descriptors that a process of the benchmark needs beside those of its clients: a full window, listeners, Node's own. */
+const SPARE_DESCRIPTORS = 300;
+
+/**
+ * @typedef {object} Limits
+ * @property {number} clients most at the same time
+ * @property {number} sources client addresses per thread of the load generator
+ * @property {string[]} notes on what was scaled down, and why
+ */
+
+/** @param {number} wantedClients @returns {Promise<Limits>} @throws {BenchFailure} if nothing useful can be measured */
+export async function checkLimits(wantedClients) {
+  const notes = [];
+  let clients = wantedClients;
+
+  const descriptors = descriptorLimit();
+  if (descriptors < SPARE_DESCRIPTORS + 64) {
+    throw new BenchFailure(
+      `At most ${descriptors} files may be open; the benchmark needs ${SPARE_DESCRIPTORS + 64} at least: raise the hard limit (ulimit -Hn).`,
+    );
+  }
+  if (descriptors < clients + SPARE_DESCRIPTORS) {
+    clients = descriptors - SPARE_DESCRIPTORS;
+    notes.push(
+      `Only ${clients} clients instead of ${wantedClients}: at most ${descriptors} files may be open (ulimit -Hn).`,
+    );
+  }
+
+  const sources = (await canListenAt("127.64.0.1")) ? 1000 : 0;
+  if (sources === 0) {
+    // All clients share one address, and so its ports. Half of them are left to whoever else needs some.
+    const ports = portCount() >> 1;
+    notes.push("Clients all come from 127.0.0.1: the rest of 127.0.0.0/8 cannot be used here.");
+    if (ports < clients) {
+      clients = ports;
+      notes.push(`Only ${clients} clients: that is half of net.ipv4.ip_local_port_range.`);
+    }
+  }
+  if (clients < 1) {
+    throw new BenchFailure("There are no free ports for clients: widen net.ipv4.ip_local_port_range.");
+  }
+  return { clients, sources, notes };
+}
+
+/** The hard limit: the programs raise their own to that. */
+function descriptorLimit() {
+  const found = /^Max open files\s+\S+\s+(\S+)/m.exec(readFileSync("/proc/self/limits", "utf8"));
+  return found === null || found[1] === "unlimited" ? 1 << 20 : Number(found[1]);
+}
+
+function portCount() {
+  const [first, last] = readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "utf8").trim().split(/\s+/).map(Number);
+  return last - first + 1;
+}
+
+/** @param {string} host @returns {Promise<boolean>} */
+function canListenAt(host) {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.on("error", () => resolve(false));
+    server.listen(0, host, () => server.close(() => resolve(true)));
+  });
+}

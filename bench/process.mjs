@@ -1,0 +1,235 @@
+/**
+ * The processes that a benchmark starts: their first line, their end, what they use. Only own children are ever
+ * signalled, and only while they are known to live: a process id may belong to a stranger by then.
+ */
+import { spawn } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { BenchFailure } from "./failure.mjs";
+
+/** All children that have not ended, so that nothing outlives the benchmark however it ends. @type {Set<Child>} */
+const living = new Set();
+process.on("exit", () => {
+  for (const child of living) {
+    child.signal("SIGKILL");
+  }
+});
+
+/** Ends all children that still live. */
+export async function stopAll() {
+  await Promise.all([...living].map((child) => child.stop()));
+}
+
+/** A child process. Its lines are those of its standard output. */
+export class Child {
+  /** @type {import("node:child_process").ChildProcess} */
+  #process;
+  /** @type {string[]} the last ones */
+  #lines = [];
+  #dropped = 0;
+  /** @type {string[]} its last lines of standard error */
+  #complaints = [];
+  /** @type {Set<() => void>} */
+  #watchers = new Set();
+  #ended = false;
+
+  /**
+   * @param {string} name for messages
+   * @param {string} command
+   * @param {readonly string[]} parameters
+   * @param {NodeJS.ProcessEnv} [environment] instead of this process's own
+   */
+  constructor(name, command, parameters, environment = process.env) {
+    this.name = name;
+    // In a process group of its own: Ctrl-C in the terminal reaches the benchmark only, which ends the others in order.
+    this.#process = spawn(command, parameters, {
+      detached: true,
+      stdio: ["ignore", "pipe", "pipe"],
+      env: environment,
+    });
+    living.add(this);
+    /** Settles when the process has ended and all its lines are here. @type {Promise<void>} */
+    this.ended = new Promise((resolve) => {
+      const end = () => {
+        this.#ended = true;
+        living.delete(this);
+        this.#wake();
+        resolve();
+      };
+      this.#process.on("close", end);
+      this.#process.on("error", (error) => {
+        this.#complaints.push(error.message);
+        end();
+      });
+    });
+    const { stdout, stderr } = this.#process;
+    createInterface({ input: /** @type {import("node:stream").Readable} */ (stdout) }).on("line", (line) => {
+      this.#lines.push(line);
+      if (this.#lines.length > 100) {
+        this.#lines.shift();
+        this.#dropped++;
+      }
+      this.#wake();
+    });
+    createInterface({ input: /** @type {import("node:stream").Readable} */ (stderr) }).on("line", (line) => {
+      this.#complaints.push(line);
+      this.#complaints.splice(0, this.#complaints.length - 10);
+    });
+  }
+
+  /** The process id. The process may have ended: pass it to nothing that signals. */
+  get pid() {
+    return this.#process.pid ?? 0;
+  }
+
+  get hasEnded() {
+    return this.#ended;
+  }
+
+  /**
+   * Waits for a line of JSON that `choose` finds something in.
+   *
+   * @template T
+   * @param {(line: any) => T | undefined} choose
+   * @param {number} milliseconds to wait at most
+   * @param {AbortSignal} [signal] gives up
+   * @returns {Promise<T>}
+   * @throws {BenchFailure} if the process ends before, or is late; quotes what it said
+   */
+  async find(choose, milliseconds, signal) {
+    const deadline = Date.now() + milliseconds;
+    for (let next = 0; ; ) {
+      for (next = Math.max(next, this.#dropped); next < this.#dropped + this.#lines.length; next++) {
+        const line = parseJson(this.#lines[next - this.#dropped]);
+        const found = line === undefined ? undefined : choose(line);
+        if (found !== undefined) {
+          return found;
+        }
+      }
+      signal?.throwIfAborted();
+      if (this.#ended) {
+        throw new BenchFailure(`${this.name} ended before it was ready${this.quote()}`);
+      }
+      const left = deadline - Date.now();
+      if (left <= 0) {
+        throw new BenchFailure(`${this.name} was not ready after ${milliseconds / 1000} s${this.quote()}`);
+      }
+      await this.#change(Math.min(left, 500));
+    }
+  }
+
+  /** What it said on standard error, or else on standard output, for a message. */
+  quote() {
+    const said = this.#complaints.length > 0 ? this.#complaints : this.#lines.slice(-5);
+    return said.length > 0 ? `. It said:\n${said.map((line) => `    ${line}`).join("\n")}` : " and said nothing.";
+  }
+
+  /** @param {NodeJS.Signals} signal */
+  signal(signal) {
+    if (!this.#ended && this.#process.exitCode === null && this.#process.signalCode === null) {
+      this.#process.kill(signal);
+    }
+  }
+
+  /** Asks it to end; after `milliseconds` it is killed. Settles when it has ended. @param {number} [milliseconds] */
+  async stop(milliseconds = 5000) {
+    this.signal("SIGTERM");
+    const timer = setTimeout(() => this.signal("SIGKILL"), milliseconds);
+    await this.ended;
+    clearTimeout(timer);
+  }
+
+  #wake() {
+    for (const watcher of this.#watchers) {
+      watcher();
+    }
+  }
+
+  /** A line or the end, or the time is over. @param {number} milliseconds */
+  #change(milliseconds) {
+    return new Promise((/** @type {(value: void) => void} */ resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        this.#watchers.delete(done);
+        resolve();
+      };
+      const timer = setTimeout(done, milliseconds);
+      this.#watchers.add(done);
+    });
+  }
+}
+
+/** @param {string} text @returns {any} undefined if it is no JSON object */
+function parseJson(text) {
+  if (!text.startsWith("{")) {
+    return undefined;
+  }
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** A process and all its descendants, as long as they live. @param {number} pid @returns {number[]} */
+export function processTree(pid) {
+  /** @type {Map<number, number[]>} */
+  const children = new Map();
+  for (const entry of readdirSync("/proc")) {
+    const parent = /^\d+$/.test(entry) ? statFields(Number(entry))?.[1] : undefined;
+    if (parent !== undefined) {
+      children.set(Number(parent), [...(children.get(Number(parent)) ?? []), Number(entry)]);
+    }
+  }
+  const tree = [pid];
+  for (let i = 0; i < tree.length; i++) {
+    tree.push(...(children.get(tree[i]) ?? []));
+  }
+  return tree;
+}
+
+/**
+ * CPU time that processes have used, all threads: utime + stime, in hundredths of a second as proc(5) has it. For
+ * a finer figure over a load's own time see its option -u.
+ *
+ * @param {readonly number[]} pids
+ * @returns {number} seconds; a process that is gone adds nothing
+ */
+export function cpuSeconds(pids) {
+  let ticks = 0;
+  for (const pid of pids) {
+    const fields = statFields(pid);
+    ticks += fields === undefined ? 0 : Number(fields[11]) + Number(fields[12]);
+  }
+  return ticks / 100;
+}
+
+/** @typedef {{ rss: number, pss: number }} Memory bytes resident; `pss`: pages shared with others count in part */
+
+/** @param {readonly number[]} pids @returns {Memory | null} of all together; null if none could be read */
+export function memory(pids) {
+  const sum = { rss: 0, pss: 0 };
+  for (const pid of pids) {
+    try {
+      const text = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
+      const bytes = (/** @type {string} */ key) =>
+        1024 * Number(new RegExp(`^${key}: +(\\d+) kB`, "m").exec(text)?.[1] ?? 0);
+      sum.rss += bytes("Rss");
+      sum.pss += bytes("Pss");
+    } catch {
+      // It has ended, or belongs to another user.
+    }
+  }
+  return sum.rss > 0 ? sum : null;
+}
+
+/** The fields of /proc/PID/stat from the state on (the third); undefined if it is gone. @param {number} pid */
+function statFields(pid) {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, "utf8");
+    // The command's name stands in parentheses, and may itself hold spaces and parentheses.
+    return text.slice(text.lastIndexOf(")") + 2).split(" ");
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,359 @@
+/**
+ * Scenario `handoff`: what handing a connection over costs the router, and whether more connections a second get
+ * through than a server takes that accepts by itself.
+ *
+ * All contestants stay up through a case and take turns (A B C A B C …), so that what disturbs the machine for a while
+ * disturbs all of them. Ratios are taken round by round.
+ */
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { direct } from "../contestants/direct.mjs";
+import { door } from "../contestants/door.mjs";
+import { floor } from "../contestants/floor.mjs";
+import { BenchFailure } from "../failure.mjs";
+import { clientHello } from "../hello.mjs";
+import { cpuPerConnection, runLoad } from "../load.mjs";
+import { nameOf, nameTemplate } from "../names.mjs";
+import { waitForAnswer } from "../probe.mjs";
+import { memory } from "../process.mjs";
+import { ratio, summarize } from "../stats.mjs";
+import { count, figure, spread, table } from "../table.mjs";
+
+/** A pause that a waiting router sees as one: the second segment finds it in epoll_wait. Microseconds. */
+const PAUSE_BETWEEN_SEGMENTS = 1000;
+
+const hellos = {
+  one: { title: "517 bytes, one segment", length: 517, firstSegment: 0 },
+  two: { title: "1,800 bytes, two segments", length: 1800, firstSegment: 1400 },
+};
+
+/** @typedef {{ hello: keyof typeof hellos, clients: number }} Case */
+
+/** @type {{ cases: Case[], names: number[] }} */
+const full = {
+  cases: [
+    { hello: "one", clients: 64 },
+    { hello: "one", clients: 1024 },
+    { hello: "two", clients: 64 },
+    { hello: "two", clients: 1024 },
+  ],
+  names: [1, 100_000, 1_000_000],
+};
+
+/** @type {typeof full} */
+const quick = {
+  cases: [
+    { hello: "one", clients: 64 },
+    { hello: "two", clients: 64 },
+  ],
+  names: [1, 100_000],
+};
+
+export const description =
+  "router CPU per connection, connections/s and latency: the door, the C floor, a server accepting by itself";
+export const defaults = {
+  full: { rounds: 7, duration: 1.5 },
+  quick: { rounds: 3, duration: 0.5 },
+};
+export const contestants = [floor, door, direct];
+export const mostClients = Math.max(...full.cases.map(({ clients }) => clients));
+
+/**
+ * @typedef {object} Entry one contestant with so many names
+ * @property {import("../contestants/contestant.mjs").Contestant} contestant
+ * @property {string} key for the results: "floor", "door 100000"
+ * @property {string} title
+ * @property {number} names in the load
+ * @property {import("../contestants/contestant.mjs").Running} running
+ * @property {import("../process.mjs").Memory | null} idle before the first connection
+ *
+ * @typedef {import("../load.mjs").LoadResult & {
+ *   routerMicroseconds: number | null, serverMicroseconds: number | null, loadMicroseconds: number | null,
+ *   foreignShare: number }} Round
+ */
+
+/**
+ * @param {import("../main.mjs").Context} context
+ * @returns {Promise<object>} the results, for JSON; all that there is if the run was interrupted
+ */
+export async function run(context) {
+  const plan = context.quick ? quick : full;
+  const files = await writeHellos(context.folder);
+  const results = {
+    settings: settings(context),
+    cases: /** @type {object[]} */ ([]),
+    memory: /** @type {object[]} */ ([]),
+  };
+  const entries = await startAll(context, plan, files);
+  if (entries.length === 0) {
+    return results;
+  }
+  try {
+    for (const planned of plan.cases) {
+      const clients = Math.min(planned.clients, context.limits.clients);
+      const measured = await measureCase(context, { ...planned, clients }, files[planned.hello], entries);
+      if (measured.size > 0) {
+        const summary = summarizeCase({ ...planned, clients }, entries, measured);
+        results.cases.push(summary);
+        context.print(caseText(summary));
+      }
+      if (context.signal.aborted) {
+        break;
+      }
+    }
+    results.memory.push(...entries.flatMap(memoryOf));
+    context.print(memoryText(results.memory));
+  } finally {
+    await Promise.all(entries.map(({ running }) => running.stop()));
+  }
+  return results;
+}
+
+/** @param {import("../main.mjs").Context} context */
+function settings({ rounds, duration, warmUp, threads }) {
+  return {
+    rounds,
+    secondsPerRound: duration,
+    warmUpSeconds: warmUp,
+    loadThreads: threads,
+    pauseBetweenSegmentsMicroseconds: PAUSE_BETWEEN_SEGMENTS,
+  };
+}
+
+/** @param {string} folder @returns {Promise<Record<keyof typeof hellos, string>>} */
+async function writeHellos(folder) {
+  const files = { one: join(folder, "one.hello"), two: join(folder, "two.hello") };
+  await writeFile(files.one, clientHello(nameTemplate, hellos.one.length));
+  await writeFile(files.two, clientHello(nameTemplate, hellos.two.length));
+  return files;
+}
+
+/**
+ * Starts all that can take part, sees each of them answer, and warms it up. One that fails is reported, and the rest
+ * goes on.
+ *
+ * @param {import("../main.mjs").Context} context
+ * @param {typeof full} plan
+ * @param {Record<keyof typeof hellos, string>} files
+ * @returns {Promise<Entry[]>}
+ */
+async function startAll(context, plan, files) {
+  const hello = clientHello(nameOf(0), hellos.one.length);
+  const mostNames = Math.max(...plan.names);
+  /** @type {Entry[]} */
+  const entries = [];
+  for (const contestant of contestants.filter(({ name }) => context.takesPart(name))) {
+    const missing = contestant.missing();
+    if (missing !== null) {
+      context.print(`${contestant.title} cannot take part: ${missing}\n\n`);
+      continue;
+    }
+    // What looks no names up is measured once, beside all the others, with the load of the most names.
+    for (const names of contestant.looksUpNames ? plan.names : [mostNames]) {
+      const title = contestant.looksUpNames
+        ? `${contestant.title}, ${count(names)} name${names === 1 ? "" : "s"}`
+        : contestant.title;
+      const key = contestant.looksUpNames ? `${contestant.name} ${names}` : contestant.name;
+      context.progress(`starting ${title}`);
+      const folder = join(context.folder, key.replace(" ", "-"));
+      await mkdir(folder);
+      try {
+        const running = await contestant.start({ programs: context.programs, folder, names, signal: context.signal });
+        await waitForAnswer(running.address, hello, 10_000, context.signal);
+        const entry = { contestant, key, title, names, running, idle: memory(running.routerPids()) };
+        entries.push(entry);
+        // A daemon runs for weeks: its first second, in which code is still being compiled, is not what is asked for.
+        await measureRound(context, plan.cases[0], files[plan.cases[0].hello], entry);
+      } catch (error) {
+        if (context.signal.aborted) {
+          return [];
+        }
+        if (!(error instanceof BenchFailure)) {
+          throw error;
+        }
+        context.print(`${title} cannot take part: ${error.message}\n\n`);
+      }
+    }
+  }
+  return entries;
+}
+
+/**
+ * @param {import("../main.mjs").Context} context
+ * @param {Case} planned
+ * @param {string} hello path
+ * @param {readonly Entry[]} entries
+ * @returns {Promise<Map<Entry, Round[]>>} those with a round at least
+ */
+async function measureCase(context, planned, hello, entries) {
+  /** @type {Map<Entry, Round[]>} */
+  const measured = new Map();
+  for (let round = 0; round < context.rounds; round++) {
+    for (const entry of entries) {
+      if (context.signal.aborted) {
+        return measured;
+      }
+      context.progress(`${caseTitle(planned)}: round ${round + 1} of ${context.rounds}, ${entry.title}`);
+      const result = await measureRound(context, planned, hello, entry);
+      // A round that was cut short is as good as any if it lasted a while.
+      if (!result.interrupted || result.seconds > 0.2) {
+        measured.set(entry, [...(measured.get(entry) ?? []), result]);
+      }
+    }
+  }
+  return measured;
+}
+
+/**
+ * @param {import("../main.mjs").Context} context
+ * @param {Case} planned
+ * @param {string} hello path
+ * @param {Entry} entry
+ * @returns {Promise<Round>}
+ */
+async function measureRound(context, planned, hello, entry) {
+  const routerPids = entry.running.routerPids();
+  const serverPids = entry.running.serverPids();
+  const { firstSegment } = hellos[planned.hello];
+  const result = await runLoad({
+    ...{
+      load: context.programs.load,
+      address: entry.running.address,
+      hello,
+      names: entry.names,
+      signal: context.signal,
+    },
+    ...{ clients: planned.clients, threads: context.threads, sources: context.limits.sources },
+    ...{ seconds: context.duration, warmUp: context.warmUp, firstSegment, pause: PAUSE_BETWEEN_SEGMENTS },
+    watch: [...routerPids, ...serverPids],
+  });
+  const own = result.ownCpuSeconds.user + result.ownCpuSeconds.system;
+  const watched = result.watched.reduce((sum, { cpuSeconds }) => sum + (cpuSeconds ?? 0), 0);
+  const foreign = Math.max(0, result.machineBusySeconds - own - watched);
+  return {
+    ...result,
+    routerMicroseconds: cpuPerConnection(result, routerPids),
+    serverMicroseconds: cpuPerConnection(result, serverPids),
+    loadMicroseconds: result.completed === 0 ? null : (own * 1e6) / result.completed,
+    foreignShare: foreign / (result.seconds * context.cores),
+  };
+}
+
+/** @param {Case} planned @param {readonly Entry[]} entries @param {Map<Entry, Round[]>} measured */
+function summarizeCase(planned, entries, measured) {
+  /** @param {Entry | undefined} entry @param {(round: Round) => number | null} choose */
+  const figures = (entry, choose) => (entry === undefined ? [] : (measured.get(entry) ?? [])).map(choose);
+  const floorEntry = entries.find(({ contestant }) => contestant === floor);
+  const directEntry = entries.find(({ contestant }) => contestant === direct);
+  const fewestNames = entries.find(({ contestant }) => contestant === door);
+  const router = (/** @type {Round} */ round) => round.routerMicroseconds;
+  const rate = (/** @type {Round} */ round) => round.connectionsPerSecond;
+  const all = [...measured.values()].flat();
+  return {
+    hello: hellos[planned.hello].title,
+    helloBytes: hellos[planned.hello].length,
+    segments: hellos[planned.hello].firstSegment > 0 ? 2 : 1,
+    clients: planned.clients,
+    foreignCpuShare: summarize(all.map(({ foreignShare }) => foreignShare)),
+    contestants: [...measured.keys()].map((entry) => ({
+      key: entry.key,
+      title: entry.title,
+      names: entry.names,
+      routerCpuMicroseconds: summarize(figures(entry, router)),
+      routerCpuToFloor: ratio(figures(entry, router), figures(floorEntry, router)),
+      routerCpuToFewestNames:
+        entry.contestant === door ? ratio(figures(entry, router), figures(fewestNames, router)) : null,
+      serverCpuMicroseconds: summarize(figures(entry, (round) => round.serverMicroseconds)),
+      loadCpuMicroseconds: summarize(figures(entry, (round) => round.loadMicroseconds)),
+      connectionsPerSecond: summarize(figures(entry, rate)),
+      rateToDirect: ratio(figures(entry, rate), figures(directEntry, rate)),
+      latencyMicroseconds: {
+        p50: summarize(figures(entry, (round) => round.latencyMicroseconds.p50)),
+        p99: summarize(figures(entry, (round) => round.latencyMicroseconds.p99)),
+        p999: summarize(figures(entry, (round) => round.latencyMicroseconds.p999)),
+        max: summarize(figures(entry, (round) => round.latencyMicroseconds.max)),
+      },
+      completed: (measured.get(entry) ?? []).reduce((sum, { completed }) => sum + completed, 0),
+      failed: sumFailures(measured.get(entry) ?? []),
+    })),
+  };
+}
+
+/** @param {readonly Round[]} rounds @returns {Record<string, number>} kinds that occurred */
+function sumFailures(rounds) {
+  /** @type {Record<string, number>} */
+  const sums = {};
+  for (const { failed } of rounds) {
+    for (const [kind, times] of Object.entries(failed)) {
+      if (times > 0) {
+        sums[kind] = (sums[kind] ?? 0) + times;
+      }
+    }
+  }
+  return sums;
+}
+
+/** @param {Case} planned */
+function caseTitle({ hello, clients }) {
+  return `hello of ${hellos[hello].title}, ${count(clients)} clients`;
+}
+
+/** @param {ReturnType<typeof summarizeCase>} summary */
+function caseText(summary) {
+  const head = [
+    "",
+    "router CPU, µs/conn",
+    "× floor",
+    "server µs",
+    "load µs",
+    "conn/s",
+    "× direct",
+    "p50 ms",
+    "p99 ms",
+    "p99.9 ms",
+    "failed",
+  ];
+  const rows = summary.contestants.map((row) => [
+    row.title,
+    spread(row.routerCpuMicroseconds),
+    figure(row.routerCpuToFloor?.median),
+    figure(row.serverCpuMicroseconds?.median, 1),
+    figure(row.loadCpuMicroseconds?.median, 1),
+    count(row.connectionsPerSecond?.median),
+    figure(row.rateToDirect?.median),
+    ...[row.latencyMicroseconds.p50, row.latencyMicroseconds.p99, row.latencyMicroseconds.p999].map((latency) =>
+      figure(latency === null ? null : latency.median / 1000, 1),
+    ),
+    failedText(row.failed),
+  ]);
+  const foreign = summary.foreignCpuShare?.median ?? 0;
+  const warning =
+    foreign > 0.05
+      ? `  Other programs used ${Math.round(foreign * 100)} % of the machine meanwhile: figures are unsteady.\n`
+      : "";
+  return `hello of ${summary.hello}, ${count(summary.clients)} clients\n${table(head, rows)}${warning}\n`;
+}
+
+/** @param {Record<string, number>} failed */
+function failedText(failed) {
+  const kinds = Object.entries(failed).map(([kind, times]) => `${count(times)} ${kind}`);
+  return kinds.length === 0 ? "0" : kinds.join(", ");
+}
+
+/** @param {Entry} entry */
+function memoryOf({ key, title, names, running, idle }) {
+  const after = memory(running.routerPids());
+  return idle === null || after === null ? [] : [{ key, title, names, idle, after }];
+}
+
+/** @param {readonly any[]} rows what `memoryOf` gave */
+function memoryText(rows) {
+  const megabytes = (/** @type {number} */ bytes) => figure(bytes / 1e6, 1);
+  const head = ["router memory, MB", "RSS before", "PSS before", "RSS after", "PSS after"];
+  return rows.length === 0
+    ? ""
+    : `${table(
+        head,
+        rows.map(({ title, idle, after }) => [title, ...[idle.rss, idle.pss, after.rss, after.pss].map(megabytes)]),
+      )}\n`;
+}
