@@ -58,11 +58,10 @@ export async function run(options) {
     }
     interruption.abort();
   };
-  // Nobody reads the report any more (a pipe into head).
-  const unheard = () => interruption.abort();
+  // Nobody reads the report any more (a pipe into head). Stays: the error may come after the end.
   process.on("SIGINT", interrupt);
   process.on("SIGTERM", interrupt);
-  process.stdout.on("error", unheard);
+  process.stdout.on("error", () => interruption.abort());
   try {
     return await runScenarios(options, interruption.signal);
   } catch (error) {
@@ -78,7 +77,6 @@ export async function run(options) {
     await stopAll();
     process.off("SIGINT", interrupt);
     process.off("SIGTERM", interrupt);
-    process.stdout.off("error", unheard);
   }
 }
 
