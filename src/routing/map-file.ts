@@ -200,13 +200,18 @@ export class MapParser {
   }
 }
 
-/** Upper bounds of what a map file adds to a table, from its bytes in chunks: for the builder's capacity. */
+/** Where in a line MapCounter is. */
+const BEFORE_NAME = 0;
+const IN_NAME = 1;
+const BEHIND_NAME = 2;
+
+/** Upper bounds of what map files add to a table, from their bytes in chunks: for the builder's capacity. */
 export class MapCounter implements Capacity {
   /** Lines that have something other than a comment. */
   names = 0;
   /** Bytes of their first fields. */
   nameBytes = 0;
-  #state: 0 | 1 | 2 = 0;
+  #state: number = BEFORE_NAME;
 
   push(chunk: Uint8Array): void {
     let state = this.#state;
@@ -215,21 +220,26 @@ export class MapCounter implements Capacity {
     for (let i = 0; i < chunk.length; i++) {
       const byte = chunk[i];
       if (byte === LF) {
-        state = 0;
-      } else if (state === 1) {
-        if (byte === SPACE || byte === TAB) state = 2;
+        state = BEFORE_NAME;
+      } else if (state === IN_NAME) {
+        if (byte === SPACE || byte === TAB) state = BEHIND_NAME;
         else nameBytes++;
-      } else if (state === 0 && byte !== SPACE && byte !== TAB) {
-        state = byte === HASH ? 2 : 1;
-        if (state === 1) {
-          names++;
-          nameBytes++;
-        }
+      } else if (state === BEFORE_NAME && byte === HASH) {
+        state = BEHIND_NAME;
+      } else if (state === BEFORE_NAME && byte !== SPACE && byte !== TAB) {
+        state = IN_NAME;
+        names++;
+        nameBytes++;
       }
     }
     this.#state = state;
     this.names += names;
     this.nameBytes += nameBytes;
+  }
+
+  /** The file has ended; the next one may follow. */
+  end(): void {
+    this.#state = BEFORE_NAME;
   }
 }
 
