@@ -107,19 +107,24 @@ function helloExtensions(spec: HelloSpec): Uint8Array[] {
   return [...list, ...(spec.extensions ?? [])];
 }
 
-/** What a browser of 2020 sends, 517 bytes: the size to measure with. */
+/** What a browser of 2020 sends, 517 bytes: the size to measure with. A real server answers it. */
 export function browserHello(serverName = "www.example.com"): Uint8Array {
-  return buildHello({ ...browserSpec(serverName), totalLength: 517 });
+  const keyShares = [keyShare(0x3a3a, 1), keyShare(0x001d, 32)];
+  return buildHello({ ...browserSpec(serverName, [0x3a3a, 0x001d, 0x0017], keyShares), totalLength: 517 });
 }
 
 /** What a browser sends since key shares are post-quantum: about 1,800 bytes, more than a TCP segment. */
 export function postQuantumHello(serverName = "www.example.com"): Uint8Array {
-  const { extensions, ...spec } = browserSpec(serverName);
-  const keyShare = extension(Ext.key_share, vector16(u16(0x11ec), vector16(new Uint8Array(1216).fill(0x77))));
-  return buildHello({ ...spec, ech: 186, extensions: [...extensions, keyShare], totalLength: 1800 });
+  const keyShares = [keyShare(0x3a3a, 1), keyShare(0x11ec, 1216), keyShare(0x001d, 32)];
+  const spec = browserSpec(serverName, [0x3a3a, 0x11ec, 0x001d, 0x0017], keyShares);
+  return buildHello({ ...spec, ech: 186, totalLength: 1800 });
 }
 
-function browserSpec(serverName: string) {
+function keyShare(group: number, length: number): Uint8Array {
+  return concat(u16(group), vector16(new Uint8Array(length).fill(0x77)));
+}
+
+function browserSpec(serverName: string, groups: number[], keyShares: Uint8Array[]): HelloSpec {
   return {
     serverName,
     alpn: ["h2", "http/1.1"],
@@ -129,17 +134,18 @@ function browserSpec(serverName: string) {
       extension(0x1a1a),
       extension(23),
       extension(0xff01, [0]),
-      extension(Ext.supported_groups, vector16(u16(0x3a3a), u16(0x001d), u16(0x0017), u16(0x0018))),
+      extension(Ext.supported_groups, vector16(...groups.map(u16))),
       extension(11, [1, 0]),
       extension(35),
       extension(5, [1, 0, 0, 0, 0]),
       extension(Ext.signature_algorithms, vector16(u16(0x0403), u16(0x0804), u16(0x0401), u16(0x0503), u16(0x0805))),
       extension(18),
+      extension(Ext.key_share, vector16(...keyShares)),
       extension(45, [1, 1]),
       extension(27, [2, 0, 2]),
       extension(0x4a4a, [0]),
     ],
-  } satisfies HelloSpec;
+  };
 }
 
 export interface Sslv2Spec {
