@@ -9,6 +9,8 @@ import { descriptorLimit } from "./descriptor-limit.js";
 const RESERVED_DESCRIPTORS = 512;
 const MOST_CONNECTIONS = 1 << 20;
 
+type ReportOf<T extends WorkerReport["type"]> = Extract<WorkerReport, { type: T }>;
+
 export interface WorkersStart {
   readonly count: number;
   readonly settings: DoorSettings;
@@ -77,19 +79,41 @@ export class Workers {
     this.listener.died(error);
   }
 
-  /** Resolves when every worker has made a report of this type. */
-  private all(type: WorkerReport["type"], count: number): Promise<WorkerReport[]> {
+  /** Resolves when every worker has made a report of this type that `matches` accepts. */
+  private all<T extends WorkerReport["type"]>(
+    type: T,
+    count: number,
+    matches: (report: ReportOf<T>) => boolean = () => true,
+  ): Promise<ReportOf<T>[]> {
     return new Promise((resolve) => {
-      const got = new Map<number, WorkerReport>();
+      const got = new Map<number, ReportOf<T>>();
       const take = (report: WorkerReport, index: number) => {
-        if (report.type !== type) return;
-        got.set(index, report);
+        if (report.type !== type || !matches(report as ReportOf<T>)) return;
+        got.set(index, report as ReportOf<T>);
         if (got.size < count) return;
         this.reports.delete(take);
         resolve([...got.values()]);
       };
       this.reports.add(take);
     });
+  }
+
+  /**
+   * Puts a configuration into force in every worker, each between two of its turns. Resolves when none of them reads the
+   * earlier route table any more: its memory may be written again.
+   */
+  async configure(
+    settings: DoorSettings,
+    routes: SharedArrayBuffer,
+    instances: readonly (readonly string[])[],
+  ): Promise<void> {
+    const configured = this.all(
+      "configured",
+      this.threads.length,
+      (report) => report.generation === settings.generation,
+    );
+    this.command({ type: "configure", settings, routes, held: heldCounts(settings), instances });
+    await configured;
   }
 
   command(command: WorkerCommand): void {
@@ -109,9 +133,7 @@ export class Workers {
     const drained = this.all("drained", this.threads.length);
     this.all("stopped", this.threads.length).then(stopped);
     this.command({ type: "drain", timeout });
-    let abandoned = 0;
-    for (const report of await drained) if (report.type === "drained") abandoned += report.abandoned;
-    return abandoned;
+    return (await drained).reduce((sum, { abandoned }) => sum + abandoned, 0);
   }
 
   async terminate(): Promise<void> {
