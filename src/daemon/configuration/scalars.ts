@@ -61,14 +61,13 @@ function quantity({ pattern, form, parse, format, hint }: Quantity, { min, max }
       allowed,
       typeof input === "number" || (typeof input === "string" && /^\d+$/.test(input)) ? hint(Number(input)) : "",
     );
-  return z
-    .union([z.literal(0), z.string().regex(pattern)], { error: ({ input }) => message(input) })
-    .transform((written, context) => {
-      const value = written === 0 ? 0 : parse(written);
-      if (value !== undefined && value >= min && value <= max) return value;
-      context.issues.push({ code: "custom", input: written, message: message(written) });
-      return z.NEVER;
-    });
+  const complain = { error: ({ input }: { input?: unknown }) => message(input) };
+  return z.union([z.literal(0), z.string().regex(pattern, complain)], complain).transform((written, context) => {
+    const value = written === 0 ? 0 : parse(written);
+    if (value !== undefined && value >= min && value <= max) return value;
+    context.issues.push({ code: "custom", input: written, message: message(written) });
+    return z.NEVER;
+  });
 }
 
 /** Written with its unit, used in milliseconds. Limits in milliseconds. */
