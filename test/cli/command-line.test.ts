@@ -1,0 +1,170 @@
+/** The command line as a user meets it: what it says, where, and its exit status. */
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { sniHandoff } from "../support/command-line.js";
+import { Folder } from "../support/folder.js";
+
+const folder = new Folder();
+const good = folder.write(
+  "good.yaml",
+  `listeners: [{ address: "127.0.0.1:0" }]
+backends: { app: { handoff: /run/app.sock }, pool: { handoff: /run/pool.d/ } }
+routes: { app.example.com: app, "*.example.com": pool }
+`,
+);
+const bad = folder.write(
+  "bad.yaml",
+  "listeners: []\nworker: 1\nbackends: { a: { handoff: /a, hold: 5 } }\ndefault: b\n",
+);
+const commands = ["serve", "check", "explain", "schema", "demo", "bench"];
+const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+
+describe("wrong usage: status 2, and on standard error what to write instead", () => {
+  test.each([
+    ["", `A command is needed: one of ${commands.join(", ")}\nTry: sni-handoff --help\n`],
+    ["serv", 'There is no command "serv", did you mean "serve"?\nTry: sni-handoff --help\n'],
+    ["frobnicate", 'There is no command "frobnicate"\nTry: sni-handoff --help\n'],
+    ["--frob", `A command is needed: one of ${commands.join(", ")}\nTry: sni-handoff --help\n`],
+    ["serve", '"serve" needs --config FILE\nTry: sni-handoff serve --help\n'],
+    ["serve --confg x", '"serve" has no option --confg, did you mean --config?\nTry: sni-handoff serve --help\n'],
+    [
+      "check door.yaml",
+      '"check" needs --config FILE, did you mean --config door.yaml?\nTry: sni-handoff check --help\n',
+    ],
+    ["check --config", "Not enough arguments following: config\nTry: sni-handoff check --help\n"],
+    ["check -c", "Not enough arguments following: c\nTry: sni-handoff check --help\n"],
+    ["explain --config x", '"explain" needs NAME\nTry: sni-handoff explain --help\n'],
+    ["explain a.example", '"explain" needs --config FILE\nTry: sni-handoff explain --help\n'],
+    ["demo --onc", '"demo" has no option --onc, did you mean --once?\nTry: sni-handoff demo --help\n'],
+    [
+      "serve --config x --log-level loud",
+      'Invalid values:\n  Argument: log-level, Given: "loud", Choices: "debug", "info", "warn", "error"\nTry: sni-handoff serve --help\n',
+    ],
+    ["check --config x more", "Unknown argument: more\nTry: sni-handoff check --help\n"],
+  ])("%j", async (line, stderr) => {
+    expect(await sniHandoff(line.split(" ").filter(Boolean))).toEqual({ status: 2, stdout: "", stderr });
+  });
+});
+
+describe("help", () => {
+  test("lists the commands", async () => {
+    const { status, stdout, stderr } = await sniHandoff(["--help"]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    for (const command of commands) expect(stdout).toMatch(new RegExp(`^  sni-handoff ${command}\\b`, "m"));
+    expect(stdout).toContain("Exit status: 0 done, 1 failed while running, 2 wrong usage or configuration.");
+  });
+
+  test.each(commands.filter((command) => command !== "bench"))("of %s gives each option's default", async (command) => {
+    const { status, stdout } = await sniHandoff([command, "--help"]);
+    expect(status).toBe(0);
+    const options = stdout.split(/^Options:$/m)[1]!.split(/^\S/m)[0]!;
+    const own = options.split(/\n(?= +-)/).filter((option) => !/--(help|version)/.test(option) && option.trim() !== "");
+    for (const option of own) expect(option.replace(/\s+/g, " ")).toMatch(/Default: |No default/);
+  });
+
+  test("is in English whatever the locale", async () => {
+    const { stdout } = await sniHandoff(["--help"], {
+      env: { ...process.env, LANG: "de_DE.UTF-8", LC_ALL: "de_DE.UTF-8" },
+    });
+    expect(stdout).toContain("Show help");
+  });
+
+  test("--version", async () => {
+    expect(await sniHandoff(["--version"])).toEqual({ status: 0, stdout: `${version}\n`, stderr: "" });
+  });
+});
+
+describe("check", () => {
+  test("says that a configuration is right, and what is in it", async () => {
+    const { status, stdout, stderr } = await sniHandoff(["check", "--config", good]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toMatch(
+      /^.*good\.yaml is right\n {2}listeners: 127\.0\.0\.1:0\n {2}backends: 4\n {2}names: 2 in 0\.1 MiB, loaded in \d\.\d\d s\n {2}warnings: 0\n$/,
+    );
+  });
+
+  test("lists everything that is wrong, with status 2", async () => {
+    const { status, stdout, stderr } = await sniHandoff(["check", "--config", "bad.yaml"], { cwd: folder.path });
+    expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
+    expect(stderr.split("\n").map((line) => line.split(": ", 2).join(": "))).toEqual([
+      "bad.yaml:1:12: listeners",
+      "bad.yaml:2:1: worker",
+      "bad.yaml:3:37: backends.a.hold",
+      "bad.yaml:4:10: default",
+      "",
+    ]);
+  });
+
+  test("tells warnings on standard error, with status 0", async () => {
+    const file = folder.write(
+      "warns.yaml",
+      `${readFileSync(good, "utf8")}notTls: app\nnoServerName: pool\ndefault: pool\n`,
+    );
+    const { status, stderr } = await sniHandoff(["check", "--config", file]);
+    expect(status).toBe(0);
+    expect(stderr).toMatch(
+      /warns\.yaml:3:33: routes\["\*\.example\.com"\]: warning: has no effect: the default leads to pool already\n$/,
+    );
+  });
+
+  test("a configuration that isn't there", async () => {
+    expect(await sniHandoff(["check", "--config", "missing.yaml"], { cwd: folder.path })).toEqual({
+      status: 2,
+      stdout: "",
+      stderr: "missing.yaml:1:1: cannot be read: ENOENT: no such file or directory\n",
+    });
+  });
+});
+
+describe("explain", () => {
+  test("in words", async () => {
+    expect(await sniHandoff(["explain", "APP.example.com.", "--config", good])).toEqual({
+      status: 0,
+      stderr: "",
+      stdout: `app.example.com -> app
+  by       exact app.example.com
+  over     *.example.com -> pool
+           default -> built-in:unrecognized_name
+  backend  socket /run/app.sock; held for 5s if nobody takes it, then refused with the alert internal_error
+`,
+    });
+  });
+
+  test("in JSON", async () => {
+    const { status, stdout } = await sniHandoff(["explain", "x.example.com", "--config", good, "--json"]);
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({
+      name: "x.example.com",
+      route: { kind: "wildcard", pattern: "*.example.com", backend: "pool" },
+      over: [{ kind: "default", pattern: "default", backend: "built-in:unrecognized_name" }],
+      backend: { kind: "handoff", name: "pool", path: "/run/pool.d/" },
+    });
+  });
+
+  test.each([
+    ["a b", '"a b" holds " " (U+0020): allowed are letters, digits, "-", "_" and "."\n'],
+    ["*.example.com", '"*.example.com" is a wildcard, not a client\'s name\n'],
+  ])("%j is no name: status 2", async (name, stderr) => {
+    expect(await sniHandoff(["explain", name, "--config", good])).toEqual({ status: 2, stdout: "", stderr });
+  });
+});
+
+describe("serve", () => {
+  test("a wrong configuration: status 2, every problem, and nothing on standard output", async () => {
+    const { status, stdout, stderr } = await sniHandoff(["serve", "--config", bad]);
+    expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
+    expect(stderr.trim().split("\n")).toHaveLength(4);
+  });
+});
+
+test("schema prints one JSON document", async () => {
+  const { status, stdout } = await sniHandoff(["schema"]);
+  expect(status).toBe(0);
+  expect(JSON.parse(stdout)).toMatchObject({ title: "sni-handoff", required: ["listeners", "backends"] });
+});
+
+test("output that nobody reads is no failure", async () => {
+  const { execFileSync } = await import("node:child_process");
+  const program = new URL("../../dist/cli/main.js", import.meta.url).pathname;
+  execFileSync("bash", ["-c", `set -o pipefail; "${process.execPath}" "${program}" schema | head -c 1 >/dev/null`]);
+});
