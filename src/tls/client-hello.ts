@@ -57,11 +57,13 @@ export class ClientHelloReader {
   /** DONE: bytes of the first protocol, 1..255; 0 if there is none. */
   alpnLength = 0;
   /**
-   * DONE, if alpnCount > 0: where the list ends in source. All protocols, without allocation:
+   * DONE: where the list is in source, each protocol with a length byte before it; both 0 if there is none. To visit
+   * all without allocation:
    *
-   *     for (let at = alpnOffset - 1; at < alpnEnd; at += 1 + source[at])
+   *     for (let at = alpnStart; at < alpnEnd; at += 1 + source[at])
    *       // source[at + 1..at + 1 + source[at])
    */
+  alpnStart = 0;
   alpnEnd = 0;
 
   /** DONE: supported_versions is source[versionsStart..versionsEnd), two bytes each; both 0 if it was not sent. */
@@ -162,9 +164,10 @@ export class ClientHelloReader {
     this.ech = extensions.ech;
     if (extensions.alpnCount > 0) {
       this.alpnCount = extensions.alpnCount;
-      this.alpnOffset = extensions.alpnStart + 1;
-      this.alpnLength = this.source[extensions.alpnStart];
+      this.alpnStart = extensions.alpnStart;
       this.alpnEnd = extensions.alpnEnd;
+      this.alpnOffset = this.alpnStart + 1;
+      this.alpnLength = this.source[this.alpnStart];
     }
     this.versionsStart = extensions.versionsStart;
     this.versionsEnd = extensions.versionsEnd;
@@ -199,7 +202,7 @@ export class ClientHelloReader {
     this.needed = 0;
     this.nameLength = 0;
     this.ipLiteral = false;
-    this.alpnCount = this.alpnOffset = this.alpnLength = this.alpnEnd = 0;
+    this.alpnCount = this.alpnOffset = this.alpnLength = this.alpnStart = this.alpnEnd = 0;
     this.versionsStart = this.versionsEnd = 0;
     this.legacyVersion = this.maxVersion = 0;
     this.ech = false;

@@ -64,10 +64,8 @@ function readerFor(options: ClientHelloOptions | undefined): ClientHelloReader {
 function describe(reader: ClientHelloReader): ClientHello {
   const { source } = reader;
   const alpn: string[] = [];
-  if (reader.alpnCount > 0) {
-    for (let at = reader.alpnOffset - 1; at < reader.alpnEnd; at += 1 + source[at]) {
-      alpn.push(latin1(source, at + 1, at + 1 + source[at]));
-    }
+  for (let at = reader.alpnStart; at < reader.alpnEnd; at += 1 + source[at]) {
+    alpn.push(latin1(source, at + 1, at + 1 + source[at]));
   }
   const versions: number[] = [];
   for (let at = reader.versionsStart; at < reader.versionsEnd; at += 2) {

@@ -137,7 +137,7 @@ describe("ClientHelloReader", () => {
       reader.read(rich, 0, rich.length);
       expect(facts(reader, reader.read(other, 0, other.length))).toEqual(facts(fresh, status));
       expect(reader.nameLength).toBe(0);
-      expect(reader.alpnCount + reader.alpnLength + reader.alpnEnd + reader.alpnOffset).toBe(0);
+      expect(reader.alpnCount + reader.alpnLength + reader.alpnOffset + reader.alpnStart + reader.alpnEnd).toBe(0);
       expect(reader.versionsStart + reader.versionsEnd).toBe(0);
       expect(reader.ech).toBe(false);
       if (status !== Status.DONE) expect(reader.maxVersion + reader.legacyVersion + reader.length).toBe(0);

@@ -47,13 +47,13 @@ export function facts(reader: ClientHelloReader, status: Status): Facts {
 function protocols(reader: ClientHelloReader): string[] {
   const { source } = reader;
   const list: string[] = [];
-  if (reader.alpnCount === 0) return list;
-  for (let at = reader.alpnOffset - 1; at < reader.alpnEnd; at += 1 + source[at]) {
+  for (let at = reader.alpnStart; at < reader.alpnEnd; at += 1 + source[at]) {
     list.push(text(source, at + 1, at + 1 + source[at]));
   }
   if (list.length !== reader.alpnCount)
     throw new Error(`alpnCount is ${reader.alpnCount}, the list has ${list.length}`);
-  if (list[0].length !== reader.alpnLength) throw new Error(`alpnLength is ${reader.alpnLength}`);
+  const first = text(source, reader.alpnOffset, reader.alpnOffset + reader.alpnLength);
+  if (first !== (list[0] ?? "")) throw new Error(`the first protocol is ${first}, the list's is ${list[0]}`);
   return list;
 }
 

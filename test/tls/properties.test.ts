@@ -149,7 +149,7 @@ describe("whatever bytes come", () => {
           expect(reader.nameLength).toBe(0);
         }
       }),
-      { numRuns: 5000 },
+      { numRuns: 3000 },
     );
   });
 
@@ -161,7 +161,7 @@ describe("whatever bytes come", () => {
         if (part.status !== "partial") expect(part).toEqual(whole);
         else if (whole.status === "partial") expect(part.needed).toBeLessThanOrEqual(whole.needed);
       }),
-      { numRuns: 5000 },
+      { numRuns: 3000 },
     );
   });
 

@@ -90,7 +90,7 @@ describe.each(vectors)("$name", ({ name: which, bytes }) => {
 
   test("comes to the same in records of any size, at every split point", () => {
     const { length: _, ...whole } = read(bytes) as { length: number };
-    for (const sizes of [[1], [2], [3], [4], [5], [4, 100], [1, 3, 512], [bytes.length - 6]]) {
+    for (const sizes of [[1], [3], [4, 100], [1, 3, 512], [bytes.length - 6]]) {
       const split = records(messageOf(bytes), sizes);
       expect(expectPartialUntilDone(split)).toEqual({ ...whole, length: split.length });
     }
