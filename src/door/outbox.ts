@@ -19,7 +19,8 @@ export class Outbox {
   private readonly starts: Uint32Array = new Uint32Array(OUTBOX_CAPACITY);
   private readonly lengths: Uint32Array = new Uint32Array(OUTBOX_CAPACITY);
   private readonly channelOf: (Channel | undefined)[] = new Array(OUTBOX_CAPACITY).fill(undefined);
-  private readonly touched: Channel[] = [];
+  private readonly touched: (Channel | undefined)[] = new Array(OUTBOX_CAPACITY).fill(undefined);
+  private touchedCount: number = 0;
   /** Position in `slots` of each message in the order of sending. */
   private readonly order: Int32Array = new Int32Array(OUTBOX_CAPACITY);
 
@@ -39,7 +40,7 @@ export class Outbox {
   /** Queues a handoff; the caller has made sure that the channel takes it and that the outbox is not full. */
   add(slot: number, channel: Channel, facts: HandoffFacts): void {
     facts.sequence = channel.sequenceOf(channel.queued);
-    if (channel.queued++ === 0) this.touched.push(channel);
+    if (channel.queued++ === 0) this.touched[this.touchedCount++] = channel;
     const position = this.count++;
     this.slots[position] = slot;
     this.channelOf[position] = channel;
@@ -59,7 +60,8 @@ export class Outbox {
     if (count === 0) return 0;
     let next = 0;
     // A round for each channel: there are few of them in a turn, and usually one.
-    for (const channel of this.touched) {
+    for (let t = 0; t < this.touchedCount; t++) {
+      const channel = this.touched[t]!;
       for (let position = 0; position < count; position++) {
         if (this.channelOf[position] !== channel) continue;
         loop.sendChannels[next] = channel.descriptor;
@@ -73,7 +75,7 @@ export class Outbox {
     loop.send(count);
     this.count = 0;
     this.used = 0;
-    this.touched.length = 0;
+    this.touchedCount = 0;
     let sent = 0;
     for (let i = 0; i < count; i++) {
       const position = this.order[i]!;
@@ -90,7 +92,6 @@ export class Outbox {
       connections.sentAt[slot] = now;
       sent++;
     }
-    this.channelOf.fill(undefined, 0, count);
     return sent;
   }
 }
