@@ -29,7 +29,11 @@ export class Bridge {
   /** Hands over the next connection that a client opens. Returns its sequence. */
   async next(told: Told = this.told): Promise<number> {
     const descriptor = await this.listener.accept();
-    const sequence = this.door.handOver(descriptor, told);
+    return this.keep(descriptor, this.door.handOver(descriptor, told));
+  }
+
+  /** Has `drop` close the descriptor. */
+  keep(descriptor: number, sequence: number): number {
     this.kept.push(descriptor);
     return sequence;
   }
