@@ -6,6 +6,9 @@
  * One thread; level-triggered epoll on one listener, a batch of accepts per wake; a hello that has not come whole waits
  * edge-triggered (MSG_PEEK leaves the bytes, so a level would spin). When the receiver's queue is full, sendmsg blocks:
  * the clients wait in the backlog meanwhile, and no poll is paid for.
+ *
+ * With -m the messages of a batch go out by one sendmmsg, which saves about 1 us of 11 in batches of 64: what a router
+ * gains that does likewise is no gain over C.
  */
 #include "common.h"
 
@@ -24,11 +27,28 @@
 #include "protocol.h"
 
 static const char usage[] =
-    "usage: floor -p PATH [-a ADDRESS:PORT] [-b BATCH] [-D SECONDS]\n"
+    "usage: floor -p PATH [-a ADDRESS:PORT] [-b BATCH] [-m COUNT] [-D SECONDS]\n"
     "  -p PATH      the receiver's SOCK_SEQPACKET socket\n"
     "  -a ADDRESS   where to listen (default 127.0.0.1:0: a free port, told in the first line)\n"
     "  -b BATCH     most connections accepted per wake (default 64)\n"
+    "  -m COUNT     most messages per sendmmsg, up to 64 (default 1: sendmsg for each)\n"
     "  -D SECONDS   TCP_DEFER_ACCEPT (default 1; 0: none)\n";
+
+enum { LARGEST_OUTBOX = 64 };
+
+/* Messages to be sent, and the descriptors beside them. */
+struct outbox {
+    unsigned count;
+    unsigned room;
+    int fds[LARGEST_OUTBOX];
+    struct message messages[LARGEST_OUTBOX];
+    struct iovec vectors[LARGEST_OUTBOX];
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr header;
+    } controls[LARGEST_OUTBOX];
+    struct mmsghdr headers[LARGEST_OUTBOX];
+};
 
 struct router {
     int epoll;
@@ -37,7 +57,7 @@ struct router {
     int receiver;
     int running;
     unsigned batch;
-    struct message message;
+    struct outbox outbox;
     uint32_t sequence;
     uint64_t handed;
     uint64_t waited;
@@ -56,26 +76,61 @@ static enum look peek(int fd)
     return length >= 5 && length >= 5 + (bytes[3] << 8 | bytes[4]) ? WHOLE : PARTIAL;
 }
 
-/* Gives the connection away, or drops it; closes it either way. */
-static void hand_over(struct router *router, int fd, uint64_t now)
+static void prepare_outbox(struct outbox *outbox, unsigned room)
 {
-    set_handoff(&router->message, router->sequence++, now);
-    union {
-        char bytes[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr header;
-    } control;
-    struct iovec vector = {router->message.bytes, router->message.length};
-    struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-    control.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-    memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
-    while (sendmsg(router->receiver, &header, MSG_NOSIGNAL) < 0)
-        if (errno == EPIPE || errno == ECONNRESET) {
+    outbox->room = room;
+    for (unsigned i = 0; i < room; i++) {
+        outbox->messages[i] = handoff_message();
+        outbox->vectors[i] = (struct iovec){outbox->messages[i].bytes, outbox->messages[i].length};
+        outbox->controls[i].header =
+            (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+        outbox->headers[i].msg_hdr = (struct msghdr){.msg_iov = &outbox->vectors[i],
+                                                     .msg_iovlen = 1,
+                                                     .msg_control = &outbox->controls[i],
+                                                     .msg_controllen = sizeof outbox->controls[i]};
+    }
+}
+
+/* Sends what is in the outbox, from `from` on. Returns how many, or -1 with errno. */
+static int send_some(struct router *router, unsigned from)
+{
+    struct mmsghdr *headers = router->outbox.headers + from;
+    unsigned count = router->outbox.count - from;
+    if (count > 1)
+        return sendmmsg(router->receiver, headers, count, MSG_NOSIGNAL);
+    return sendmsg(router->receiver, &headers->msg_hdr, MSG_NOSIGNAL) < 0 ? -1 : 1;
+}
+
+/* Gives the connections in the outbox away, or drops them if the receiver is gone; closes them either way. */
+static void flush(struct router *router)
+{
+    for (unsigned sent = 0; sent < router->outbox.count;) {
+        int more = send_some(router, sent);
+        if (more > 0) {
+            sent += (unsigned)more;
+        } else if (errno == EPIPE || errno == ECONNRESET) {
             router->running = 0;
             break;
-        } else if (errno != EINTR) /* a signal: the next wait sees it */
+        } else if (errno != EINTR) { /* a signal: the next wait sees it */
             fail_errno("sendmsg");
-    router->handed++;
-    close(fd);
+        }
+    }
+    for (unsigned i = 0; i < router->outbox.count; i++)
+        close(router->outbox.fds[i]);
+    router->handed += router->outbox.count;
+    router->outbox.count = 0;
+}
+
+/* Takes the connection: sends it, now or with the others of its batch. */
+static void hand_over(struct router *router, int fd, uint64_t now)
+{
+    struct outbox *outbox = &router->outbox;
+    unsigned i = outbox->count++;
+    outbox->fds[i] = fd;
+    set_handoff(&outbox->messages[i], router->sequence++, now);
+    memcpy(CMSG_DATA(&outbox->controls[i].header), &fd, sizeof fd);
+    if (outbox->count == outbox->room)
+        flush(router);
 }
 
 static void accept_batch(struct router *router)
@@ -86,7 +141,7 @@ static void accept_batch(struct router *router)
         int fd = accept4(router->listener, NULL, NULL, SOCK_CLOEXEC);
         if (fd < 0) {
             if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
-                return;
+                break;
             fail_errno("accept4");
         }
         switch (peek(fd)) {
@@ -105,6 +160,7 @@ static void accept_batch(struct router *router)
             close(fd);
         }
     }
+    flush(router);
 }
 
 static void continue_waiting(struct router *router, int fd, uint32_t events)
@@ -120,6 +176,7 @@ static void continue_waiting(struct router *router, int fd, uint32_t events)
     /* A registration outlives close() while the receiver holds the same socket (epoll(7)). */
     epoll_ctl(router->epoll, EPOLL_CTL_DEL, fd, NULL);
     hand_over(router, fd, clock_nanoseconds(CLOCK_REALTIME));
+    flush(router);
 }
 
 static void watch(struct router *router, int fd)
@@ -143,15 +200,17 @@ static int connect_receiver(const char *path)
 
 int main(int count, char **arguments)
 {
-    struct router router = {.running = 1, .batch = 64, .message = handoff_message()};
+    static struct router router = {.running = 1, .batch = 64};
     struct sockaddr_in address = parse_address("127.0.0.1:0");
     const char *path = NULL;
+    unsigned outbox_room = 1;
     int defer_seconds = 1;
-    for (int option; (option = getopt(count, arguments, "p:a:b:D:h")) != -1;)
+    for (int option; (option = getopt(count, arguments, "p:a:b:m:D:h")) != -1;)
         switch (option) {
         case 'p': path = optarg; break;
         case 'a': address = parse_address(optarg); break;
         case 'b': router.batch = (unsigned)parse_number(optarg, "-b", 1, 65536); break;
+        case 'm': outbox_room = (unsigned)parse_number(optarg, "-m", 1, LARGEST_OUTBOX); break;
         case 'D': defer_seconds = (int)parse_number(optarg, "-D", 0, 60); break;
         default: print_usage(usage, option == 'h');
         }
@@ -160,6 +219,7 @@ int main(int count, char **arguments)
 
     end_with_parent(SIGTERM);
     raise_descriptor_limit();
+    prepare_outbox(&router.outbox, outbox_room);
     router.stop = stop_descriptor();
     router.epoll = epoll_create1(EPOLL_CLOEXEC);
     if (router.epoll < 0)

@@ -23,6 +23,7 @@ const scenarios = { handoff };
  * @property {string} [json] file for the results
  * @property {number} [rounds]
  * @property {number} [duration] seconds per round
+ * @property {number} [threads] of the load generator; one per core, at most 4, if absent
  * @property {string[]} [only] contestants to run; all if absent
  * @property {boolean} [quick] short rounds, fewer cases
  * @property {string} [command] the line that was typed, for the report
@@ -105,7 +106,11 @@ async function runScenarios(options, signal) {
       const duration = options.duration ?? preset.duration;
       results[name] = await scenario.run({
         ...{ programs, folder: workspace.folder, limits, signal, print, progress },
-        ...{ cores: machine.cores, threads: Math.min(machine.cores, 4), quick: options.quick ?? false },
+        ...{
+          cores: machine.cores,
+          threads: options.threads ?? Math.min(machine.cores, 4),
+          quick: options.quick ?? false,
+        },
         ...{ rounds: options.rounds ?? preset.rounds, duration, warmUp: Math.min(0.5, duration / 4) },
         takesPart: (contestant) => options.only === undefined || options.only.includes(contestant),
       });
@@ -145,12 +150,15 @@ function checkOptions(names, options) {
       throw wrong(`There is no contestant "${name}" in ${names.join(", ")}; there are ${[...known].join(", ")}.`);
     }
   }
-  const { rounds, duration } = options;
+  const { rounds, duration, threads } = options;
   if (rounds !== undefined && !(Number.isInteger(rounds) && rounds >= 1 && rounds <= 1000)) {
     throw wrong(`--rounds is ${rounds}; it must be a whole number from 1 to 1000.`);
   }
   if (duration !== undefined && !(duration >= 0.1 && duration <= 600)) {
     throw wrong(`--duration is ${duration}; it must be seconds from 0.1 to 600.`);
+  }
+  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 64)) {
+    throw wrong(`--threads is ${threads}; it must be a whole number from 1 to 64.`);
   }
   return chosen;
 }
@@ -181,6 +189,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
       json: { type: "string" },
       rounds: { type: "string" },
       duration: { type: "string" },
+      threads: { type: "string" },
       only: { type: "string", multiple: true },
       quick: { type: "boolean" },
     },
@@ -191,6 +200,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     ...(values.json === undefined ? {} : { json: values.json }),
     ...(values.rounds === undefined ? {} : { rounds: Number(values.rounds) }),
     ...(values.duration === undefined ? {} : { duration: Number(values.duration) }),
+    ...(values.threads === undefined ? {} : { threads: Number(values.threads) }),
     ...(values.only === undefined ? {} : { only: values.only.flatMap((names) => names.split(",")) }),
     ...(values.quick === undefined ? {} : { quick: values.quick }),
   });

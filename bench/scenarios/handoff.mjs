@@ -9,7 +9,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { direct } from "../contestants/direct.mjs";
 import { door } from "../contestants/door.mjs";
-import { floor } from "../contestants/floor.mjs";
+import { floor, floorBatched } from "../contestants/floor.mjs";
 import { BenchFailure } from "../failure.mjs";
 import { clientHello } from "../hello.mjs";
 import { cpuPerConnection, runLoad } from "../load.mjs";
@@ -55,7 +55,7 @@ export const defaults = {
   full: { rounds: 7, duration: 1.5 },
   quick: { rounds: 3, duration: 0.5 },
 };
-export const contestants = [floor, door, direct];
+export const contestants = [floor, floorBatched, door, direct];
 export const mostClients = Math.max(...full.cases.map(({ clients }) => clients));
 
 /**
