@@ -1,0 +1,73 @@
+/** The configuration's schema as a table for people: src/daemon/configuration/README.md must hold it as it is. */
+import { jsonSchema } from "../../src/daemon/configuration/json-schema.js";
+
+interface Node {
+  readonly description?: string;
+  readonly type?: string;
+  readonly default?: unknown;
+  readonly enum?: readonly string[];
+  readonly pattern?: string;
+  readonly properties?: Readonly<Record<string, Node>>;
+  readonly required?: readonly string[];
+  readonly items?: Node;
+  readonly additionalProperties?: Node | boolean;
+  readonly anyOf?: readonly Node[];
+  readonly minimum?: number;
+  readonly maximum?: number;
+}
+
+/** One key: its path (`backends.NAME.hold`), type, default, and meaning. */
+export interface ReferenceRow {
+  readonly key: string;
+  readonly type: string;
+  /** As it would be written; "needed", or "–" where the meaning says it. */
+  readonly standard: string;
+  readonly meaning: string;
+}
+
+/** Every key that has a value of its own, in the order of the schema. */
+export function referenceRows(): ReferenceRow[] {
+  return rowsOf(jsonSchema() as Node, "");
+}
+
+function rowsOf(node: Node, path: string): ReferenceRow[] {
+  return Object.entries(node.properties ?? {}).flatMap(([name, child]) => {
+    const key = path === "" ? name : `${path}.${name}`;
+    const inner = [
+      ...(child.items?.properties ? rowsOf(child.items, `${key}[]`) : []),
+      ...(typeof child.additionalProperties === "object"
+        ? (child.additionalProperties.anyOf ?? []).flatMap((option) => rowsOf(option, `${key}.NAME`))
+        : []),
+      ...rowsOf(child, key),
+    ];
+    if (inner.length > 0) return inner;
+    const standard =
+      child.default !== undefined
+        ? JSON.stringify(child.default).replaceAll('"', "")
+        : node.required?.includes(name)
+          ? "needed"
+          : "–";
+    return [{ key, type: typeOf(child), standard, meaning: child.description ?? "" }];
+  });
+}
+
+function typeOf(node: Node): string {
+  if (node.enum !== undefined) return node.enum.join(", ");
+  const pattern = node.anyOf?.find((option) => option.pattern !== undefined)?.pattern;
+  if (pattern !== undefined) return pattern.includes("KiB") ? "size" : "duration";
+  if (node.anyOf !== undefined) return node.anyOf.map(typeOf).join(" or ");
+  if (node.type === "array") return "list of text";
+  if (node.type === "object") return "map of text";
+  if (node.type === "string") return "text";
+  if (node.type === "integer" && node.maximum !== undefined) return `${node.minimum} to ${node.maximum}`;
+  return node.type ?? "";
+}
+
+/** Markdown. */
+export function referenceTable(): string {
+  const cell = (text: string) => text.replaceAll("|", "\\|");
+  const rows = referenceRows().map(
+    ({ key, type, standard, meaning }) => `| \`${key}\` | ${cell(type)} | ${cell(standard)} | ${cell(meaning)} |`,
+  );
+  return ["| key | type | default | meaning |", "|-|-|-|-|", ...rows].join("\n");
+}
