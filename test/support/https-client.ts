@@ -15,6 +15,7 @@ export interface Answer {
     readonly client: string;
     readonly serverName?: string;
     readonly alpn?: string;
+    readonly connectionId: string;
   };
 }
 
