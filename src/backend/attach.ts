@@ -1,4 +1,5 @@
 /** The library's two ways of receiving connections: a Node server, or the bare sockets. */
+import cluster from "node:cluster";
 import { once } from "node:events";
 import { createServer, Server, type ServerOpts, type Socket } from "node:net";
 import { HandoffError } from "../errors.js";
@@ -35,7 +36,15 @@ export async function attach(server: Server, options: AttachOptions): Promise<Re
     ref: () => receiver.ref(),
     unref: () => receiver.unref(),
   });
-  if (!isListening) await once(server, "listening");
+  if (isListening) return receiver;
+  // A worker's disconnect() closes the servers whose handles cluster knows; this one has to close itself.
+  const { worker } = cluster;
+  if (worker !== undefined) {
+    const close = () => void receiver.close();
+    worker.once("disconnect", close);
+    receiver.once("drained", () => worker.removeListener("disconnect", close));
+  }
+  await once(server, "listening");
   return receiver;
 }
 
