@@ -61,7 +61,7 @@ async function plan() {
   const installed = at("node_modules", ".package-lock.json");
   const install = {
     title: "installing dependencies (npm ci)",
-    needed: () => !((modified(installed) ?? 0) >= modified(at("package-lock.json"))),
+    needed: () => !(modified(installed) >= modified(at("package-lock.json"))),
     // The addon is built below, where a missing compiler gets a clear sentence.
     run: () => command(npm(), ["ci", "--ignore-scripts", "--include=dev", "--no-audit", "--no-fund"], root),
   };
