@@ -149,7 +149,7 @@ static napi_value loop_stop(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
-static napi_value change(napi_env env, napi_callback_info info, int (*change)(int, int, uint32_t, uint32_t, uint32_t)) {
+static napi_value change(napi_env env, napi_callback_info info, int (*apply)(int, int, uint32_t, uint32_t, uint32_t)) {
   METHOD(4);
   int fd;
   int64_t events, tag, index;
@@ -159,7 +159,7 @@ static napi_value change(napi_env env, napi_callback_info info, int (*change)(in
       !take_integer(env, arguments[3], "index", 0, UINT32_MAX, &index)) {
     return NULL;
   }
-  if (change(loop->set, fd, (uint32_t)events, (uint32_t)tag, (uint32_t)index) == -1) {
+  if (apply(loop->set, fd, (uint32_t)events, (uint32_t)tag, (uint32_t)index) == -1) {
     return throw_system_call(env, "epoll_ctl", errno, NULL);
   }
   return NULL;
@@ -320,7 +320,6 @@ static void finalize_loop(napi_env env, void *data, void *hint) {
 
 /* Lays the arrays out in one block of shared memory and defines them on `object`. */
 static bool make_arrays(napi_env env, napi_value object, struct loop *loop, const struct sizes *sizes) {
-  void *send_channels, *send_descriptors, *send_offsets, *send_lengths, *send_buffer;
   const struct {
     const char *name;
     napi_typedarray_type type;
@@ -335,11 +334,11 @@ static bool make_arrays(napi_env env, napi_value object, struct loop *loop, cons
       {"peekLengths", napi_int32_array, 4, (size_t)sizes->peeks, &loop->peek.lengths},
       {"peekBuffer", napi_uint8_array, 1, (size_t)(sizes->peeks * sizes->peek_bytes), &loop->peek.buffer},
       {"peekAddresses", napi_uint8_array, 1, (size_t)sizes->peeks * TCP_ADDRESS_PACKED, &loop->peek.addresses},
-      {"sendChannels", napi_int32_array, 4, (size_t)sizes->sends, &send_channels},
-      {"sendDescriptors", napi_int32_array, 4, (size_t)sizes->sends, &send_descriptors},
-      {"sendOffsets", napi_uint32_array, 4, (size_t)sizes->sends, &send_offsets},
-      {"sendLengths", napi_uint32_array, 4, (size_t)sizes->sends, &send_lengths},
-      {"sendBuffer", napi_uint8_array, 1, (size_t)sizes->send_bytes, &send_buffer},
+      {"sendChannels", napi_int32_array, 4, (size_t)sizes->sends, &loop->send.channels},
+      {"sendDescriptors", napi_int32_array, 4, (size_t)sizes->sends, &loop->send.descriptors},
+      {"sendOffsets", napi_uint32_array, 4, (size_t)sizes->sends, &loop->send.offsets},
+      {"sendLengths", napi_uint32_array, 4, (size_t)sizes->sends, &loop->send.lengths},
+      {"sendBuffer", napi_uint8_array, 1, (size_t)sizes->send_bytes, &loop->send.buffer},
       {"sendResults", napi_int32_array, 4, (size_t)sizes->sends, &loop->send.results},
       {"closeDescriptors", napi_int32_array, 4, (size_t)sizes->closes, &loop->close_descriptors},
   };
@@ -363,11 +362,6 @@ static bool make_arrays(napi_env env, napi_value object, struct loop *loop, cons
       return false;
     }
   }
-  loop->send.channels = send_channels;
-  loop->send.descriptors = send_descriptors;
-  loop->send.offsets = send_offsets;
-  loop->send.lengths = send_lengths;
-  loop->send.buffer = send_buffer;
   if (!receive_batch_object(env, loop->memory, buffer, total, &loop->receive, &received)) return false;
   napi_property_descriptor property = {.utf8name = "received", .value = received, .attributes = napi_enumerable};
   return succeeded(env, napi_define_properties(env, object, 1, &property));

@@ -1,25 +1,37 @@
 // Builds the addon, if it isn't there already: `node native/build.mjs`, or by npm when the package is installed.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, statSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const addon = join(here, "build", "Release", "sni_handoff.node");
+const name = join("build", "Release", "sni_handoff.node");
+const addon = join(here, name);
+const sources = readdirSync(here).filter((file) => /\.(c|h|gyp|mjs)$/.test(file));
 const stamp = join(here, "build", "built-for");
 /** What the stamp must say for an addon to be of use to this Node. */
 const target = `node abi ${process.versions.modules}, ${process.platform} ${process.arch}\n`;
 
-function fail(sentence) {
-  console.error(sentence);
-  process.exit(1);
-}
+/** Ends the script with one sentence. */
+class Failure extends Error {}
 
 function isUpToDate() {
   if (!existsSync(addon) || !existsSync(stamp) || readFileSync(stamp, "utf8") !== target) return false;
   const built = statSync(addon).mtimeMs;
-  const sources = readdirSync(here).filter((name) => /\.(c|h|gyp|mjs)$/.test(name));
-  return sources.every((name) => statSync(join(here, name)).mtimeMs <= built);
+  return sources.every((file) => statSync(join(here, file)).mtimeMs <= built);
 }
 
 /** Where `command` is in PATH, links resolved; undefined if it isn't there. */
@@ -60,27 +72,48 @@ function build() {
   needed.python3 = process.env.npm_config_python || process.env.PYTHON || findCommand("python3");
   const missing = Object.keys(needed).filter((name) => !needed[name]);
   if (missing.length > 0) {
-    fail(`sni-handoff needs ${missing.join(" and ")} to build its addon: apt-get install build-essential python3`);
+    throw new Failure(
+      `sni-handoff needs ${missing.join(" and ")} to build its addon: apt-get install build-essential python3`,
+    );
   }
   const nodeGyp = findNodeGyp();
-  if (!nodeGyp) fail("sni-handoff needs node-gyp to build its addon: npm install --global node-gyp");
-  const headers = findHeaders();
-
+  if (!nodeGyp) throw new Failure("sni-handoff needs node-gyp to build its addon: npm install --global node-gyp");
   console.log(`sni-handoff: building the addon for Node ${process.version}`);
-  const args = [nodeGyp, "rebuild", "-C", here, ...(headers ? [`--nodedir=${headers}`] : [])];
+  mkdirSync(dirname(addon), { recursive: true });
+  // In a folder of its own and then renamed, so that a process that loads the addon meanwhile finds the one before.
+  const work = mkdtempSync(join(here, "build", "work-"));
+  try {
+    const begun = new Date();
+    compile(work, nodeGyp, compiler);
+    // A source that was edited since then is newer.
+    utimesSync(join(work, name), begun, begun);
+    renameSync(join(work, name), addon);
+    writeFileSync(stamp, target);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+function compile(work, nodeGyp, compiler) {
+  for (const file of sources) copyFileSync(join(here, file), join(work, file));
+  const headers = findHeaders();
+  const args = [nodeGyp, "rebuild", "-C", work, ...(headers ? [`--nodedir=${headers}`] : [])];
   const environment = { ...process.env };
   // Without a compiler of that name, make would call one that isn't there.
   if (!findCommand("cc") && !environment.CC) environment.CC = compiler;
   const run = spawnSync(process.execPath, args, { encoding: "utf8", env: environment, maxBuffer: 1 << 28 });
-  if (run.status !== 0 || !existsSync(addon)) {
-    console.error(`${run.stdout ?? ""}${run.stderr ?? ""}`);
-    fail(
-      `sni-handoff: the addon could not be built (${run.error?.message ?? `node-gyp exited with ${run.status}`}); the compiler's output is above`,
-    );
-  }
-  mkdirSync(dirname(stamp), { recursive: true });
-  writeFileSync(stamp, target);
+  if (run.status === 0 && existsSync(join(work, name))) return;
+  console.error(`${run.stdout ?? ""}${run.stderr ?? ""}`);
+  const why = run.error?.message ?? `node-gyp exited with ${run.status}`;
+  const hint = headers ? "" : "; Node's headers were not found beside it: apt-get install libnode-dev";
+  throw new Failure(`sni-handoff: the addon could not be built (${why}); the compiler's output is above${hint}`);
 }
 
-if (process.platform !== "linux") fail(`sni-handoff runs on Linux only, not on ${process.platform}`);
-if (!isUpToDate()) build();
+try {
+  if (process.platform !== "linux") throw new Failure(`sni-handoff runs on Linux only, not on ${process.platform}`);
+  if (!isUpToDate()) build();
+} catch (error) {
+  if (!(error instanceof Failure)) throw error;
+  console.error(error.message);
+  process.exitCode = 1;
+}

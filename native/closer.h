@@ -9,7 +9,7 @@
  * given to a thread of its own, one a process. While many wait there, lingering is switched off instead. Errors are not
  * reported: on Linux the descriptor is gone after any of them, EINTR too (close(2)), except EBADF.
  *
- * Returns true if the thread closes it; its number stays taken until then.
+ * Returns true if the thread closes it; its number stays taken until the thread gets there.
  */
 bool closer_close(int fd);
 

@@ -22,14 +22,14 @@ struct send_slot {
 
 struct send_batch {
   int capacity;
-  const int32_t *channels;
-  const int32_t *descriptors; /* -1: none. They stay the caller's: sending duplicates them */
-  const uint32_t *offsets;
-  const uint32_t *lengths;
+  int32_t *channels;
+  int32_t *descriptors; /* -1: none. They stay the caller's: sending duplicates them */
+  uint32_t *offsets;
+  uint32_t *lengths;
   uint8_t *buffer;
   size_t buffer_length;
-  int32_t *results;         /* 0, or the errno; ECANCELED behind a failed one of the same run */
-  struct mmsghdr *headers;  /* `capacity` each */
+  int32_t *results;        /* 0, or the errno; ECANCELED behind a failed one of the same run */
+  struct mmsghdr *headers; /* `capacity` each */
   struct send_slot *slots;
 };
 
