@@ -9,8 +9,12 @@ export interface BackendStart {
   readonly kind: "https" | "http2" | "raw";
   readonly path: string;
   readonly certificate?: Certificate;
+  /** One for each server name, in place of `certificate`. */
+  readonly certificates?: readonly Certificate[];
   readonly name?: string;
   readonly window?: number;
+  /** A command that runs it: ["prlimit", "--nofile=64"]. */
+  readonly prefix?: readonly string[];
 }
 
 export class BackendProcess {
@@ -21,16 +25,19 @@ export class BackendProcess {
   }
 
   /** Resolves when it listens on its path. */
-  static async start({ kind, path, certificate, name, window }: BackendStart): Promise<BackendProcess> {
+  static async start(start: BackendStart): Promise<BackendProcess> {
+    const { kind, path, certificate, certificates, name, window, prefix = [] } = start;
     const argument = {
       kind,
       path,
       name: name ?? certificate?.name,
       cert: certificate?.cert,
       key: certificate?.key,
+      certificates,
       window,
     };
-    const backend = new BackendProcess(new Child(process.execPath, [program, JSON.stringify(argument)]));
+    const [command, ...args] = [...prefix, process.execPath, program, JSON.stringify(argument)];
+    const backend = new BackendProcess(new Child(command!, args));
     await backend.child.line("the backend's being ready", (line) => line.startsWith('{"ready"'));
     return backend;
   }
