@@ -1,6 +1,5 @@
 /** What a command is made of. */
 import type { Options, PositionalOptions } from "yargs";
-import type { ExitStatus } from "./exit.js";
 
 export interface Command {
   /** With its positional arguments, as yargs writes them: `explain <name>`. */
@@ -10,8 +9,8 @@ export interface Command {
   readonly options?: Readonly<Record<string, Options>>;
   /** Usage and what it does: shown at the end of its help. */
   readonly examples?: readonly (readonly [string, string])[];
-  /** Imports what it needs by itself, so that no command waits for another one's modules. */
-  readonly run: (args: Readonly<Record<string, unknown>>) => Promise<ExitStatus>;
+  /** Resolves to the exit status. Imports what it needs by itself, so that no command waits for another's modules. */
+  readonly run: (args: Readonly<Record<string, unknown>>) => Promise<number>;
 }
 
 /** The option that most commands need. */

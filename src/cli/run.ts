@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import yargs, { type Argv } from "yargs";
 import type { Command } from "./command.js";
-import { bench, runBench } from "./commands/bench.js";
+import { bench } from "./commands/bench.js";
 import { check } from "./commands/check.js";
 import { demo } from "./commands/demo.js";
 import { explain } from "./commands/explain.js";
@@ -16,17 +16,16 @@ const commands: readonly Command[] = [serve, check, explain, schema, demo, bench
 const EXIT_STATUSES = "Exit status: 0 done, 1 failed while running, 2 wrong usage or configuration.";
 
 /** Runs one command line (without node and the script) and returns the exit status. */
-export async function run(args: readonly string[]): Promise<ExitStatus> {
+export async function run(args: readonly string[]): Promise<number> {
   try {
-    if (args[0] === "bench") return await runBench(args.slice(1));
     return await runCommand(args);
   } catch (error) {
     return reportFailure(error);
   }
 }
 
-async function runCommand(args: readonly string[]): Promise<ExitStatus> {
-  let status: ExitStatus = ExitStatus.DONE;
+async function runCommand(args: readonly string[]): Promise<number> {
+  let status: number = ExitStatus.DONE;
   const parser = yargs([...args])
     .scriptName("sni-handoff")
     .locale("en")

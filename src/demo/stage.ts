@@ -28,7 +28,8 @@ export class Stage {
   static async create(): Promise<Stage> {
     const base = tmpdir().length > MAX_FOLDER - 24 ? "/tmp" : tmpdir();
     const folder = await mkdtemp(join(base, "sni-handoff-demo-"));
-    await mkdir(join(folder, "pool.d"));
+    // The front door does not use a folder that others may write to.
+    await mkdir(join(folder, "pool.d"), { mode: 0o700 });
     // .test is reserved for such use (RFC 6761 §6.2).
     const [web, h2, pool] = await Promise.all([
       createCertificate(folder, "web", "web.demo.test"),

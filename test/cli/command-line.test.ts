@@ -54,7 +54,7 @@ describe("help", () => {
     expect(stdout).toContain("Exit status: 0 done, 1 failed while running, 2 wrong usage or configuration.");
   });
 
-  test.each(commands.filter((command) => command !== "bench"))("of %s gives each option's default", async (command) => {
+  test.each(commands)("of %s gives each option's default", async (command) => {
     const { status, stdout } = await sniHandoff([command, "--help"]);
     expect(status).toBe(0);
     const options = stdout.split(/^Options:$/m)[1]!.split(/^\S/m)[0]!;

@@ -1,20 +1,44 @@
 import type { Command } from "../command.js";
-import { ExitStatus } from "../exit.js";
 
+/** bench/main.mjs, which lies beside dist/ and is not compiled. */
 interface BenchModule {
-  /** Takes the arguments behind `bench`. */
-  run(args: readonly string[]): Promise<unknown>;
-}
-
-/** Never called through yargs, which would judge the benchmark's own options: `run.ts` passes them on as they are. */
-export async function runBench(args: readonly string[]): Promise<ExitStatus> {
-  const { run } = (await import(new URL("../../../bench/main.mjs", import.meta.url).href)) as BenchModule;
-  const status = await run(args);
-  return typeof status === "number" ? (status as ExitStatus) : ExitStatus.DONE;
+  run(options: Readonly<Record<string, unknown>>): Promise<number>;
 }
 
 export const bench: Command = {
-  usage: "bench [arguments..]",
-  describe: "Measure on this machine: see `bench --help`",
-  run: () => runBench([]),
+  usage: "bench [scenarios..]",
+  describe: "Measure on this machine; without a scenario: lists them",
+  positionals: {
+    scenarios: { type: "string", array: true, describe: "What to measure: handoff, or list. Default: list" },
+  },
+  options: {
+    quick: { type: "boolean", describe: "Short rounds, fewer cases. Default: false" },
+    rounds: { type: "number", requiresArg: true, describe: "Rounds, 1 to 1000. Default: the scenario's" },
+    duration: { type: "number", requiresArg: true, describe: "Seconds a round, 0.1 to 600. Default: the scenario's" },
+    threads: {
+      type: "number",
+      requiresArg: true,
+      describe: "Threads of the load generator, 1 to 64. Default: one a core, at most 4",
+    },
+    only: { type: "string", array: true, requiresArg: true, describe: "Contestants that take part. Default: all" },
+    json: { type: "string", requiresArg: true, describe: "File to write the results to. Default: none is written" },
+  },
+  examples: [["$0 bench handoff --quick", ""]],
+  async run({ scenarios, quick, rounds, duration, threads, only, json }) {
+    const module = (await import(new URL("../../../bench/main.mjs", import.meta.url).href)) as BenchModule;
+    const names = (scenarios as string[] | undefined) ?? [];
+    const given = {
+      quick,
+      rounds,
+      duration,
+      threads,
+      only: (only as string[] | undefined)?.flatMap((each) => each.split(",")),
+      json,
+    };
+    return module.run({
+      scenarios: names.length > 0 ? names : ["list"],
+      command: ["sni-handoff", ...process.argv.slice(2)].join(" "),
+      ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
+    });
+  },
 };

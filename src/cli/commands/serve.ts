@@ -1,5 +1,4 @@
 import { type Command, configOption } from "../command.js";
-import type { ExitStatus } from "../exit.js";
 
 const levels = ["debug", "info", "warn", "error"] as const;
 
@@ -18,6 +17,6 @@ export const serve: Command = {
   async run(args) {
     const { serve: serveConfiguration } = await import("../../daemon/serve.js");
     const logLevel = args["log-level"] as (typeof levels)[number] | undefined;
-    return (await serveConfiguration(args.config as string, { logLevel })) as ExitStatus;
+    return serveConfiguration(args.config as string, { logLevel });
   },
 };
