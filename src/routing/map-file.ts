@@ -35,7 +35,8 @@ export interface MapOptions {
   readonly builder: RouteTableBuilder;
 }
 
-const decoder = new TextDecoder();
+// Without ignoreBOM a byte order mark is dropped, and the message would not show what is wrong.
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 export class MapParser {
   /** Lines that cannot be used. A line's error never affects other lines. */

@@ -173,6 +173,7 @@ describe("names chosen against a known seed", () => {
     const names = crowd(42, 200, where);
     const builder = new RouteTableBuilder({ names: 400, nameBytes: 8000 }, 42);
     names.forEach((name, target) => void builder.add(name, target));
+    expect(names.every((name, target) => builder.add(name, 1) === target)).toBe(true);
     const region = builder.finish();
     const table = new RouteTable(region);
     expect(seedOf(region)).not.toBe(42);

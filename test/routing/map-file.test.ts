@@ -80,6 +80,7 @@ describe("MapParser", () => {
     ["bücher.example app", 1, 'write "xn--bcher-kva.example"', "the A-label is told"],
     ["a.example=app", 1, "without a backend", "other separators are not"],
     [`${"a".repeat(MAX_LINE_LENGTH)} app`, 1, `longer than ${MAX_LINE_LENGTH} bytes`, "no line is so long"],
+    ["\ufeffa.example app", 1, "(U+FEFF)", "a byte order mark has its place in front of the file only"],
     [`a.example app${" ".repeat(MAX_LINE_LENGTH)}`, 1, `longer than ${MAX_LINE_LENGTH} bytes`, "even of blanks"],
   ];
   it.each(refused)("refuses %j at column %d: %s (%s)", (line, column, says) => {
@@ -164,6 +165,14 @@ describe("MapParser", () => {
       }),
       { numRuns: 30 },
     );
+  });
+
+  it("judges a line that is too long by its beginning, wherever chunks end", () => {
+    const bytes = bytesOf(`${" ".repeat(MAX_LINE_LENGTH + 1)}# comment\n`);
+    const error = `tenants.map:1:1: the line is longer than ${MAX_LINE_LENGTH} bytes`;
+    expect(parse([bytes]).errors).toEqual([error]);
+    expect(parse([bytes.subarray(0, 9), bytes.subarray(9)]).errors).toEqual([error]);
+    expect(parse([bytes.subarray(0, -1), bytes.subarray(-1)]).errors).toEqual([error]);
   });
 
   it("leaves the bytes that it reads as they are", () => {
