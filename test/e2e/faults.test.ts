@@ -44,12 +44,24 @@ async function instance(): Promise<BackendProcess> {
   return backend;
 }
 
-function startDoor(settings: string, port = 0): Promise<DoorProcess> {
-  return DoorProcess.start(
+async function startDoor(settings: string, port = 0): Promise<void> {
+  door = await DoorProcess.start(
     folder,
     `backends: { app: { handoff: "${folder}/pool/", ${settings} } }\nroutes: { app.test: app }\n`,
     { port },
   );
+}
+
+/** Node makes pipes to its children of unix sockets: standard output and error. */
+const PIPES = 2;
+
+/** Nothing is left open: the door has its listener and a channel to each instance that lives, an instance its own two. */
+async function expectNothingLeft(): Promise<void> {
+  const living = backends.filter((backend) => backend.child.running);
+  await until("the door's descriptors to be as before", () => openSockets(door.pid) === PIPES + 1 + living.length);
+  for (const { pid } of living) {
+    await until("an instance's descriptors to be as before", () => openSockets(pid) === PIPES + 2);
+  }
 }
 
 function clients(count: number, from = 0): Promise<Answer>[] {
@@ -79,7 +91,7 @@ function watched(answers: Promise<Answer>[]): { all: Promise<Answer[]>; answered
 describe("an instance", () => {
   it("is killed with unacknowledged connections: the other one answers them all, none twice", async () => {
     const [first, second] = [await instance(), await instance()];
-    door = await startDoor("acknowledgeTimeout: 60s");
+    await startDoor("acknowledgeTimeout: 60s");
     await door.instances("app", 2);
     first.signal("SIGSTOP");
     const { all, answered } = watched(clients(60));
@@ -90,13 +102,14 @@ describe("an instance", () => {
     await expectServedOnce(60);
     const ended = await door.event("channel.ended");
     expect(ended.outstanding).toBe(30);
+    await expectNothingLeft();
     const counters = await door.stop();
     expect(counters).toMatchObject({ redelivered: 30, lost_after_read: 0, acknowledged: 60, defect: 0 });
   });
 
   it("is stopped under load: others serve at once what it had not acknowledged; what it had, it serves later; each once", async () => {
     const [first] = [await instance(), await instance()];
-    door = await startDoor("acknowledgeTimeout: 200ms");
+    await startDoor("acknowledgeTimeout: 200ms");
     await door.instances("app", 2);
     const before = watched(clients(40));
     await until("some answers", () => before.answered() > 0);
@@ -113,12 +126,13 @@ describe("an instance", () => {
     await until("its new channel", () => readies() === 3);
     await Promise.all(clients(10, 100));
     await expectServedOnce(110);
+    await expectNothingLeft();
     expect((await door.stop()).lost_after_read).toBe(0);
   });
 
   it("is the only one and stopped: connections wait for it, and it serves them when it continues", async () => {
     const only = await instance();
-    door = await startDoor("acknowledgeTimeout: 100ms, hold: 30s");
+    await startDoor("acknowledgeTimeout: 100ms, hold: 30s");
     await door.instances("app", 1);
     only.signal("SIGSTOP");
     const { all } = watched(clients(20));
@@ -126,13 +140,14 @@ describe("an instance", () => {
     only.signal("SIGCONT");
     await all;
     await expectServedOnce(20);
+    await expectNothingLeft();
     expect(await door.stop()).toMatchObject({ channels_revoked: 0, redelivered: 0 });
   });
 
   it("all are gone and come back within the hold: every client is answered", async () => {
     const first = await instance();
     const second = await instance();
-    door = await startDoor("hold: 30s");
+    await startDoor("hold: 30s");
     await door.instances("app", 2);
     await first.kill();
     await second.kill();
@@ -140,6 +155,7 @@ describe("an instance", () => {
     await instance();
     await all;
     await expectServedOnce(50);
+    await expectNothingLeft();
     const counters = await door.stop();
     expect(counters.acknowledged).toBe(50);
     expect(counters.hold_timeout).toBe(0);
@@ -149,14 +165,14 @@ describe("an instance", () => {
 describe("the door is killed", () => {
   it("and established connections go on; a new one on the same port takes new clients", async () => {
     await instance();
-    door = await startDoor("hold: 5s");
+    await startDoor("hold: 5s");
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     const first = await get(door.port, app, "/0", { agent });
     const { port } = door;
     await door.kill();
     const second = await get(port, app, "/1", { agent });
     expect(second.client).toBe(first.client);
-    door = await startDoor("hold: 5s", port);
+    await startDoor("hold: 5s", port);
     await get(port, app, "/2");
     await expectServedOnce(3);
     agent.destroy();
@@ -164,7 +180,7 @@ describe("the door is killed", () => {
 
   it("and what lies in a channel's queue is served", async () => {
     const only = await instance();
-    door = await startDoor("acknowledgeTimeout: 60s");
+    await startDoor("acknowledgeTimeout: 60s");
     await door.instances("app", 1);
     only.signal("SIGSTOP");
     const idle = openSockets(door.pid);
