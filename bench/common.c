@@ -104,10 +104,8 @@ uint64_t process_cpu_nanoseconds(int pid)
 {
     /* The same sum as utime + stime of /proc/PID/stat, without its rounding to hundredths of a second. */
     clockid_t clock;
-    if (clock_getcpuclockid(pid, &clock) != 0)
-        return 0;
     struct timespec used;
-    if (clock_gettime(clock, &used) != 0)
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) != 0)
         return 0;
     return (uint64_t)used.tv_sec * NANOSECONDS_PER_SECOND + (uint64_t)used.tv_nsec;
 }

@@ -19,7 +19,7 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 
 /** Each program's sources. */
 const programs = {
-  load: ["load.c", "clients.c", "hello.c", "common.c"],
+  load: ["load.c", "clients.c", "hello.c", "usage.c", "common.c"],
   floor: ["floor.c", "common.c"],
   receiver: ["receiver.c", "channel.c", "service.c", "common.c"],
   tether: ["tether.c", "common.c"],

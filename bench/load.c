@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "clients.h"
+#include "usage.h"
 
 static const char usage[] =
     "usage: load -f FILE [options] ADDRESS:PORT\n"
@@ -32,7 +33,7 @@ static const char usage[] =
     "  -T MILLIS   give a connection up after that (default 10000)\n"
     "  -s SOURCES  client addresses per thread, out of 127.64.0.0/10 (default 1000; 0: 127.0.0.1)\n"
     "  -F          close with FIN, not RST: ports wait in TIME_WAIT\n"
-    "  -u PID      report the CPU time of this process too; may be repeated\n"
+    "  -u PID      report what this process used, too; may be repeated\n"
     "SIGINT and SIGTERM end early, and print what there is.\n";
 
 enum { MOST_THREADS = 64, MOST_WATCHED = 64 };
@@ -44,8 +45,9 @@ struct sample {
     uint64_t failed[FAILURES];
     uint64_t user;
     uint64_t system;
-    uint64_t watched[MOST_WATCHED];
-    double machine_busy; /* seconds of all cores together; what this run did not use, others did */
+    double machine_busy;
+    uint64_t watched_cpu[MOST_WATCHED];
+    uint64_t watched_sleeps[MOST_WATCHED];
 };
 
 static struct clients threads[MOST_THREADS];
@@ -58,24 +60,11 @@ static uint64_t timeval_nanoseconds(struct timeval time)
     return (uint64_t)time.tv_sec * NANOSECONDS_PER_SECOND + (uint64_t)time.tv_usec * 1000;
 }
 
-/* From the first line of /proc/stat (proc(5)): all but idle and iowait, stolen time included. Hundredths of a second. */
-static double machine_busy_seconds(void)
-{
-    unsigned long long user, nice, system, idle, iowait, irq, softirq, steal;
-    FILE *file = fopen("/proc/stat", "re");
-    if (file == NULL)
-        return 0;
-    int found = fscanf(file, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system, &idle, &iowait, &irq,
-                       &softirq, &steal);
-    fclose(file);
-    return found == 8 ? (double)(user + nice + system + irq + softirq + steal) / (double)sysconf(_SC_CLK_TCK) : 0;
-}
-
 static struct sample take_sample(void)
 {
     struct sample sample = {.time = clock_nanoseconds(CLOCK_MONOTONIC)};
     for (unsigned i = 0; i < watched_count; i++)
-        sample.watched[i] = process_cpu_nanoseconds(watched[i]);
+        sample.watched_cpu[i] = process_cpu_nanoseconds(watched[i]);
     for (unsigned i = 0; i < thread_count; i++) {
         sample.completed += atomic_load_explicit(&threads[i].completed, memory_order_relaxed);
         for (int kind = 0; kind < FAILURES; kind++)
@@ -85,7 +74,10 @@ static struct sample take_sample(void)
     getrusage(RUSAGE_SELF, &used);
     sample.user = timeval_nanoseconds(used.ru_utime);
     sample.system = timeval_nanoseconds(used.ru_stime);
-    sample.machine_busy = machine_busy_seconds();
+    sample.machine_busy = usage_machine_seconds();
+    /* Last: it takes longest, and matters least. */
+    for (unsigned i = 0; i < watched_count; i++)
+        sample.watched_sleeps[i] = usage_sleeps(watched[i]);
     return sample;
 }
 
@@ -137,13 +129,14 @@ static void print_report(const struct sample *from, const struct sample *to, con
            (double)histogram_quantile(latency, 0.999) / 1e3, (double)latency->largest / 1e3);
     printf(",\"ownCpuSeconds\":{\"user\":%.6f,\"system\":%.6f},\"threads\":%u,\"watched\":[", seconds(from->user, to->user),
            seconds(from->system, to->system), thread_count);
-    for (unsigned i = 0; i < watched_count; i++)
-        /* 0 at the end: the process is gone, and nothing is known. */
-        if (to->watched[i] < from->watched[i])
-            printf("%s{\"pid\":%d,\"cpuSeconds\":null}", i == 0 ? "" : ",", watched[i]);
+    for (unsigned i = 0; i < watched_count; i++) {
+        printf("%s{\"pid\":%d,", i == 0 ? "" : ",", watched[i]);
+        if (to->watched_cpu[i] < from->watched_cpu[i] || to->watched_cpu[i] == 0) /* it has ended */
+            printf("\"cpuSeconds\":null,\"sleeps\":null}");
         else
-            printf("%s{\"pid\":%d,\"cpuSeconds\":%.6f}", i == 0 ? "" : ",", watched[i],
-                   seconds(from->watched[i], to->watched[i]));
+            printf("\"cpuSeconds\":%.6f,\"sleeps\":%" PRIu64 "}", seconds(from->watched_cpu[i], to->watched_cpu[i]),
+                   to->watched_sleeps[i] - from->watched_sleeps[i]);
+    }
     printf("],\"machineBusySeconds\":%.2f,\"interrupted\":%s}\n", to->machine_busy - from->machine_busy,
            interrupted ? "true" : "false");
 }

@@ -27,7 +27,7 @@ import { Child } from "./process.mjs";
  * @property {{ mean: number, p50: number, p99: number, p999: number, max: number }} latencyMicroseconds
  * @property {{ user: number, system: number }} ownCpuSeconds
  * @property {number} threads
- * @property {{ pid: number, cpuSeconds: number | null }[]} watched
+ * @property {{ pid: number, cpuSeconds: number | null, sleeps: number | null }[]} watched
  * @property {number} machineBusySeconds all cores together
  * @property {boolean} interrupted
  */
@@ -58,21 +58,17 @@ export async function runLoad(options) {
 }
 
 /**
- * CPU time of some of the watched processes per connection completed.
+ * What some of the watched processes used per connection completed.
  *
  * @param {LoadResult} result
  * @param {readonly number[]} pids
- * @returns {number | null} microseconds; null if a process is gone, or nothing was completed
+ * @param {"cpuSeconds" | "sleeps"} what
+ * @returns {number | null} null if a process is gone, or nothing was completed
  */
-export function cpuPerConnection(result, pids) {
-  let seconds = 0;
-  for (const { pid, cpuSeconds } of result.watched) {
-    if (pids.includes(pid)) {
-      if (cpuSeconds === null) {
-        return null;
-      }
-      seconds += cpuSeconds;
-    }
+export function perConnection(result, pids, what) {
+  const figures = result.watched.filter(({ pid }) => pids.includes(pid)).map((used) => used[what]);
+  if (result.completed === 0 || figures.length === 0 || figures.includes(null)) {
+    return null;
   }
-  return result.completed === 0 || pids.length === 0 ? null : (seconds * 1e6) / result.completed;
+  return figures.reduce((/** @type {number} */ sum, figure) => sum + (figure ?? 0), 0) / result.completed;
 }

@@ -12,7 +12,7 @@ import { door } from "../contestants/door.mjs";
 import { floor, floorBatched } from "../contestants/floor.mjs";
 import { BenchFailure } from "../failure.mjs";
 import { clientHello } from "../hello.mjs";
-import { cpuPerConnection, runLoad } from "../load.mjs";
+import { perConnection, runLoad } from "../load.mjs";
 import { nameOf, nameTemplate } from "../names.mjs";
 import { waitForAnswer } from "../probe.mjs";
 import { memory } from "../process.mjs";
@@ -68,7 +68,7 @@ export const mostClients = Math.max(...full.cases.map(({ clients }) => clients))
  * @property {import("../process.mjs").Memory | null} idle before the first connection
  *
  * @typedef {import("../load.mjs").LoadResult & {
- *   routerMicroseconds: number | null, serverMicroseconds: number | null, loadMicroseconds: number | null,
+ *   routerMicroseconds: number | null, routerSleeps: number | null, serverMicroseconds: number | null, loadMicroseconds: number | null,
  *   foreignShare: number }} Round
  */
 
@@ -232,12 +232,16 @@ async function measureRound(context, planned, hello, entry) {
   const foreign = Math.max(0, result.machineBusySeconds - own - watched);
   return {
     ...result,
-    routerMicroseconds: cpuPerConnection(result, routerPids),
-    serverMicroseconds: cpuPerConnection(result, serverPids),
+    routerMicroseconds: microseconds(perConnection(result, routerPids, "cpuSeconds")),
+    routerSleeps: perConnection(result, routerPids, "sleeps"),
+    serverMicroseconds: microseconds(perConnection(result, serverPids, "cpuSeconds")),
     loadMicroseconds: result.completed === 0 ? null : (own * 1e6) / result.completed,
     foreignShare: foreign / (result.seconds * context.cores),
   };
 }
+
+/** @param {number | null} seconds */
+const microseconds = (seconds) => (seconds === null ? null : seconds * 1e6);
 
 /** @param {Case} planned @param {readonly Entry[]} entries @param {Map<Entry, Round[]>} measured */
 function summarizeCase(planned, entries, measured) {
@@ -247,6 +251,7 @@ function summarizeCase(planned, entries, measured) {
   const directEntry = entries.find(({ contestant }) => contestant === direct);
   const fewestNames = entries.find(({ contestant }) => contestant === door);
   const router = (/** @type {Round} */ round) => round.routerMicroseconds;
+  const server = (/** @type {Round} */ round) => round.serverMicroseconds;
   const rate = (/** @type {Round} */ round) => round.connectionsPerSecond;
   const all = [...measured.values()].flat();
   return {
@@ -263,7 +268,9 @@ function summarizeCase(planned, entries, measured) {
       routerCpuToFloor: ratio(figures(entry, router), figures(floorEntry, router)),
       routerCpuToFewestNames:
         entry.contestant === door ? ratio(figures(entry, router), figures(fewestNames, router)) : null,
-      serverCpuMicroseconds: summarize(figures(entry, (round) => round.serverMicroseconds)),
+      routerWakesPerConnection: summarize(figures(entry, (round) => round.routerSleeps)),
+      serverCpuMicroseconds: summarize(figures(entry, server)),
+      serverCpuToDirect: ratio(figures(entry, server), figures(directEntry, server)),
       loadCpuMicroseconds: summarize(figures(entry, (round) => round.loadMicroseconds)),
       connectionsPerSecond: summarize(figures(entry, rate)),
       rateToDirect: ratio(figures(entry, rate), figures(directEntry, rate)),
@@ -301,23 +308,26 @@ function caseTitle({ hello, clients }) {
 /** @param {ReturnType<typeof summarizeCase>} summary */
 function caseText(summary) {
   const head = [
-    "",
-    "router CPU, µs/conn",
-    "× floor",
-    "server µs",
-    "load µs",
-    "conn/s",
-    "× direct",
-    "p50 ms",
-    "p99 ms",
-    "p99.9 ms",
-    "failed",
+    ...[
+      "",
+      "router CPU, µs/conn",
+      "× floor",
+      "wakes/conn",
+      "server, µs/conn",
+      "× direct",
+      "clients",
+      "conn/s",
+      "× direct",
+    ],
+    ...["p50 ms", "p99 ms", "p99.9 ms", "failed"],
   ];
   const rows = summary.contestants.map((row) => [
     row.title,
     spread(row.routerCpuMicroseconds),
     figure(row.routerCpuToFloor?.median),
+    figure(row.routerWakesPerConnection?.median),
     figure(row.serverCpuMicroseconds?.median, 1),
+    figure(row.serverCpuToDirect?.median),
     figure(row.loadCpuMicroseconds?.median, 1),
     count(row.connectionsPerSecond?.median),
     figure(row.rateToDirect?.median),
