@@ -1,7 +1,10 @@
 #include "tcp_accept.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/socket.h>
 
 #include "tcp_address.h"
@@ -29,6 +32,18 @@ static bool concerns_one_connection(int error) {
   }
 }
 
+/*
+ * How many connections wait to be accepted; -1 if that cannot be told. Of a listening socket TCP_INFO gives it as
+ * tcpi_unacked (tcp_get_info in Linux's net/ipv4/tcp.c). Worth asking: an accept4 that finds the backlog empty has made
+ * a socket and an inode for nothing, which costs 5 us; this costs 0.2 us.
+ */
+static int connections_in_backlog(int listener) {
+  struct tcp_info info;
+  socklen_t length = offsetof(struct tcp_info, tcpi_sacked);
+  if (getsockopt(listener, IPPROTO_TCP, TCP_INFO, &info, &length) == -1) return -1;
+  return info.tcpi_state == TCP_LISTEN ? (int)info.tcpi_unacked : -1;
+}
+
 static void peek(int i, const struct peek_batch *batch) {
   ssize_t length = recv(batch->descriptors[i], batch->buffer + (size_t)i * batch->stride, batch->stride,
                         MSG_PEEK | MSG_DONTWAIT);
@@ -37,6 +52,9 @@ static void peek(int i, const struct peek_batch *batch) {
 
 int tcp_accept_batch(int listener, int most, const struct peek_batch *batch, int *error) {
   int count = 0;
+  int waiting = connections_in_backlog(listener);
+  bool is_emptied = waiting >= 0 && waiting < most;
+  if (is_emptied) most = waiting;
   /* Bounded, because EOPNOTSUPP is also what a listener that is none of a stream socket answers, for ever. */
   int passes = most + 64;
   while (count < most) {
@@ -53,7 +71,7 @@ int tcp_accept_batch(int listener, int most, const struct peek_batch *batch, int
     peek(count, batch);
     count++;
   }
-  *error = 0;
+  *error = is_emptied ? EAGAIN : 0;
   return count;
 }
 

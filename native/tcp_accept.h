@@ -16,7 +16,8 @@ struct peek_batch {
 /*
  * Accepts up to `most` connections from `listener` (which must be non-blocking) and peeks into each. They are blocking,
  * as accept(2) makes them, and close-on-exec; the caller closes them. Connections that died in the backlog are passed
- * over. Returns how many; `*error` is the errno that ended it before `most` (EAGAIN: the backlog is empty), else 0.
+ * over. Returns how many; `*error` is the errno that ended it before `most` (EAGAIN: those that waited at the beginning
+ * are accepted), else 0.
  */
 int tcp_accept_batch(int listener, int most, const struct peek_batch *batch, int *error);
 
