@@ -1,5 +1,7 @@
 /** The command line as a user meets it: what it says, where, and its exit status. */
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { describe, expect, test } from "vitest";
 import { sniHandoff } from "../support/command-line.js";
 import { Folder } from "../support/folder.js";
@@ -154,6 +156,19 @@ describe("serve", () => {
     const { status, stdout, stderr } = await sniHandoff(["serve", "--config", bad]);
     expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
     expect(stderr.trim().split("\n")).toHaveLength(4);
+  });
+
+  test("an address that another process has: status 1, and what to do", async () => {
+    const holder = createServer().listen(0, "127.0.0.1");
+    await once(holder, "listening");
+    const { port } = holder.address() as AddressInfo;
+    const file = folder.write("taken.yaml", readFileSync(good, "utf8").replace("127.0.0.1:0", `127.0.0.1:${port}`));
+    const { status, stdout, stderr } = await sniHandoff(["serve", "--config", file]);
+    holder.close();
+    expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
+    expect(stderr).toMatch(
+      new RegExp(`^cannot listen on 127\\.0\\.0\\.1:${port}: .*EADDRINUSE.*choose another address\n$`),
+    );
   });
 });
 
