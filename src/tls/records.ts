@@ -71,9 +71,10 @@ export class HandshakeReader {
           return this.#invalid("not_a_client_hello");
         }
         if (stop === headerEnd) wanted = HANDSHAKE_HEADER_LENGTH + (header & 0xffffff);
-        else if (stop === end && stop < recordEnd) return this.#partial(least);
+        else if (headerEnd <= recordEnd) return this.#partial(least);
       }
 
+      // From here on the record counts as if all of it had come.
       gathered += length;
       // A record that holds more than the header has told it, so `wanted` is the message's here.
       if (gathered > wanted) return this.#invalid("handshake_after_hello");

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { ClientHelloReader } from "../../src/tls/client-hello.js";
 import { type InvalidReason, Status } from "../../src/tls/outcome.js";
-import { done, facts, read } from "./facts.js";
+import { done, facts, read, readGuarded } from "./facts.js";
 import { guard } from "./guard.js";
 import {
   browserHello,
@@ -13,6 +13,7 @@ import {
   postQuantumHello,
   records,
   serverNameExtension,
+  sslv2Hello,
   toBytes,
   vector16,
 } from "./hello-builder.js";
@@ -78,7 +79,7 @@ test("a message that ends anywhere inside its fields is refused, except where th
   const body = helloBody({ serverName: "a.example", alpn: ["h2"] });
   const withoutExtensions = helloBody({ withoutExtensions: true }).length;
   for (let length = 0; length < body.length; length++) {
-    const result = read(inRecord(body.subarray(0, length)));
+    const result = readGuarded(inRecord(body.subarray(0, length)));
     if (length === withoutExtensions) expect(result).toMatchObject({ status: "done", serverName: undefined });
     else expect(result, `body of ${length}`).toEqual(invalid("length_overruns_parent"));
   }
@@ -122,24 +123,25 @@ test("every length field, one too much or too little, is refused", () => {
 describe("ClientHelloReader", () => {
   test("forgets one hello before it reads the next", () => {
     const reader = new ClientHelloReader();
-    const rich = postQuantumHello("rich.example");
+    const rich = [postQuantumHello("rich.example"), buildHello({ serverName: "192.0.2.1" }), sslv2Hello()];
     const plain = buildHello({ withoutExtensions: true });
     const others = [
       plain,
       new Uint8Array(0),
-      rich.subarray(0, 100),
+      rich[0].subarray(0, 100),
       toBytes("GET /"),
       buildHello({ cipherSuites: [] }),
     ];
     for (const other of others) {
       const fresh = new ClientHelloReader();
       const status = fresh.read(other, 0, other.length);
-      reader.read(rich, 0, rich.length);
+      for (const before of rich) reader.read(before, 0, before.length);
+      expect(reader.needed).toBe(0);
       expect(facts(reader, reader.read(other, 0, other.length))).toEqual(facts(fresh, status));
       expect(reader.nameLength).toBe(0);
       expect(reader.alpnCount + reader.alpnLength + reader.alpnOffset + reader.alpnStart + reader.alpnEnd).toBe(0);
       expect(reader.versionsStart + reader.versionsEnd).toBe(0);
-      expect(reader.ech).toBe(false);
+      expect([reader.ech, reader.ipLiteral, reader.sslv2]).toEqual([false, false, false]);
       if (status !== Status.DONE) expect(reader.maxVersion + reader.legacyVersion + reader.length).toBe(0);
     }
   });

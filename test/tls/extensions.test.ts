@@ -130,6 +130,11 @@ describe("supported_versions", () => {
     expect(read(buildHello({ versions }))).toMatchObject({ maxVersion });
   });
 
+  test("the bytes behind the list do not count", () => {
+    const bytes = buildHello({ versions: [0x0303], extensions: [extension(0x0304)] });
+    expect(read(bytes)).toMatchObject({ maxVersion: 0x0303 });
+  });
+
   test("without it, legacy_version counts", () => {
     expect(read(buildHello({ legacyVersion: 0x0302 }))).toMatchObject({ maxVersion: 0x0302 });
   });

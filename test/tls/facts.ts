@@ -2,6 +2,7 @@
 
 import { type ClientHelloOptions, ClientHelloReader } from "../../src/tls/client-hello.js";
 import { type InvalidReason, Status } from "../../src/tls/outcome.js";
+import { guard } from "./guard.js";
 
 export type Facts =
   | { status: "partial"; needed: number }
@@ -25,6 +26,12 @@ const shared = new ClientHelloReader();
 export function read(bytes: Uint8Array, options?: ClientHelloOptions): Facts {
   const reader = options === undefined ? shared : new ClientHelloReader(options);
   return facts(reader, reader.read(bytes, 0, bytes.length));
+}
+
+/** The same, where reading anything outside `bytes` throws. */
+export function readGuarded(bytes: Uint8Array): Facts {
+  const guarded = guard(bytes);
+  return facts(shared, shared.read(guarded.bytes, guarded.start, guarded.end));
 }
 
 export function facts(reader: ClientHelloReader, status: Status): Facts {

@@ -1,12 +1,13 @@
 /** What must hold for each hello at each place where TCP may split it. */
 
 import { expect } from "vitest";
-import { type Facts, read } from "./facts.js";
+import { type Facts, read, readGuarded } from "./facts.js";
 
 /** A whole hello: partial before its end, and done from there on, whatever follows. Returns what it comes to. */
 export function expectPartialUntilDone(bytes: Uint8Array): Facts {
   const whole = read(bytes);
   expect(whole).toMatchObject({ status: "done", length: bytes.length });
+  expect(readGuarded(bytes)).toEqual(whole);
   let before = 0;
   for (let length = 0; length < bytes.length; length++) {
     const { needed } = expectPartial(bytes.subarray(0, length));
@@ -22,7 +23,7 @@ export function expectPartialUntilDone(bytes: Uint8Array): Facts {
 
 /** A malformed start: partial up to some byte, and from there on refused for one reason, whatever follows. */
 export function expectRefused(bytes: Uint8Array, refusal: Facts): void {
-  expect(read(bytes)).toEqual(refusal);
+  expect(readGuarded(bytes)).toEqual(refusal);
   let refused = false;
   for (let length = 0; length <= bytes.length; length++) {
     const result = read(bytes.subarray(0, length));

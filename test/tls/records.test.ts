@@ -181,6 +181,16 @@ describe("splitting", () => {
     expect(needed(44)).toBe(split.length);
   });
 
+  test("after a record that ends inside the message's header, so many of its bytes count as there", () => {
+    const split = records(message, [1, 2, 16384]);
+    const needed = (length: number) => (read(split.subarray(0, length)) as { needed: number }).needed;
+    // 4 bytes of header in all: 1 in the record of 6 bytes, 2 in that of 7, 1 in the third. A record's own header tells.
+    expect([0, 1, 4].map(needed)).toEqual([1, 9, 9]);
+    expect([5, 6, 10].map(needed)).toEqual([6 + 5 + 3, 14, 14]);
+    expect([11, 13, 18].map(needed)).toEqual([13 + 5 + 1, 19, 19]);
+    expect(needed(19)).toBe(split.length);
+  });
+
   test("a hello in one record is not copied", () => {
     const reader = new ClientHelloReader();
     const bytes = buildHello({ alpn: ["h2"] });
