@@ -22,6 +22,8 @@ export async function demonstrate(options: DemonstrationOptions): Promise<boolea
   const stopping = new AbortController();
   const stop = () => stopping.abort();
   for (const signal of STOPPING) process.on(signal, stop);
+  // Nobody reads any more (a pipe into head). It stays on: the error may come after the end.
+  process.stdout.on("error", stop);
   const interrupted = once(stopping.signal, "abort").then(() => undefined);
   const stage = await Stage.create();
   try {

@@ -67,3 +67,11 @@ test("interrupted in the middle of its proof, it ends with status 1 and leaves n
   expect(await demo.end("SIGTERM")).toEqual({ status: 1, signal: null });
   expect(readdirSync(path)).toEqual([]);
 });
+
+test("when nobody reads what it shows, it ends and leaves nothing behind", async () => {
+  const { path, env } = temporary("unread");
+  const shell = `"${process.execPath}" "${program}" demo | head -3; exit "\${PIPESTATUS[0]}"`;
+  const demo = new Child("bash", ["-c", shell], { env });
+  expect(await demo.ended).toEqual({ status: 1, signal: null });
+  expect(readdirSync(path)).toEqual([]);
+});
