@@ -539,7 +539,7 @@ NAPI_MODULE_INIT() {
     return NULL;
   }
   napi_value function;
-  bool made = succeeded(env, napi_get_uv_event_loop(env, &environment->uv)) && define_loop(environment) &&
+  bool made = succeeded(env, napi_get_uv_event_loop(env, &environment->uv)) &&
               define_watches(environment) &&
               succeeded(env, napi_add_async_cleanup_hook(env, clean_up, environment, &environment->hook)) &&
               succeeded(env, napi_create_function(env, "initialize", NAPI_AUTO_LENGTH, initialize, NULL, &function)) &&

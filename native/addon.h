@@ -18,7 +18,6 @@ struct environment {
   napi_env env;
   uv_loop_t *uv;
   napi_ref error_class;
-  napi_ref loop_class;
   napi_ref watch_class;
   napi_ref message_watch_class;
   struct open_handle *open;
@@ -71,8 +70,7 @@ size_t receive_batch_size(void);
 bool receive_batch_object(napi_env env, struct shared_memory *memory, napi_value buffer, size_t offset,
                           struct receive_batch *batch, napi_value *out);
 
-/* The classes behind `createLoop` (addon_loop.c), `watch` and `watchMessages` (addon_watch.c). */
-bool define_loop(struct environment *environment);
+/* `createLoop` (addon_loop.c); `watch`, `watchMessages` and their classes (addon_watch.c). */
 bool define_watches(struct environment *environment);
 napi_value create_loop(napi_env env, napi_callback_info info);
 napi_value create_watch(napi_env env, napi_callback_info info);

@@ -1,4 +1,4 @@
-/* The class behind `createLoop` of src/native/addon.ts: a worker's system calls over arrays allocated once. */
+/* What `createLoop` makes, of src/native/addon.ts: a worker's system calls over arrays allocated once. */
 
 #include <errno.h>
 #include <limits.h>
@@ -19,10 +19,10 @@
 #define TAG_LIBUV UINT32_MAX
 
 struct loop {
+  unsigned references; /* one for each of its functions, and one while it runs */
   napi_env env;
   uv_loop_t *uv;
   int set; /* -1 after destroy */
-  int accept_error;
   int64_t most_events, most_peeks, most_closes;
   struct epoll_event *space;
   struct shared_memory *memory;
@@ -35,8 +35,23 @@ struct loop {
   struct send_batch send;
   struct receive_batch receive;
   struct runner *runner; /* while it runs */
-  napi_ref self, turn;   /* while it runs */
+  napi_ref turn;         /* while it runs */
 };
+
+static void release_loop(struct loop *loop) {
+  if (--loop->references > 0) return;
+  if (loop->set != -1) close(loop->set);
+  free(loop->space);
+  free(loop->send.headers);
+  free(loop->send.slots);
+  shared_memory_release(loop->memory);
+  free(loop);
+}
+
+static void finalize_function(napi_env env, void *data, void *hint) {
+  (void)env, (void)hint;
+  release_loop(data);
+}
 
 /* --- running: turns from libuv's check phase ---------------------------------------------------------------------- */
 
@@ -69,10 +84,10 @@ static void stop_running(struct loop *loop) {
   runner->loop = NULL;
   epoll_set_remove(loop->set, uv_backend_fd(loop->uv));
   napi_delete_reference(loop->env, loop->turn);
-  napi_delete_reference(loop->env, loop->self);
   runner->closing = 2;
   uv_close((uv_handle_t *)&runner->check, on_runner_closed);
   uv_close((uv_handle_t *)&runner->idle, on_runner_closed);
+  release_loop(loop);
 }
 
 static void close_runner(struct open_handle *handle) {
@@ -86,13 +101,13 @@ static void on_check(uv_check_t *check) {
   if (loop == NULL) return;
   napi_env env = loop->env;
   napi_handle_scope scope;
-  napi_value self, turn;
+  napi_value receiver, turn;
   uv_idle_stop(&runner->idle);
   loop->flags[0] = 0;
   if (napi_open_handle_scope(env, &scope) != napi_ok) return;
-  bool called = napi_get_reference_value(env, loop->self, &self) == napi_ok &&
+  bool called = napi_get_global(env, &receiver) == napi_ok &&
                 napi_get_reference_value(env, loop->turn, &turn) == napi_ok &&
-                napi_make_callback(env, NULL, self, turn, 0, NULL, NULL) == napi_ok;
+                napi_make_callback(env, NULL, receiver, turn, 0, NULL, NULL) == napi_ok;
   /* An exception, or the thread is being terminated. The loop may have been stopped by the turn itself. */
   if (!called && runner->loop != NULL) stop_running(loop);
   if (!called) report_exception(env);
@@ -102,12 +117,16 @@ static void on_check(uv_check_t *check) {
 
 /* --- methods ------------------------------------------------------------------------------------------------------ */
 
-/* V8 checks that `this` is an instance of the class before it calls a method. */
-#define METHOD(count)                                                                        \
-  napi_value this, arguments[(count) + 1];                                                   \
-  struct loop *loop;                                                                         \
-  if (!take_arguments(env, info, (count), arguments, &this)) return NULL;                    \
-  if (!succeeded(env, napi_unwrap(env, this, (void **)&loop))) return NULL
+/*
+ * The functions carry their loop as their own data: napi_unwrap(this) would be a look-up of a private property, which
+ * costs as much as the rest of the call.
+ */
+#define METHOD(count)                                                                                          \
+  napi_value arguments[(count) + 1];                                                                           \
+  size_t given = (count);                                                                                      \
+  void *data;                                                                                                  \
+  if (!succeeded(env, napi_get_cb_info(env, info, &given, arguments, NULL, &data))) return NULL;               \
+  struct loop *loop = data
 
 static napi_value integer(napi_env env, int32_t value) {
   napi_value result = NULL;
@@ -126,14 +145,14 @@ static napi_value loop_run(napi_env env, napi_callback_info info) {
     return throw_system_call(env, "epoll_ctl", errno, NULL);
   }
   struct runner *runner = calloc(1, sizeof *runner);
-  if (runner == NULL || napi_create_reference(env, this, 1, &loop->self) != napi_ok ||
-      napi_create_reference(env, arguments[0], 1, &loop->turn) != napi_ok) {
+  if (runner == NULL || napi_create_reference(env, arguments[0], 1, &loop->turn) != napi_ok) {
     free(runner);
     epoll_set_remove(loop->set, uv_backend_fd(loop->uv));
     return throw_system_call(env, "run", ENOMEM, NULL);
   }
   environment_add_handle(environment_of(env), &runner->handle, close_runner);
   runner->loop = loop;
+  loop->references++;
   runner->check.data = runner->idle.data = runner;
   uv_check_init(loop->uv, &runner->check);
   uv_idle_init(loop->uv, &runner->idle);
@@ -179,6 +198,8 @@ static napi_value loop_remove(napi_env env, napi_callback_info info) {
 
 /* libuv's timeout in milliseconds: 0 if it wants a turn now, -1 if no timer runs. */
 static int libuv_timeout(struct loop *loop) {
+  int timeout = uv_backend_timeout(loop->uv);
+  if (timeout <= 0) return timeout; /* without a timer it does not depend on libuv's clock */
   uv_update_time(loop->uv);
   return uv_backend_timeout(loop->uv);
 }
@@ -220,8 +241,7 @@ static napi_value loop_accept(napi_env env, napi_callback_info info) {
       !take_integer(env, arguments[1], "max", 0, loop->most_peeks, &most)) {
     return NULL;
   }
-  int count = tcp_accept_batch(listener, (int)most, &loop->peek, &loop->accept_error);
-  clock_read(loop->clock, loop->clock_words);
+  int count = tcp_accept_batch(listener, (int)most, &loop->peek, &loop->flags[1]);
   return integer(env, count);
 }
 
@@ -269,19 +289,6 @@ static napi_value loop_destroy(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
-/* V8 does not check `this` for accessors as it does for methods: a tag tells a Loop from other wrapped objects. */
-static const napi_type_tag loop_tag = {0x736e692d68616e64, 0x6f66662e6c6f6f70};
-
-static napi_value loop_accept_error(napi_env env, napi_callback_info info) {
-  napi_value this;
-  struct loop *loop;
-  bool is_loop = false;
-  if (!take_arguments(env, info, 0, NULL, &this)) return NULL;
-  if (napi_check_object_type_tag(env, this, &loop_tag, &is_loop) != napi_ok || !is_loop) return NULL;
-  if (!succeeded(env, napi_unwrap(env, this, (void **)&loop))) return NULL;
-  return integer(env, loop->accept_error);
-}
-
 /* --- construction ------------------------------------------------------------------------------------------------- */
 
 struct sizes {
@@ -304,20 +311,6 @@ static bool take_sizes(napi_env env, napi_value object, struct sizes *out) {
          take_size(env, object, "closes", 1 << 16, &out->closes);
 }
 
-static void free_loop(struct loop *loop) {
-  if (loop->set != -1) close(loop->set);
-  free(loop->space);
-  free(loop->send.headers);
-  free(loop->send.slots);
-  shared_memory_release(loop->memory);
-  free(loop);
-}
-
-static void finalize_loop(napi_env env, void *data, void *hint) {
-  (void)env, (void)hint;
-  free_loop(data);
-}
-
 /* Lays the arrays out in one block of shared memory and defines them on `object`. */
 static bool make_arrays(napi_env env, napi_value object, struct loop *loop, const struct sizes *sizes) {
   const struct {
@@ -329,7 +322,7 @@ static bool make_arrays(napi_env env, napi_value object, struct loop *loop, cons
       {"events", napi_uint32_array, 4, 3 * (size_t)sizes->events, &loop->events},
       {"clock", napi_float64_array, 8, 2, &loop->clock},
       {"clockWords", napi_uint32_array, 4, 2, &loop->clock_words},
-      {"flags", napi_int32_array, 4, 1, &loop->flags},
+      {"flags", napi_int32_array, 4, 2, &loop->flags},
       {"peekDescriptors", napi_int32_array, 4, (size_t)sizes->peeks, &loop->peek.descriptors},
       {"peekLengths", napi_int32_array, 4, (size_t)sizes->peeks, &loop->peek.lengths},
       {"peekBuffer", napi_uint8_array, 1, (size_t)(sizes->peeks * sizes->peek_bytes), &loop->peek.buffer},
@@ -367,6 +360,31 @@ static bool make_arrays(napi_env env, napi_value object, struct loop *loop, cons
   return succeeded(env, napi_define_properties(env, object, 1, &property));
 }
 
+/* Defines the functions on `object`. Each keeps the loop until it is collected. */
+static bool make_functions(napi_env env, napi_value object, struct loop *loop) {
+  static const struct {
+    const char *name;
+    napi_callback callback;
+  } functions[] = {
+      {"run", loop_run},         {"stop", loop_stop},       {"add", loop_add},     {"modify", loop_modify},
+      {"remove", loop_remove},   {"wait", loop_wait},       {"accept", loop_accept}, {"peek", loop_peek},
+      {"send", loop_send},       {"receive", loop_receive}, {"close", loop_close}, {"destroy", loop_destroy},
+  };
+  for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+    napi_value function;
+    if (!succeeded(env, napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].callback, loop,
+                                             &function)) ||
+        !succeeded(env, napi_add_finalizer(env, function, loop, finalize_function, NULL, NULL))) {
+      return false;
+    }
+    loop->references++;
+    napi_property_descriptor property = {
+        .utf8name = functions[i].name, .value = function, .attributes = napi_enumerable};
+    if (!succeeded(env, napi_define_properties(env, object, 1, &property))) return false;
+  }
+  return true;
+}
+
 static bool make_loop(napi_env env, napi_value object, struct loop *loop, const struct sizes *sizes) {
   loop->env = env;
   loop->uv = environment_of(env)->uv;
@@ -391,58 +409,19 @@ static bool make_loop(napi_env env, napi_value object, struct loop *loop, const 
   if (!make_arrays(env, object, loop, sizes)) return false;
   send_batch_prepare(&loop->send);
   clock_read(loop->clock, loop->clock_words);
-  return succeeded(env, napi_type_tag_object(env, object, &loop_tag)) &&
-         succeeded(env, napi_wrap(env, object, loop, finalize_loop, NULL, NULL));
-}
-
-static napi_value construct_loop(napi_env env, napi_callback_info info) {
-  napi_value this, argument, target;
-  struct sizes sizes;
-  if (!take_arguments(env, info, 1, &argument, &this)) return NULL;
-  if (!succeeded(env, napi_get_new_target(env, info, &target))) return NULL;
-  if (target == NULL) {
-    napi_throw_type_error(env, NULL, "Loop is a class: use createLoop");
-    return NULL;
-  }
-  if (!take_sizes(env, argument, &sizes)) return NULL;
-  struct loop *loop = calloc(1, sizeof *loop);
-  if (loop == NULL) return throw_system_call(env, "createLoop", ENOMEM, NULL);
-  loop->set = -1;
-  if (!make_loop(env, this, loop, &sizes)) {
-    free_loop(loop);
-    return NULL;
-  }
-  return this;
+  return make_functions(env, object, loop);
 }
 
 napi_value create_loop(napi_env env, napi_callback_info info) {
-  napi_value class, argument, result;
-  if (!take_arguments(env, info, 1, &argument, NULL)) return NULL;
-  if (!succeeded(env, napi_get_reference_value(env, environment_of(env)->loop_class, &class))) return NULL;
-  return succeeded(env, napi_new_instance(env, class, 1, &argument, &result)) ? result : NULL;
-}
-
-bool define_loop(struct environment *environment) {
-#define LOOP_METHOD(text, function) {.utf8name = text, .method = function, .attributes = napi_default_method}
-  const napi_property_descriptor properties[] = {
-      LOOP_METHOD("run", loop_run),
-      LOOP_METHOD("stop", loop_stop),
-      LOOP_METHOD("add", loop_add),
-      LOOP_METHOD("modify", loop_modify),
-      LOOP_METHOD("remove", loop_remove),
-      LOOP_METHOD("wait", loop_wait),
-      LOOP_METHOD("accept", loop_accept),
-      LOOP_METHOD("peek", loop_peek),
-      LOOP_METHOD("send", loop_send),
-      LOOP_METHOD("receive", loop_receive),
-      LOOP_METHOD("close", loop_close),
-      LOOP_METHOD("destroy", loop_destroy),
-      {.utf8name = "acceptError", .getter = loop_accept_error, .attributes = napi_enumerable},
-  };
-#undef LOOP_METHOD
-  napi_env env = environment->env;
-  napi_value class;
-  return succeeded(env, napi_define_class(env, "Loop", NAPI_AUTO_LENGTH, construct_loop, NULL,
-                                          sizeof properties / sizeof *properties, properties, &class)) &&
-         succeeded(env, napi_create_reference(env, class, 1, &environment->loop_class));
+  napi_value argument, object;
+  struct sizes sizes;
+  if (!take_arguments(env, info, 1, &argument, NULL) || !take_sizes(env, argument, &sizes)) return NULL;
+  if (!succeeded(env, napi_create_object(env, &object))) return NULL;
+  struct loop *loop = calloc(1, sizeof *loop);
+  if (loop == NULL) return throw_system_call(env, "createLoop", ENOMEM, NULL);
+  loop->set = -1;
+  loop->references = 1;
+  bool made = make_loop(env, object, loop, &sizes);
+  release_loop(loop); /* the functions have references of their own */
+  return made ? object : NULL;
 }

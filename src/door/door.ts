@@ -17,17 +17,7 @@
 import { constants } from "node:os";
 import { Flag } from "../handoff/layout.js";
 import type { HandoffFacts } from "../handoff/message.js";
-import {
-  EPOLLERR,
-  EPOLLET,
-  EPOLLEXCLUSIVE,
-  EPOLLHUP,
-  EPOLLIN,
-  EPOLLRDHUP,
-  Intact,
-  type Loop,
-  native,
-} from "../native/addon.js";
+import { EPOLLERR, EPOLLHUP, EPOLLRDHUP, Intact, type Loop, native } from "../native/addon.js";
 import { RouteTable } from "../routing/table.js";
 import { type AlertName, alertRecord } from "../tls/alerts.js";
 import { ClientHelloReader } from "../tls/client-hello.js";
@@ -41,7 +31,7 @@ import { Counter } from "./counters.js";
 import { Hold } from "./hold.js";
 import { OUTBOX_BYTES, OUTBOX_CAPACITY, Outbox } from "./outbox.js";
 import { Parting } from "./parting.js";
-import { connectionTag, listenerTag, PollKind } from "./poll-tags.js";
+import { connectionTag, LISTENER_EVENTS, listenerTag, PollKind, WAITING_EVENTS } from "./poll-tags.js";
 import { Report } from "./report.js";
 import type { DoorSettings, HandoffBackendSettings, WorkerData, WorkerReport } from "./settings.js";
 
@@ -313,8 +303,7 @@ export class Door {
   // --- accept ----------------------------------------------------------------------------------------------------
 
   private watchListener(index: number): void {
-    // Level-triggered: with EPOLLET a partly drained backlog would be stranded (epoll(7)).
-    this.loop.add(this.listeners[index]!, (EPOLLIN | EPOLLEXCLUSIVE) >>> 0, listenerTag, index);
+    this.loop.add(this.listeners[index]!, LISTENER_EVENTS, listenerTag, index);
   }
 
   /** Accepts a batch and examines each. Returns how many those were. */
@@ -333,7 +322,7 @@ export class Door {
       connections.deadline[slot] = deadline;
       this.examine(slot, i);
     }
-    const error = room === 0 ? constants.errno.EMFILE : loop.acceptError;
+    const error = room === 0 ? constants.errno.EMFILE : loop.flags[1]!;
     if (error === 0 || error === constants.errno.EAGAIN) this.restSaid = false;
     else this.restListeners(error);
     return count;
@@ -442,7 +431,7 @@ export class Door {
     this.waiting.push(slot);
     const tag = connectionTag(connections.generation[slot]!);
     // Adding looks at the state, so bytes that came since the peek are not missed.
-    this.loop.add(descriptor, (EPOLLIN | EPOLLRDHUP | EPOLLET) >>> 0, tag, slot);
+    this.loop.add(descriptor, WAITING_EVENTS, tag, slot);
   }
 
   private stopWaiting(slot: number): void {

@@ -2,11 +2,11 @@
  * Connections that no instance can take now. Each is kept until an instance appears or its backend's hold time ends;
  * the client sees a slower handshake. The counts have caps for each backend and each client.
  */
-import { EPOLLET, EPOLLRDHUP, type Loop, native } from "../native/addon.js";
+import { type Loop, native } from "../native/addon.js";
 import type { Backend } from "./backends.js";
 import { clientKey } from "./client-key.js";
 import { type Connections, Mark, State } from "./connections.js";
-import { connectionTag } from "./poll-tags.js";
+import { connectionTag, HELD_EVENTS } from "./poll-tags.js";
 import type { HandoffBackendSettings } from "./settings.js";
 
 export class Hold {
@@ -49,7 +49,7 @@ export class Hold {
     connections.backend[slot] = backend.index;
     connections.marks[slot]! |= Mark.POLLED;
     backend.held.push(slot);
-    loop.add(descriptor, EPOLLRDHUP | EPOLLET, connectionTag(connections.generation[slot]!), slot);
+    loop.add(descriptor, HELD_EVENTS, connectionTag(connections.generation[slot]!), slot);
     return true;
   }
 

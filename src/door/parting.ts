@@ -3,9 +3,9 @@
  * client's kernel drop an alert that it has not read yet (tcp(7), RFC 1122 §4.2.2.13). So what has come is read away,
  * the alert is sent, writing is shut down, and the descriptor stays until the client closes too, or a second has passed.
  */
-import { EPOLLIN, EPOLLRDHUP, type Loop, native } from "../native/addon.js";
+import { type Loop, native } from "../native/addon.js";
 import { type Connections, Mark, SlotList, State } from "./connections.js";
-import { connectionTag } from "./poll-tags.js";
+import { connectionTag, PARTING_EVENTS } from "./poll-tags.js";
 
 /** How long a client may take to close after it was refused. Milliseconds. */
 const PATIENCE = 1000;
@@ -39,7 +39,7 @@ export class Parting {
     connections.marks[slot]! |= Mark.POLLED;
     connections.deadline[slot] = loop.clock[0]! + PATIENCE;
     this.list.push(slot);
-    loop.add(descriptor, EPOLLIN | EPOLLRDHUP, connectionTag(connections.generation[slot]!), slot);
+    loop.add(descriptor, PARTING_EVENTS, connectionTag(connections.generation[slot]!), slot);
   }
 
   /** The client sent more, or closed. */

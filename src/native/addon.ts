@@ -74,11 +74,15 @@ export interface LoopSizes {
 export interface Loop {
   /** Three words an event of the last `wait`: epoll events, then the tag and the index that `add` was given. */
   readonly events: Uint32Array;
-  /** [0] CLOCK_MONOTONIC in milliseconds, [1] CLOCK_REALTIME in milliseconds; set by every `wait` and by `accept`. */
+  /** [0] CLOCK_MONOTONIC in milliseconds, [1] CLOCK_REALTIME in milliseconds; set by every `wait`. */
   readonly clock: Float64Array;
   /** CLOCK_REALTIME in nanoseconds as a little-endian u64 in two words; set with `clock`. */
   readonly clockWords: Uint32Array;
-  /** [0] is 1 after a `wait` when libuv wants a turn: return from the callback of `run` as soon as possible. */
+  /**
+   * [0] is 1 after a `wait` when libuv wants a turn: return from the callback of `run` as soon as possible.
+   * [1] is the errno that ended the last `accept`: EAGAIN when all that waited are accepted, EMFILE, ENFILE, ENOBUFS,
+   * ENOMEM, …; 0 if `max` was reached.
+   */
   readonly flags: Int32Array;
 
   /** In (peek) and out (accept): a descriptor for each connection of the batch. */
@@ -127,12 +131,10 @@ export interface Loop {
   /**
    * accept4(2) up to `max` connections (no SOCK_NONBLOCK, so the receiver sets its own flags; SOCK_CLOEXEC) and one
    * recv(MSG_PEEK | MSG_DONTWAIT) each. Returns how many; ones that died in between (ECONNABORTED, EPROTO…) are passed
-   * over. `acceptError` tells why it ended before `max`. The caller closes the descriptors. The listener must be
+   * over. `flags[1]` tells why it ended before `max`. The caller closes the descriptors. The listener must be
    * non-blocking (`setNonBlocking`, if it was inherited).
    */
   accept(listener: number, max: number): number;
-  /** Errno that ended the last `accept`: EAGAIN when the backlog was empty, EMFILE, ENFILE, ENOBUFS, ENOMEM, …; 0 if `max` was reached. */
-  readonly acceptError: number;
 
   /** recv(MSG_PEEK | MSG_DONTWAIT) for the first `count` of `peekDescriptors`. */
   peek(count: number): void;

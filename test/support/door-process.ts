@@ -75,12 +75,15 @@ export class DoorProcess {
     await this.event("channel.ready", (line) => line.backend === backend && paths.add(line.path).size >= instances);
   }
 
-  /** SIGTERM; the counters that it logs at its end. Throws if it does not exit with 0. */
+  /** SIGTERM; the counters that it logs at its end. Throws if it does not exit with 0, or had a defect. */
   async stop(): Promise<Record<CounterName, number>> {
     const { status, signal } = await this.child.end("SIGTERM");
     if (status !== 0) throw new Error(`the door ended with ${status ?? signal}: ${this.child.stderr}`);
     const stopped = this.log.findLast((line) => line.event === "stopped")!;
-    return stopped.counters as Record<CounterName, number>;
+    const counters = stopped.counters as Record<CounterName, number>;
+    const defect = this.log.find((line) => line.event === "connection.defect");
+    if (counters.defect > 0) throw new Error(`a defect of the door: ${defect?.message} ${defect?.stack}`);
+    return counters;
   }
 
   async kill(): Promise<void> {
