@@ -450,7 +450,7 @@ export class Door {
     connections.backend[slot] = backend.index;
     const { settings } = backend;
     if (settings.kind === "reject") {
-      this.counters[Counter.rejected]!++;
+      this.counters[Counter[settings.countedAs ?? "rejected"]]!++;
       this.refuse(slot, settings.reject);
       return;
     }
@@ -554,8 +554,8 @@ export class Door {
     const since = connections.heldSince[slot]! || now;
     if (now >= since + settings.hold) return this.giveUp(slot, settings, Counter.hold_timeout);
     this.restore(slot);
-    this.counters[Counter.held]!++;
     if (!this.hold.begin(slot, backend, settings)) return this.giveUp(slot, settings, Counter.hold_full);
+    this.counters[Counter.held]!++;
     this.heldDueAt = Math.min(this.heldDueAt, since + settings.hold);
   }
 

@@ -33,6 +33,8 @@ export interface RejectBackendSettings {
   readonly kind: "reject";
   readonly name: string;
   readonly reject: Rejection;
+  /** The counter of its clients; default `rejected`. Those that stand in for an absent route have its own. */
+  readonly countedAs?: "no_route" | "not_tls";
 }
 
 export type BackendSettings = HandoffBackendSettings | RejectBackendSettings;

@@ -1,7 +1,7 @@
 /** A checked configuration to the form that the workers use. */
 import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import type { BackendSettings, RejectBackendSettings, Rejection } from "../../door/settings.js";
+import type { BackendSettings, Rejection } from "../../door/settings.js";
 import { formatListenAddress } from "./addresses.js";
 import type { ListenerSettings } from "./configuration.js";
 import { socketPath } from "./paths.js";
@@ -57,18 +57,15 @@ export function compileBackends(input: ConfigurationInput, file: string): Compil
       uid: user === undefined ? -1 : typeof user === "number" ? user : (findUid(user) ?? -1),
     };
   });
-  const builtIn = (reject: Rejection) => backends.push(refusal(reject)) - 1;
+  // A configured backend's name has no colon.
+  const builtIn = (reject: Rejection, countedAs: "no_route" | "not_tls") =>
+    backends.push({ kind: "reject", name: `built-in:${reject}`, reject, countedAs }) - 1;
   const or = (name: string | undefined, otherwise: () => number) => (name === undefined ? otherwise() : target(name));
-  const defaultTarget = or(input.default, () => builtIn("unrecognized_name"));
+  const defaultTarget = or(input.default, () => builtIn("unrecognized_name", "no_route"));
   return {
     defaultTarget,
     noServerNameTarget: or(input.noServerName, () => defaultTarget),
-    notTlsTarget: or(input.notTls, () => builtIn("close")),
+    notTlsTarget: or(input.notTls, () => builtIn("close", "not_tls")),
     backends,
   };
-}
-
-/** A configured backend's name has no colon. */
-function refusal(reject: Rejection): RejectBackendSettings {
-  return { kind: "reject", name: `built-in:${reject}`, reject };
 }
