@@ -14,6 +14,16 @@ export interface LogLine {
   readonly [field: string]: unknown;
 }
 
+export interface DoorOptions {
+  readonly port?: number;
+  readonly host?: string;
+  readonly workers?: number;
+  /** More keys of the listener: "deferAccept: 0". */
+  readonly listener?: string;
+  /** A command that runs it: ["prlimit", "--nofile=64"]. */
+  readonly prefix?: readonly string[];
+}
+
 let count = 0;
 
 export class DoorProcess {
@@ -30,21 +40,15 @@ export class DoorProcess {
 
   /**
    * `configuration` is YAML without `listeners`, `workers` and `log`; paths in it are absolute. Resolves when the door
-   * accepts. `prefix` is a command that runs it ("prlimit", "--nofile=64").
+   * accepts.
    */
-  static async start(
-    folder: string,
-    configuration: string,
-    options: { port?: number; workers?: number; host?: string; prefix?: readonly string[] } = {},
-  ): Promise<DoorProcess> {
+  static async start(folder: string, configuration: string, options: DoorOptions = {}): Promise<DoorProcess> {
     mkdirSync(folder, { recursive: true });
     const file = join(folder, `door-${process.pid}-${count++}.yaml`);
-    const listener = `${options.host ?? "127.0.0.1"}:${options.port ?? 0}`;
+    const address = `${options.host ?? "127.0.0.1"}:${options.port ?? 0}`;
+    const listener = `{ address: "${address}"${options.listener === undefined ? "" : `, ${options.listener}`} }`;
     const { workers = 1 } = options;
-    writeFileSync(
-      file,
-      `listeners: [{ address: "${listener}" }]\nworkers: ${workers}\nlog: { level: debug }\n${configuration}`,
-    );
+    writeFileSync(file, `listeners: [${listener}]\nworkers: ${workers}\nlog: { level: debug }\n${configuration}`);
     const [command, ...args] = [...(options.prefix ?? []), process.execPath, program, "serve", "--config", file];
     const door = new DoorProcess(new Child(command!, args));
     const ready = await door.event("ready");

@@ -41,6 +41,67 @@ export function immediate(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
+/** How the door ended a connection, and what it had said. */
+export interface Reply {
+  readonly received: Buffer;
+  /** "FIN", or the error: "ECONNRESET". */
+  readonly end: string;
+}
+
+/** A client that does not close its side when the other does. */
+export class RawClient {
+  readonly socket: Socket;
+  readonly reply: Promise<Reply>;
+
+  private constructor(socket: Socket) {
+    this.socket = socket;
+    const received: Buffer[] = [];
+    socket.on("data", (data) => received.push(data));
+    this.reply = new Promise((resolve) => {
+      const ended = (end: string) => resolve({ received: Buffer.concat(received), end });
+      socket.once("end", () => ended("FIN"));
+      socket.on("error", (error: NodeJS.ErrnoException) => ended(error.code ?? error.message));
+    });
+  }
+
+  /** Connects, from another address of the loopback if one is given. */
+  static async connect(port: number, localAddress = "127.0.0.1"): Promise<RawClient> {
+    const socket = connect({ port, host: "127.0.0.1", localAddress, noDelay: true, allowHalfOpen: true });
+    const client = new RawClient(socket);
+    await Promise.race([
+      new Promise((resolve) => socket.once("connect", resolve)),
+      client.reply.then(({ end }) => Promise.reject(new Error(`cannot connect: ${end}`))),
+    ]);
+    return client;
+  }
+
+  send(bytes: Uint8Array): void {
+    this.socket.write(bytes);
+  }
+
+  /** Closes its side; the other may still be read. */
+  finish(): void {
+    this.socket.end();
+  }
+
+  reset(): void {
+    this.socket.resetAndDestroy();
+  }
+
+  close(): void {
+    this.socket.destroy();
+  }
+}
+
+/** Connects, sends, and waits for the other side's end. */
+export async function speak(port: number, bytes: Uint8Array): Promise<Reply> {
+  const client = await RawClient.connect(port);
+  client.send(bytes);
+  const reply = await client.reply;
+  client.close();
+  return reply;
+}
+
 /** Runs tasks with at most `limit` at once. */
 export async function inParallel<T>(
   tasks: readonly T[],
