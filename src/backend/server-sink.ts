@@ -7,7 +7,7 @@
  */
 import { AsyncResource } from "node:async_hooks";
 import type { Server } from "node:net";
-import type { ServingSink } from "../handoff/receiver.js";
+import type { Sink } from "../handoff/sink.js";
 import { native } from "../native/addon.js";
 import { handoffKey, keepInfo } from "./info.js";
 import { SOCKET, type TcpHandle, TcpWrap } from "./tcp-wrap.js";
@@ -43,11 +43,12 @@ const outside = new AsyncResource("SNIHANDOFFCONNECTION", { requireManualDestroy
 
 type OwnedHandle = TcpHandle & { [handoffKey]?: string };
 
-export class ServerSink implements ServingSink {
+export class ServerSink implements Sink {
   private readonly server: ServerInternals;
   private handle: ListenHandle;
   /** This sink made the server listen, and closes it. */
   private isOwnHandle: boolean = false;
+  private onServerClose: (() => void) | undefined;
   /** 'connection' is emitted in the context of `attach`, as with accepted ones in the context of `listen`. */
   private readonly context: AsyncResource = new AsyncResource("SNIHANDOFFSERVER", { requireManualDestroy: true });
   private owned: (OwnedHandle | undefined)[] = [];
@@ -64,6 +65,7 @@ export class ServerSink implements ServingSink {
     if (this.server._handle !== null) {
       this.handle = this.server._handle;
       this.server.once("close", hooks.closed);
+      this.onServerClose = hooks.closed;
       return;
     }
     this.isOwnHandle = true;
@@ -112,6 +114,7 @@ export class ServerSink implements ServingSink {
 
   drained(): void {
     this.server.removeListener("connection", keepInfo);
+    if (this.onServerClose !== undefined) this.server.removeListener("close", this.onServerClose);
     if (this.isOwnHandle && !this.closed()) this.server.close();
   }
 }

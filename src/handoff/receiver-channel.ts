@@ -4,27 +4,12 @@
  */
 import { constants } from "node:os";
 import { type ErrorCode, PeerError } from "../errors.js";
-import { Arrival, type Credentials, type MessageWatch, native, ReceiveEnd, type Watch } from "../native/addon.js";
+import { Arrival, type Credentials, type MessageWatch, native, ReceiveEnd } from "../native/addon.js";
 import { InstanceChannel, REVOKED, TAKEN_IN, type Unsettled, Verdict } from "./instance-channel.js";
 import { HEADER_LENGTH, MAX_MESSAGE_LENGTH, MessageType, RefuseReason } from "./layout.js";
 import { encodeAck, encodeDrain, encodeReady, encodeRefuse, Message } from "./message.js";
-
-/** Who serves the connections that a receiver owns. */
-export interface Sink {
-  /** Connections open now, with those that are owned and not delivered yet. */
-  open(): number;
-  /** How many more may be taken now; 0 refuses them as overloaded. Infinity without a limit. */
-  room(): number;
-  /** No connection can be served any more: they are refused as draining. */
-  closed(): boolean;
-  /**
-   * A connection is owned: its ACK was sent. Takes the descriptor over. `text` is its HANDOFF as a latin1 string.
-   * Returns false if it could not be used and was closed; else one `deliver` follows.
-   */
-  own(descriptor: number, text: string): boolean;
-  /** Gives the oldest owned connection to whoever serves it. What this throws is the process's uncaught exception. */
-  deliver(): void;
-}
+import { RoomWatch } from "./room-watch.js";
+import type { Sink } from "./sink.js";
 
 /** What a channel tells its receiver. None of this may throw. */
 export interface ChannelHost {
@@ -70,9 +55,7 @@ export class ReceiverChannel {
   private readonly machine: InstanceChannel;
   private readonly watch: MessageWatch;
   private readonly batchBytes: Buffer;
-  /** Watches for room to send, over a descriptor of its own (libuv allows one watch for each). */
-  private roomWatch: { watch: Watch; descriptor: number } | undefined;
-  private referenced: boolean = true;
+  private readonly roomWatch: RoomWatch;
   /** The window that the last READY offered; 0 before the first. */
   private offered: number = 0;
   /** The door was told `overloaded`, or waits for its first READY: one is due when there is room. */
@@ -95,6 +78,7 @@ export class ReceiverChannel {
       (count) => this.onBatch(count),
       () => this.onDelivery(),
     );
+    this.roomWatch = new RoomWatch(descriptor, () => this.trySettle());
     const { buffer } = this.watch.batch;
     this.batchBytes = Buffer.from(buffer.buffer, buffer.byteOffset, buffer.byteLength);
   }
@@ -113,9 +97,8 @@ export class ReceiverChannel {
   }
 
   private setReferenced(referenced: boolean): void {
-    this.referenced = referenced;
     if (this.closing) return;
-    for (const watch of [this.watch, this.roomWatch?.watch]) referenced ? watch?.ref() : watch?.unref();
+    referenced ? this.watch.ref() : this.watch.unref();
   }
 
   /**
@@ -143,7 +126,7 @@ export class ReceiverChannel {
     const { sink } = this.host;
     if (this.closing || this.machine.broken) return Restless.NO;
     this.trySettle();
-    const isWaiting = this.machine.size > 0 && this.roomWatch === undefined;
+    const isWaiting = this.machine.size > 0 && !this.roomWatch.isWaiting;
     if (this.drain_ !== "no" || sink.closed()) return isWaiting ? Restless.SOON : Restless.NO;
     const open = sink.open();
     const window = Math.min(this.host.window, Math.max(0, sink.room()));
@@ -154,8 +137,8 @@ export class ReceiverChannel {
       if (last === undefined) this.sendReady(Math.max(1, this.offered), open);
       else if (this.send(encodeAck(scratch, 0, last, open)) === 0) this.reportedOpen = open;
     }
-    if (isWaiting || this.resting || this.offered < this.host.window) return Restless.SOON;
-    return open > 0 || open !== this.reportedOpen ? Restless.LATER : Restless.NO;
+    if (isWaiting || this.resting) return Restless.SOON;
+    return open > 0 || open !== this.reportedOpen || this.offered < window ? Restless.LATER : Restless.NO;
   }
 
   private sendReady(window: number, open: number): void {
@@ -274,34 +257,16 @@ export class ReceiverChannel {
       case ECONNRESET:
       case ENOTCONN:
         this.machine.sendFailed();
-        this.stopRoomWatch();
+        this.roomWatch.stop();
         return false;
       case EAGAIN:
-        this.startRoomWatch();
+        if (!this.roomWatch.start()) this.host.restless();
         return false;
       default:
         // Short of memory (ENOBUFS, ENOMEM): there is no event to wait for.
         this.host.restless();
         return false;
     }
-  }
-
-  private startRoomWatch(): void {
-    if (this.roomWatch !== undefined) return;
-    const descriptor = native.duplicate(this.descriptor);
-    const watch = native.watch(descriptor, () => {
-      this.stopRoomWatch();
-      if (!this.closing) this.trySettle();
-    });
-    watch.select(WRITABLE);
-    if (!this.referenced) watch.unref();
-    this.roomWatch = { watch, descriptor };
-  }
-
-  private stopRoomWatch(): void {
-    this.roomWatch?.watch.close();
-    if (this.roomWatch !== undefined) native.close(this.roomWatch.descriptor);
-    this.roomWatch = undefined;
   }
 
   /** They are this process's now. Returns how many deliveries follow. */
@@ -353,7 +318,7 @@ export class ReceiverChannel {
 
   private end(): void {
     this.closing = true;
-    this.stopRoomWatch();
+    this.roomWatch.stop();
     if (this.owed === 0) this.dispose();
   }
 
@@ -377,7 +342,6 @@ function judge(arrival: Arrival): Verdict {
 }
 
 const { EAGAIN, ECONNRESET, ENOTCONN, EPIPE } = constants.errno;
-const WRITABLE = 2;
 
 /** The longest message that an instance sends is READY. */
 const scratch = new Uint8Array(HEADER_LENGTH + 64);

@@ -3,47 +3,17 @@
  * own to a `Sink`. Knows nothing of Node's servers. PROTOCOL.md is the reference.
  */
 import { EventEmitter } from "node:events";
-import { HandoffError, PeerError, type SystemCallError } from "../errors.js";
-import { type Credentials, native, type Watch } from "../native/addon.js";
-import { groupId, userId } from "./accounts.js";
-import { takePassedSocket } from "./activation.js";
+import { PeerError, type SystemCallError } from "../errors.js";
+import { type Credentials, native } from "../native/addon.js";
+import { userId } from "./accounts.js";
+import { ChannelListener } from "./channel-listener.js";
 import { MAX_WINDOW, type RefuseReason } from "./layout.js";
-import { claimPath } from "./path.js";
-import { type ChannelCounts, type ChannelHost, ReceiverChannel, Restless, type Sink } from "./receiver-channel.js";
+import { type ChannelCounts, type ChannelHost, ReceiverChannel } from "./receiver-channel.js";
+import { integer, listen, type ReceiverOptions } from "./receiver-options.js";
+import { Reporter } from "./reporter.js";
+import type { Sink } from "./sink.js";
 
-export interface ReceiverOptions {
-  /**
-   * Where doors connect: a socket's path, an abstract address ("@name"), or a folder (an existing one, or any path that
-   * ends in "/"), in which the process makes a socket of its own, `<pid>-<random>.sock`: so several processes serve one
-   * backend. The folder itself must exist. May be left out if `fdName` is given.
-   */
-  readonly path?: string;
-  /**
-   * Use the socket that the service manager passed under this name (FileDescriptorName= in the .socket unit). Without
-   * it, a passed socket that is bound to `path` is used. If no sockets were passed at all, `path` is bound.
-   */
-  readonly fdName?: string;
-  /** Permission bits of the path. Default 0o660. The door needs write permission. */
-  readonly mode?: number;
-  /** Group of the path, by name or number: the door's. Default: the process's own. */
-  readonly group?: string | number;
-  /** Owner of the path, by name or number. Default: the process's user. Changing it takes privileges. */
-  readonly owner?: string | number;
-  /** Connections that each worker of a door may have on the way at once, 1 to 128. Default 128. */
-  readonly window?: number;
-  /** Share of the backend's connections relative to its other instances, 1 to 65535. Default 1. */
-  readonly weight?: number;
-  /**
-   * Users, by name or number, whose processes may be doors; others are disconnected. Default: whoever may write to the
-   * path.
-   */
-  readonly allowedUsers?: readonly (string | number)[];
-  /**
-   * How long `close` waits for the doors to close their channels, in milliseconds. Default 10,000. What they have not
-   * been told about by then goes to other instances.
-   */
-  readonly drainTimeout?: number;
-}
+export type { ReceiverOptions };
 
 export interface ReceiverCounts extends Readonly<ChannelCounts> {
   /** Channels of doors that are open now. */
@@ -75,47 +45,26 @@ const refusalReasons: Record<RefuseReason, RefusalReason> = {
   4: "draining",
 };
 
-/** What a receiver does with its server. */
-export interface ServingSink extends Sink {
-  /** All channels are gone: nothing more will come. */
-  drained(): void;
-}
-
-const BACKLOG = 511;
 const DEFAULT_DRAIN_TIMEOUT = 10_000;
-/** The open count is reported at most 4 times a second, and less often while it stays the same. Milliseconds. */
-const COUNT_INTERVAL = 250;
-const MAX_COUNT_INTERVAL = 2000;
-/** How soon a door that waits for READY learns that there is room. Milliseconds. */
-const ROOM_INTERVAL = 20;
-/** How long the listening socket rests when accept fails (no descriptors left). Milliseconds. */
-const ACCEPT_REST = 1000;
-/** Channels accepted in one turn of the event loop. */
-const ACCEPT_BATCH = 64;
-const READABLE = 1;
+/** Different warnings that are printed when nobody listens for them. */
+const MAX_WARNINGS = 100;
 
 export class Receiver extends EventEmitter<ReceiverEvents> {
-  /** The path that doors connect to: also the socket's own path where a folder was asked for. */
+  /** The path that doors connect to: the socket's own path also where a folder was asked for. */
   readonly path: string;
-  private readonly listener: number;
-  private readonly listenWatch: Watch;
-  private readonly release: () => void;
-  private readonly sink: ServingSink;
+  private readonly sink: Sink;
   private readonly host: ChannelHost;
+  private readonly listener: ChannelListener;
+  private readonly releasePath: () => void;
+  private readonly reporter: Reporter;
   private readonly channels: Set<ReceiverChannel> = new Set();
   private readonly allowedUids: ReadonlySet<number> | undefined;
   private readonly drainTimeout: number;
   private readonly totals: ChannelCounts = { received: 0, dead: 0, refused: 0, revoked: 0 };
   private readonly warned: Set<string> = new Set();
   private isReady: boolean = false;
-  private referenced: boolean = true;
+  private isReferenced: boolean = true;
   private state: "open" | "draining" | "drained" = "open";
-  private ticker: NodeJS.Timeout | undefined;
-  private tickDelay: number = 0;
-  private countInterval: number = COUNT_INTERVAL;
-  private lastCountAt: number = 0;
-  private lastOpen: number = 0;
-  private restTimer: NodeJS.Timeout | undefined;
   private deadline: NodeJS.Timeout | undefined;
   private readonly ended: Promise<void>;
   private resolveEnded!: () => void;
@@ -123,31 +72,34 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
   /**
    * Listens at once. Throws ERR_OPTION, ERR_PATH_IN_USE (names the process), ERR_PATH_UNUSABLE, or a SystemCallError.
    */
-  constructor(options: ReceiverOptions, sink: ServingSink) {
+  constructor(options: ReceiverOptions, sink: Sink) {
     super();
-    const window = integer("window", options.window ?? MAX_WINDOW, 1, MAX_WINDOW);
-    const weight = integer("weight", options.weight ?? 1, 1, 0xffff);
-    this.drainTimeout = integer("drainTimeout", options.drainTimeout ?? DEFAULT_DRAIN_TIMEOUT, 0, 0x7fffffff);
+    this.drainTimeout = milliseconds("drainTimeout", options.drainTimeout ?? DEFAULT_DRAIN_TIMEOUT);
     this.allowedUids = options.allowedUsers && new Set(options.allowedUsers.map(userId));
     this.ended = new Promise((resolve) => {
       this.resolveEnded = resolve;
     });
     this.sink = sink;
+    this.reporter = new Reporter(this.channels, sink, () => this.sinkClosed());
     this.host = {
       sink,
-      window,
-      weight,
+      window: integer("window", options.window ?? MAX_WINDOW, 1, MAX_WINDOW),
+      weight: integer("weight", options.weight ?? 1, 1, 0xffff),
       greeted: (channel) => this.onGreeted(channel),
       refused: (channel, reason) => this.onRefused(channel, reason),
       warn: (error) => this.warn(error),
-      restless: () => this.schedule(COUNT_INTERVAL),
+      restless: () => this.reporter.wake(),
       ended: (channel) => this.onEnded(channel),
     };
-    const listening = listen(options);
-    this.path = listening.path;
-    this.listener = listening.descriptor;
-    this.release = listening.release;
-    this.listenWatch = native.watch(this.listener, () => this.onListener());
+    const { descriptor, path, release } = listen(options);
+    this.path = path;
+    this.releasePath = release;
+    this.listener = new ChannelListener(
+      descriptor,
+      (channel) => this.admit(channel),
+      (error) => this.warn(error),
+    );
+    atExit.add(this.abandon);
   }
 
   /** What has happened so far. */
@@ -157,12 +109,16 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
 
   /** Keeps the process alive while the receiver is open. The default. */
   ref(): this {
-    return this.setReferenced(true);
+    this.isReferenced = true;
+    for (const each of [this.listener, ...this.channels]) each.ref();
+    return this;
   }
 
   /** Lets the process end although the receiver is open. */
   unref(): this {
-    return this.setReferenced(false);
+    this.isReferenced = false;
+    for (const each of [this.listener, ...this.channels]) each.unref();
+    return this;
   }
 
   /**
@@ -171,8 +127,7 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
    * receiver made it listen. Resolves when nothing more will be delivered. Connections that were delivered go on.
    */
   close(options: { timeout?: number } = {}): Promise<void> {
-    const timeout = integer("timeout", options.timeout ?? this.drainTimeout, 0, 0x7fffffff);
-    this.startDraining(timeout);
+    this.startDraining(milliseconds("timeout", options.timeout ?? this.drainTimeout));
     return this.ended;
   }
 
@@ -184,20 +139,21 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
     this.deadline?.unref();
   }
 
-  private setReferenced(referenced: boolean): this {
-    this.referenced = referenced;
-    if (this.state === "open") referenced ? this.listenWatch.ref() : this.listenWatch.unref();
-    for (const channel of this.channels) referenced ? channel.ref() : channel.unref();
-    return this;
+  /** Without a word to anybody: the process, or the worker thread, ends now. */
+  private readonly abandon = (): void => {
+    if (this.state === "open") this.stopListening();
+    for (const channel of [...this.channels]) channel.close();
+  };
+
+  private stopListening(): void {
+    this.releasePath();
+    this.listener.close();
   }
 
   private startDraining(timeout: number): void {
     if (this.state === "open") {
       this.state = "draining";
-      clearTimeout(this.restTimer);
-      this.listenWatch.close();
-      this.release();
-      native.close(this.listener);
+      this.stopListening();
       for (const channel of [...this.channels]) channel.drain();
       this.finishIfDrained();
     }
@@ -211,47 +167,35 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
   private finishIfDrained(): void {
     if (this.state !== "draining" || this.channels.size > 0) return;
     this.state = "drained";
+    atExit.delete(this.abandon);
     clearTimeout(this.deadline);
-    clearTimeout(this.ticker);
+    this.reporter.stop();
     this.sink.drained();
     this.emitLater("drained");
     this.resolveEnded();
   }
 
-  private onListener(): void {
-    for (let i = 0; i < ACCEPT_BATCH && this.state === "open"; i++) {
-      let descriptor: number;
-      try {
-        descriptor = native.acceptUnix(this.listener);
-      } catch (error) {
-        this.restListener(error as SystemCallError);
-        return;
-      }
-      if (descriptor < 0) return;
-      this.admit(descriptor);
-    }
-  }
-
-  /** Without a rest, a listening socket that is ready and cannot be accepted from would take a whole processor. */
-  private restListener(error: SystemCallError): void {
-    if (error.code === "ECONNABORTED") return;
-    this.warn(error);
-    this.listenWatch.select(0);
-    this.restTimer = setTimeout(() => this.listenWatch.select(READABLE), ACCEPT_REST).unref();
-  }
-
   private admit(descriptor: number): void {
-    const peer = native.peerCredentials(descriptor);
-    if (this.allowedUids !== undefined && !this.allowedUids.has(peer.uid)) {
+    let channel: ReceiverChannel;
+    try {
+      const peer = native.peerCredentials(descriptor);
+      this.checkPermission(peer);
+      channel = new ReceiverChannel(descriptor, peer, this.host, this.totals);
+    } catch (error) {
       native.close(descriptor);
-      const message = `process ${peer.pid} of user ${peer.uid} may not be a door at ${this.path}: not one of allowedUsers`;
-      this.warn(new PeerError("ERR_NOT_PERMITTED", message, peer));
+      this.warn(error as PeerError | SystemCallError);
       return;
     }
-    const channel = new ReceiverChannel(descriptor, peer, this.host, this.totals);
     this.channels.add(channel);
-    if (!this.referenced) channel.unref();
+    if (!this.isReferenced) channel.unref();
     channel.start();
+  }
+
+  private checkPermission(peer: Credentials): void {
+    if (this.allowedUids === undefined || this.allowedUids.has(peer.uid)) return;
+    const { pid, uid } = peer;
+    const message = `process ${pid} of user ${uid} may not be a door at ${this.path}: not one of allowedUsers`;
+    throw new PeerError("ERR_NOT_PERMITTED", message, peer);
   }
 
   private onGreeted(channel: ReceiverChannel): void {
@@ -288,58 +232,14 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
     this.warned.add(error.message);
     process.emitWarning(error.message, { type: "SniHandoffWarning", code: error.code });
   }
-
-  /** Has `tick` run in at most `delay` milliseconds. */
-  private schedule(delay: number): void {
-    if (this.state === "drained" || (this.ticker !== undefined && this.tickDelay <= delay)) return;
-    clearTimeout(this.ticker);
-    this.tickDelay = delay;
-    this.ticker = setTimeout(() => this.tick(), delay).unref();
-  }
-
-  private tick(): void {
-    this.ticker = undefined;
-    if (this.sink.closed()) this.sinkClosed();
-    const open = this.sink.open();
-    const now = performance.now();
-    const withCount = now - this.lastCountAt >= COUNT_INTERVAL - 1;
-    if (withCount) {
-      this.countInterval =
-        open === this.lastOpen ? Math.min(2 * this.countInterval, MAX_COUNT_INTERVAL) : COUNT_INTERVAL;
-      this.lastCountAt = now;
-      this.lastOpen = open;
-    }
-    let restless: Restless = Restless.NO;
-    for (const channel of [...this.channels]) restless = Math.max(restless, channel.report(withCount)) as Restless;
-    if (restless === Restless.SOON) this.schedule(ROOM_INTERVAL);
-    else if (restless === Restless.LATER) this.schedule(this.countInterval);
-  }
 }
 
-/** Different warnings that are printed when nobody listens for them. */
-const MAX_WARNINGS = 100;
+/** What a process, or a worker thread, that ends in order does for each open receiver: its path goes, and its descriptors. */
+const atExit = new Set<() => void>();
+process.on("exit", () => {
+  for (const abandon of atExit) abandon();
+});
 
-function listen(options: ReceiverOptions): { descriptor: number; path: string; release(): void } {
-  const { path, fdName } = options;
-  if (path === undefined && fdName === undefined) throw new HandoffError("ERR_OPTION", "path (or fdName) is needed");
-  if (path === "") throw new HandoffError("ERR_OPTION", "path is empty");
-  const passed = takePassedSocket({ path, name: fdName });
-  if (passed !== undefined) return { ...passed, release: () => {} };
-  if (path === undefined) {
-    throw new HandoffError(
-      "ERR_OPTION",
-      `no socket named "${fdName}" was passed (LISTEN_FDS), and there is no path to bind instead`,
-    );
-  }
-  return claimPath(path, {
-    backlog: BACKLOG,
-    mode: integer("mode", options.mode ?? 0o660, 0, 0o777),
-    uid: options.owner === undefined ? -1 : userId(options.owner),
-    gid: options.group === undefined ? -1 : groupId(options.group),
-  });
-}
-
-function integer(name: string, value: number, lowest: number, highest: number): number {
-  if (Number.isInteger(value) && value >= lowest && value <= highest) return value;
-  throw new HandoffError("ERR_OPTION", `${name} is ${value}; a whole number from ${lowest} to ${highest} is needed`);
+function milliseconds(name: string, value: number): number {
+  return integer(name, value, 0, 0x7fffffff);
 }

@@ -92,7 +92,9 @@ describe("a socket passed by the service manager", () => {
   it("of another type is an error that names the unit's setting", async () => {
     hold("dgram");
     const line = await activate({ path }, "door").line("the error", (line) => line);
-    expect(line).toMatch(/^ERR_PATH_UNUSABLE the passed descriptor 3 \(door\) is a dgram socket; .*ListenSequentialPacket=/);
+    expect(line).toMatch(
+      /^ERR_PATH_UNUSABLE the passed descriptor 3 \(door\) is a dgram socket; .*ListenSequentialPacket=/,
+    );
   });
 
   it("under another name is an error that names those that came", async () => {

@@ -220,7 +220,12 @@ describe("a folder", () => {
     const living = claim(folder);
     const { path: own } = claim(folder);
     expect(readdirSync(folder).toSorted()).toEqual(
-      ["foreign.sock", "2-00aa00aa.sock", living.path.slice(folder.length + 1), own.slice(folder.length + 1)].toSorted(),
+      [
+        "foreign.sock",
+        "2-00aa00aa.sock",
+        living.path.slice(folder.length + 1),
+        own.slice(folder.length + 1),
+      ].toSorted(),
     );
   });
 
@@ -241,7 +246,10 @@ it("many processes that start at once on a stale path: exactly one gets it", asy
     } catch (error) {
       console.log(error.code);
     }`;
-  const children = Array.from({ length: 6 }, () => new Child(process.execPath, ["--input-type=module", "--eval", script]));
+  const children = Array.from(
+    { length: 6 },
+    () => new Child(process.execPath, ["--input-type=module", "--eval", script]),
+  );
   const answers = await Promise.all(children.map((child) => child.line("an answer", (line) => line)));
   expect(answers.toSorted()).toEqual([...Array(5).fill("ERR_PATH_IN_USE"), "mine"]);
   for (const child of children) await child.end("SIGKILL");

@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { FieldType, MAX_WINDOW, MessageType, RefuseReason } from "../../src/handoff/layout.js";
 import { Message } from "../../src/handoff/message.js";
-import { Receiver, type ReceiverOptions, type ServingSink } from "../../src/handoff/receiver.js";
+import { Receiver, type ReceiverOptions } from "../../src/handoff/receiver.js";
+import type { Sink } from "../../src/handoff/sink.js";
 import { native } from "../../src/native/addon.js";
 import { openDescriptors } from "../support/descriptors.js";
 import { FakeDoor, handoffBytes, withField } from "../support/fake-door.js";
@@ -14,7 +15,7 @@ import { TcpListener } from "../support/tcp.js";
 import { until } from "../support/wait.js";
 
 /** Keeps what it owns, so that a test sees exactly that. */
-class Keeper implements ServingSink {
+class Keeper implements Sink {
   /** Names of the connections that were delivered. */
   readonly served: string[] = [];
   readonly descriptors: number[] = [];

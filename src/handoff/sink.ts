@@ -1,0 +1,20 @@
+/** What a receiver gives its connections to: the interface between the protocol and Node's servers. */
+
+/** Who serves the connections that a receiver owns. */
+export interface Sink {
+  /** Connections open now, with those that are owned and not delivered yet. */
+  open(): number;
+  /** How many more may be taken now; 0 refuses them as overloaded. Infinity without a limit. */
+  room(): number;
+  /** No connection can be served any more: they are refused as draining. */
+  closed(): boolean;
+  /**
+   * A connection is owned: its ACK was sent. Takes the descriptor over. `text` is its HANDOFF as a latin1 string.
+   * Returns false if it could not be used and was closed; else one `deliver` follows.
+   */
+  own(descriptor: number, text: string): boolean;
+  /** Gives the oldest owned connection to whoever serves it. What this throws is the process's uncaught exception. */
+  deliver(): void;
+  /** All channels are gone: nothing more will come. */
+  drained(): void;
+}
