@@ -1,6 +1,6 @@
 /** What takes processes of their own: limits, clusters, ends, and the examples as they stand. */
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import * as http2 from "node:http2";
 import * as https from "node:https";
 import * as net from "node:net";
@@ -67,6 +67,13 @@ function client(port: number): net.Socket {
   return socket;
 }
 
+/** utime + stime, proc_pid_stat(5). */
+function processorTicks(pid: number): number {
+  const text = readFileSync(`/proc/${pid}/stat`, "utf8");
+  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  return Number(fields[11]) + Number(fields[12]);
+}
+
 const ready = (child: Child) => child.line("its being ready", (line) => line === "ready");
 
 describe("at its own limit of descriptors", () => {
@@ -100,7 +107,57 @@ describe("at its own limit of descriptors", () => {
   });
 });
 
+describe("a listening socket that cannot be accepted from", () => {
+  it("rests, says so once, takes no processor, and accepts when there are descriptors", async () => {
+    const child = run(
+      `import { closeSync, openSync } from "node:fs";
+       await receive({ path }, () => {});
+       const held = [];
+       try {
+         for (;;) held.push(openSync("/dev/null"));
+       } catch {}
+       process.on("SIGUSR2", () => {
+         for (const descriptor of held.splice(0)) closeSync(descriptor);
+       });
+       console.log("ready");`,
+      ["prlimit", "--nofile=64"],
+    );
+    await ready(child);
+    const opening = openBridge();
+    await until("the warning", () => child.stderr.includes("EMFILE"));
+    const before = processorTicks(child.pid);
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    // Ticks are 10 ms: a loop that does not rest would have used most of 150.
+    expect(processorTicks(child.pid) - before).toBeLessThan(50);
+    child.process.kill("SIGUSR2");
+    await opening;
+    expect(child.stderr.split("EMFILE").length - 1).toBeLessThanOrEqual(2);
+  });
+});
+
 describe("a process", () => {
+  it("that exits in order takes its path along, in a worker thread too", async () => {
+    const child = run(
+      `import { isMainThread, Worker } from "node:worker_threads";
+       if (isMainThread) {
+         await receive({ path: path + ".main" }, () => {});
+         for (let i = 0; i < 2; i++) {
+           const worker = new Worker(new URL(import.meta.url));
+           await new Promise((resolve) => worker.once("exit", resolve));
+         }
+         console.log("both");
+         process.exit(3);
+       } else {
+         await receive({ path }, () => {});
+         process.exit();
+       }`,
+    );
+    expect(await child.ended).toEqual({ status: 3, signal: null });
+    expect(child.lines).toEqual(["both"]);
+    expect(child.stderr).toBe("");
+    expect(readdirSync(folder)).toEqual(["program.mjs"]);
+  });
+
   it("ends by itself after receiver.close(), with nothing on its stderr", async () => {
     const child = run(
       `const receiver = await receive({ path }, (socket) => socket.end("bye"));
