@@ -14,12 +14,18 @@ import {
   RefuseReason,
 } from "./layout.js";
 
+// V8 reads an imported constant from its module's cell at each use, with a check; a constant of this module it folds.
+const VERSION = PROTOCOL_VERSION;
+const { READY, HANDOFF, ACK, REFUSE, REVOKE, DRAIN } = MessageType;
+const { CONNECTION_ID, ACCEPTED_AT, FLAGS, SERVER_NAME, ALPN, OPEN } = FieldType;
+const HEADER = HEADER_LENGTH;
+
 function header(target: Uint8Array, offset: number, type: MessageType, length: number, sequence: number): number {
-  target[offset] = PROTOCOL_VERSION;
+  target[offset] = VERSION;
   target[offset + 1] = type;
   put16(target, offset + 2, length);
   put32(target, offset + 4, sequence);
-  return offset + HEADER_LENGTH;
+  return offset + HEADER;
 }
 
 function put16(target: Uint8Array, offset: number, value: number): void {
@@ -71,10 +77,10 @@ export function encodeReady(
   offset: number,
   ready: { window: number; weight?: number; open?: number },
 ): number {
-  let at = offset + HEADER_LENGTH;
+  let at = offset + HEADER;
   at = field(target, at, FieldType.VERSIONS, 2);
-  target[at] = PROTOCOL_VERSION;
-  target[at + 1] = PROTOCOL_VERSION;
+  target[at] = VERSION;
+  target[at + 1] = VERSION;
   at = field(target, at + 2, FieldType.WINDOW, 2);
   put16(target, at, ready.window);
   at += 2;
@@ -83,8 +89,8 @@ export function encodeReady(
     put16(target, at, ready.weight);
     at += 2;
   }
-  if (ready.open !== undefined) at = wordField(target, at, FieldType.OPEN, ready.open);
-  header(target, offset, MessageType.READY, at - offset, 0);
+  if (ready.open !== undefined) at = wordField(target, at, OPEN, ready.open);
+  header(target, offset, READY, at - offset, 0);
   return at;
 }
 
@@ -106,42 +112,42 @@ export interface HandoffFacts {
 }
 
 export function encodeHandoff(target: Uint8Array, offset: number, facts: HandoffFacts): number {
-  let at = offset + HEADER_LENGTH;
-  at = longField(target, at, FieldType.CONNECTION_ID, facts.connectionIdLow, facts.connectionIdHigh);
-  at = longField(target, at, FieldType.ACCEPTED_AT, facts.acceptedAtLow, facts.acceptedAtHigh);
-  at = wordField(target, at, FieldType.FLAGS, facts.flags);
+  let at = offset + HEADER;
+  at = longField(target, at, CONNECTION_ID, facts.connectionIdLow, facts.connectionIdHigh);
+  at = longField(target, at, ACCEPTED_AT, facts.acceptedAtLow, facts.acceptedAtHigh);
+  at = wordField(target, at, FLAGS, facts.flags);
   if (facts.nameLength > 0) {
-    at = bytesField(target, at, FieldType.SERVER_NAME, facts.name, facts.nameStart, facts.nameLength);
+    at = bytesField(target, at, SERVER_NAME, facts.name, facts.nameStart, facts.nameLength);
   }
   if (facts.alpnLength > 0) {
-    at = bytesField(target, at, FieldType.ALPN, facts.alpn, facts.alpnStart, facts.alpnLength);
+    at = bytesField(target, at, ALPN, facts.alpn, facts.alpnStart, facts.alpnLength);
   }
-  header(target, offset, MessageType.HANDOFF, at - offset, facts.sequence);
+  header(target, offset, HANDOFF, at - offset, facts.sequence);
   return at;
 }
 
 /** `open` is how many connections the instance has open; negative leaves the field out. */
 export function encodeAck(target: Uint8Array, offset: number, sequence: number, open: number): number {
-  let at = offset + HEADER_LENGTH;
-  if (open >= 0) at = wordField(target, at, FieldType.OPEN, open);
-  header(target, offset, MessageType.ACK, at - offset, sequence);
+  let at = offset + HEADER;
+  if (open >= 0) at = wordField(target, at, OPEN, open);
+  header(target, offset, ACK, at - offset, sequence);
   return at;
 }
 
 export function encodeRefuse(target: Uint8Array, offset: number, sequence: number, reason: RefuseReason): number {
-  const at = field(target, offset + HEADER_LENGTH, FieldType.REASON, 1);
+  const at = field(target, offset + HEADER, FieldType.REASON, 1);
   target[at] = reason;
-  header(target, offset, MessageType.REFUSE, at + 1 - offset, sequence);
+  header(target, offset, REFUSE, at + 1 - offset, sequence);
   return at + 1;
 }
 
 /** `sequence` is the last acknowledged one that the door has read. */
 export function encodeRevoke(target: Uint8Array, offset: number, sequence: number): number {
-  return header(target, offset, MessageType.REVOKE, HEADER_LENGTH, sequence);
+  return header(target, offset, REVOKE, HEADER, sequence);
 }
 
 export function encodeDrain(target: Uint8Array, offset: number): number {
-  return header(target, offset, MessageType.DRAIN, HEADER_LENGTH, 0);
+  return header(target, offset, DRAIN, HEADER, 0);
 }
 
 /** The bytes of the longest HANDOFF: what a sender must have room for. */
@@ -182,9 +188,9 @@ export class Message {
    */
   decode(bytes: Uint8Array, start: number, length: number): string | undefined {
     if (length > MAX_MESSAGE_LENGTH) return `a message of ${length} bytes; at most ${MAX_MESSAGE_LENGTH} are allowed`;
-    if (length < HEADER_LENGTH) return `a message of ${length} bytes, shorter than its header of ${HEADER_LENGTH}`;
-    if (bytes[start] !== PROTOCOL_VERSION) {
-      return `version ${bytes[start]}; version ${PROTOCOL_VERSION} was agreed`;
+    if (length < HEADER) return `a message of ${length} bytes, shorter than its header of ${HEADER}`;
+    if (bytes[start] !== VERSION) {
+      return `version ${bytes[start]}; version ${VERSION} was agreed`;
     }
     const stated = get16(bytes, start + 2);
     if (stated !== length) return `a message that states ${stated} bytes and has ${length}`;
@@ -195,7 +201,7 @@ export class Message {
     this.helloDeadlineLow = this.helloDeadlineHigh = 0;
     this.nameLength = this.alpnLength = this.clientAddressLength = this.present = 0;
     const end = start + length;
-    let at = start + HEADER_LENGTH;
+    let at = start + HEADER;
     while (at < end) {
       if (end - at < 4) return "a field that overruns its message";
       const type = get16(bytes, at);
@@ -228,12 +234,12 @@ export class Message {
         if (size !== 2) break;
         this.weight = get16(bytes, at);
         return this.weight === 0 ? "weight 0; 1 to 65535 are allowed" : undefined;
-      case FieldType.CONNECTION_ID:
+      case CONNECTION_ID:
         if (size !== 8) break;
         this.connectionIdLow = get32(bytes, at);
         this.connectionIdHigh = get32(bytes, at + 4);
         return undefined;
-      case FieldType.ACCEPTED_AT:
+      case ACCEPTED_AT:
         if (size !== 8) break;
         this.acceptedAtLow = get32(bytes, at);
         this.acceptedAtHigh = get32(bytes, at + 4);
@@ -243,16 +249,16 @@ export class Message {
         this.helloDeadlineLow = get32(bytes, at);
         this.helloDeadlineHigh = get32(bytes, at + 4);
         return undefined;
-      case FieldType.FLAGS:
+      case FLAGS:
         if (size !== 4) break;
         this.flags = get32(bytes, at);
         return undefined;
-      case FieldType.SERVER_NAME:
+      case SERVER_NAME:
         if (size < 1 || size > 255) break;
         this.nameStart = at;
         this.nameLength = size;
         return undefined;
-      case FieldType.ALPN:
+      case ALPN:
         if (size < 1 || size > 255) break;
         this.alpnStart = at;
         this.alpnLength = size;
@@ -262,7 +268,7 @@ export class Message {
         this.clientAddressStart = at;
         this.clientAddressLength = size;
         return undefined;
-      case FieldType.OPEN:
+      case OPEN:
         if (size !== 4) break;
         this.open = get32(bytes, at);
         return undefined;
@@ -279,19 +285,19 @@ export class Message {
 
   private checkNeeded(): string | undefined {
     switch (this.type) {
-      case MessageType.READY:
+      case READY:
         if (this.lowestVersion < 0) return "READY without VERSIONS";
         if (this.lowestVersion > this.highestVersion) return "READY with VERSIONS in the wrong order";
         return this.window < 0 ? "READY without WINDOW" : undefined;
-      case MessageType.HANDOFF:
-        if ((this.present & (1 << FieldType.CONNECTION_ID)) === 0) return "HANDOFF without CONNECTION_ID";
-        if ((this.present & (1 << FieldType.ACCEPTED_AT)) === 0) return "HANDOFF without ACCEPTED_AT";
-        return (this.present & (1 << FieldType.FLAGS)) === 0 ? "HANDOFF without FLAGS" : undefined;
-      case MessageType.REFUSE:
+      case HANDOFF:
+        if ((this.present & (1 << CONNECTION_ID)) === 0) return "HANDOFF without CONNECTION_ID";
+        if ((this.present & (1 << ACCEPTED_AT)) === 0) return "HANDOFF without ACCEPTED_AT";
+        return (this.present & (1 << FLAGS)) === 0 ? "HANDOFF without FLAGS" : undefined;
+      case REFUSE:
         return this.reason < 0 ? "REFUSE without REASON" : undefined;
-      case MessageType.ACK:
-      case MessageType.REVOKE:
-      case MessageType.DRAIN:
+      case ACK:
+      case REVOKE:
+      case DRAIN:
         return undefined;
       default:
         return `a message of unknown type ${this.type}`;
