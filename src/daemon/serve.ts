@@ -5,6 +5,7 @@ import { loadConfiguration } from "./configuration/index.js";
 import { InstanceWatch } from "./instance-watch.js";
 import { Listeners } from "./listeners.js";
 import { createLog, type Log } from "./log.js";
+import { EndingSignals } from "./signals.js";
 import { Workers } from "./workers.js";
 
 /** How long connections that wait may take to finish after SIGTERM. Milliseconds. */
@@ -22,10 +23,12 @@ export interface ServeOptions {
 export async function serve(file: string, options: ServeOptions = {}): Promise<number> {
   // Without a handler SIGUSR1 opens Node's inspector to every local user.
   process.on("SIGUSR1", () => {});
+  const signals = new EndingSignals();
   const configuration = await loadConfiguration(file);
   const log = await createLog({ level: options.logLevel ?? configuration.log.level });
   for (const warning of configuration.warnings) {
-    log.warn({ event: "configuration.warning", ...warning }, formatProblem(warning));
+    const { file, line, column, key } = warning;
+    log.warn({ event: "configuration.warning", file, line, column, key }, formatProblem(warning));
   }
   const listeners = new Listeners(configuration.listeners);
   const watch = new InstanceWatch(configuration.door.backends, {
@@ -72,25 +75,25 @@ export async function serve(file: string, options: ServeOptions = {}): Promise<n
     },
     `ready on ${listeners.names.join(", ")}`,
   );
-  const ended = await Promise.race([died, endedBySignal(log, workers, listeners)]);
+  const ended = await Promise.race([died, endedBySignal(signals, log, workers, listeners)]);
   watch.close();
   return ended;
 }
 
 /** The first signal drains, the second ends at once. */
-async function endedBySignal(log: Log, workers: Workers, listeners: Listeners): Promise<number> {
-  const signal = await nextSignal();
+async function endedBySignal(
+  signals: EndingSignals,
+  log: Log,
+  workers: Workers,
+  listeners: Listeners,
+): Promise<number> {
+  const signal = await signals.next();
   log.info({ event: "stopping", signal }, `${signal}: accepting no more, finishing what waits`);
   const drained = workers.drain(DRAIN_TIMEOUT, () => listeners.close());
-  const abandoned = await Promise.race([drained, nextSignal()]);
-  log.info({ event: "stopped", abandoned, counters: workers.totals }, "stopped");
+  const again = signals.next();
+  const abandoned = await Promise.race([drained, again.then(() => undefined)]);
+  const how = abandoned === undefined ? "stopped at once by a second signal" : "stopped";
+  log.info({ event: "stopped", abandoned, counters: workers.totals }, how);
   await workers.terminate();
   return 0;
-}
-
-function nextSignal(): Promise<string> {
-  return new Promise((resolve) => {
-    process.once("SIGTERM", resolve);
-    process.once("SIGINT", resolve);
-  });
 }

@@ -36,7 +36,10 @@ export async function fillBuilder(
   try {
     const buffer = Buffer.allocUnsafeSlow(maps.length > 0 ? CHUNK_BYTES : 0);
     const counter = new MapCounter();
-    for (const { handle } of maps) await eachChunk(handle, buffer, (chunk) => counter.push(chunk));
+    for (const { handle } of maps) {
+      await eachChunk(handle, buffer, (chunk) => counter.push(chunk));
+      counter.end();
+    }
     const builder = new MarkingBuilder(
       {
         names: counter.names + outline.routes.length,
