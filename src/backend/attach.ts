@@ -18,8 +18,8 @@ export interface ReceiveOptions extends ReceiverOptions, ServerOpts {}
  *
  * A server that does not listen is made to listen on the door's sockets instead of a port ('listening' is emitted;
  * `server.close()` drains and ends the receiver too). A server that listens already gets the connections beside its
- * own; call this after its 'listening' event then. Connections over `server.maxConnections` are refused before they
- * are owned, and the door sends them elsewhere.
+ * own; call this after its 'listening' event then. A server may have several receivers. Connections over
+ * `server.maxConnections` are refused before they are owned, and the door sends them elsewhere.
  *
  * Rejects with a HandoffError: ERR_OPTION, ERR_PATH_IN_USE (a living process has the path; its pid is in the message),
  * ERR_PATH_UNUSABLE (missing folder, no permission, not a socket); or a SystemCallError.
@@ -31,11 +31,16 @@ export async function attach(server: Server, options: AttachOptions): Promise<Re
   const sink = new ServerSink(server);
   const receiver = new Receiver(options, sink);
   const isListening = server.listening;
-  sink.start(receiver.path, {
-    closed: () => receiver.sinkClosed(),
-    ref: () => receiver.ref(),
-    unref: () => receiver.unref(),
-  });
+  try {
+    sink.start(receiver.path, {
+      closed: () => receiver.sinkClosed(),
+      ref: () => receiver.ref(),
+      unref: () => receiver.unref(),
+    });
+  } catch (error) {
+    await receiver.close({ timeout: 0 });
+    throw error;
+  }
   if (isListening) return receiver;
   // A worker's disconnect() closes the servers whose handles cluster knows; this one has to close itself.
   const { worker } = cluster;
