@@ -118,6 +118,7 @@ export class InstanceWatch {
 
   private scan(folder: string, announce: boolean): void {
     const paths = this.isSecure(folder) ? socketsIn(folder) : [];
+    if (paths === undefined) return;
     for (const index of this.pools.get(folder)!) {
       const before = this.found[index]!;
       if (before.length === paths.length && before.every((path, i) => path === paths[i])) continue;
@@ -130,14 +131,15 @@ export class InstanceWatch {
 /** Permission bits with which a group or everybody may make sockets in a folder. */
 const WRITABLE_BY_OTHERS = 0o022;
 
-/** Paths of the sockets in a folder, sorted; none if it cannot be read. */
-function socketsIn(folder: string): string[] {
+/** Paths of the sockets in a folder, sorted; undefined if it cannot be told now, for want of descriptors for example. */
+function socketsIn(folder: string): string[] | undefined {
   try {
     return readdirSync(folder, { withFileTypes: true })
       .filter((entry) => entry.isSocket())
       .map((entry) => join(folder, entry.name))
       .sort();
-  } catch {
-    return [];
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    return code === "ENOENT" || code === "ENOTDIR" ? [] : undefined;
   }
 }

@@ -5,7 +5,7 @@ import type { DoorSettings, WorkerCommand, WorkerData, WorkerReport } from "../d
 import { HandoffError } from "../errors.js";
 import { descriptorLimit } from "./descriptor-limit.js";
 
-/** Descriptors that the process needs beside connections: listeners, channels, log, libuv's own. */
+/** Descriptors that the process needs beside connections: listeners, channels, log, libuv's own; at most half of all. */
 const RESERVED_DESCRIPTORS = 512;
 const MOST_CONNECTIONS = 1 << 20;
 
@@ -41,7 +41,9 @@ export class Workers {
     const workers = new Workers(listener);
     const configured = workers.all("configured", start.count);
     const limit = descriptorLimit();
-    const capacity = Math.max(64, Math.floor((limit - RESERVED_DESCRIPTORS) / start.count));
+    // If clients could take them all, no channel could be opened to the instance that they wait for.
+    const reserved = Math.min(RESERVED_DESCRIPTORS, limit >> 1);
+    const capacity = Math.max(1, Math.floor((limit - reserved) / start.count));
     const held = heldCounts(start.settings);
     for (let index = 0; index < start.count; index++) {
       const counters = createCounters();

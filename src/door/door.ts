@@ -236,7 +236,8 @@ export class Door {
       this.heldDueAt,
       this.partingDueAt,
       this.waiting.count > 0 ? this.connections.deadline[this.waiting.head]! : Number.POSITIVE_INFINITY,
-      this.listenersRestUntil > 0 ? this.listenersRestUntil : Number.POSITIVE_INFINITY,
+      // Without room they rest until a connection ends, which is an event.
+      this.listenersRestUntil > 0 && this.connections.room > 0 ? this.listenersRestUntil : Number.POSITIVE_INFINITY,
       this.drainDeadline > 0 && !this.drained ? this.drainDeadline : Number.POSITIVE_INFINITY,
     );
     return due === Number.POSITIVE_INFINITY ? -1 : Math.max(0, due - this.loop.clock[0]!);
@@ -323,8 +324,8 @@ export class Door {
       this.examine(slot, i);
     }
     const error = room === 0 ? constants.errno.EMFILE : loop.flags[1]!;
-    if (error === 0 || error === constants.errno.EAGAIN) this.restSaid = false;
-    else this.restListeners(error);
+    if (error === constants.errno.EAGAIN) this.restSaid = false;
+    else if (error !== 0) this.restListeners(error);
     return count;
   }
 

@@ -51,7 +51,7 @@ beforeEach(async () => {
   await Promise.all(
     layout.flatMap(({ name, kind, instances }, i) => {
       const backend = backends[i]!;
-      if (instances > 1) mkdirSync(backend.path);
+      if (instances > 1) mkdirSync(backend.path, { mode: 0o755 });
       return Array.from({ length: instances }, async () => {
         const { path, sites: certificates } = backend;
         backend.processes.push(await BackendProcess.start({ kind, path, name, certificates }));

@@ -55,9 +55,14 @@ export class Scene {
     return client;
   }
 
+  /** Clients that the door has accepted and not let go of. */
+  get clientsOfDoor(): number {
+    return openSockets(this.door.pid) - this.idle;
+  }
+
   /** Resolves when the door has this many clients. */
   async doorHas(clients: number): Promise<void> {
-    await until(`the door to have ${clients} clients`, () => openSockets(this.door.pid) === this.idle + clients);
+    await until(`the door to have ${clients} clients`, () => this.clientsOfDoor === clients);
   }
 
   /** Stops the door, which must have let go of all clients by itself, and gives its counters. */
