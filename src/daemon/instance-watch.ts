@@ -17,6 +17,8 @@ export interface InstanceWatchListener {
   appeared(path: string): void;
   /** Not used: more users than root and its owner may write to this folder, and so could be an instance. */
   insecure(folder: string, mode: number): void;
+  /** A backend's folder cannot be read: once for each cause. Instances that were found in it before stay, unless it is gone. */
+  unreadable(backend: number, folder: string, error: NodeJS.ErrnoException): void;
 }
 
 export class InstanceWatch {
@@ -28,6 +30,8 @@ export class InstanceWatch {
   private readonly watchers: Map<string, FSWatcher> = new Map();
   private readonly found: string[][];
   private readonly insecure: Set<string> = new Set();
+  /** Why folders could not be read at the last look: errno names. */
+  private readonly unreadable: Map<string, string | undefined> = new Map();
   private readonly timer: NodeJS.Timeout;
 
   constructor(backends: readonly BackendSettings[], listener: InstanceWatchListener) {
@@ -117,7 +121,7 @@ export class InstanceWatch {
   }
 
   private scan(folder: string, announce: boolean): void {
-    const paths = this.isSecure(folder) ? socketsIn(folder) : [];
+    const paths = this.isSecure(folder) ? this.socketsIn(folder) : [];
     if (paths === undefined) return;
     for (const index of this.pools.get(folder)!) {
       const before = this.found[index]!;
@@ -126,20 +130,26 @@ export class InstanceWatch {
       if (announce) this.listener.instances(index, paths);
     }
   }
+
+  /** Paths of the sockets in a folder, sorted; undefined if it cannot be told now, for want of descriptors for example. */
+  private socketsIn(folder: string): string[] | undefined {
+    try {
+      const paths = readdirSync(folder, { withFileTypes: true })
+        .filter((entry) => entry.isSocket())
+        .map((entry) => join(folder, entry.name))
+        .sort();
+      this.unreadable.delete(folder);
+      return paths;
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (this.unreadable.get(folder) !== code) {
+        this.unreadable.set(folder, code);
+        for (const index of this.pools.get(folder)!) this.listener.unreadable(index, folder, error as Error);
+      }
+      return code === "ENOENT" || code === "ENOTDIR" ? [] : undefined;
+    }
+  }
 }
 
 /** Permission bits with which a group or everybody may make sockets in a folder. */
 const WRITABLE_BY_OTHERS = 0o022;
-
-/** Paths of the sockets in a folder, sorted; undefined if it cannot be told now, for want of descriptors for example. */
-function socketsIn(folder: string): string[] | undefined {
-  try {
-    return readdirSync(folder, { withFileTypes: true })
-      .filter((entry) => entry.isSocket())
-      .map((entry) => join(folder, entry.name))
-      .sort();
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    return code === "ENOENT" || code === "ENOTDIR" ? [] : undefined;
-  }
-}

@@ -40,6 +40,17 @@ export async function serve(file: string, options: ServeOptions = {}): Promise<n
         `${folder} is not used: its mode ${mode.toString(8)} lets others than root and its owner put instances there; chmod go-w ${folder}`,
       );
     },
+    unreadable: (backend, folder, error) => {
+      log.warn(
+        {
+          event: "instance.unreachable",
+          backend: configuration.door.backends[backend]!.name,
+          path: folder,
+          code: error.code,
+        },
+        explainUnreadable(folder, error),
+      );
+    },
   });
   let workerDied: (status: number) => void;
   const died = new Promise<number>((resolve) => {
@@ -96,4 +107,18 @@ async function endedBySignal(
   log.info({ event: "stopped", abandoned, counters: workers.totals }, how);
   await workers.terminate();
   return 0;
+}
+
+function explainUnreadable(folder: string, error: NodeJS.ErrnoException): string {
+  switch (error.code) {
+    case "ENOENT":
+      return `no instance yet: ${folder} does not exist; looked for again every second`;
+    case "ENOTDIR":
+      return `${folder} is not a folder; looked at again every second`;
+    case "EACCES":
+    case "EPERM":
+      return `not permitted to read ${folder}: the door's user needs read and search permission on it`;
+    default:
+      return `cannot read ${folder}: ${error.message}`;
+  }
 }
