@@ -15,14 +15,22 @@
 #include "tcp_accept.h"
 #include "tcp_address.h"
 
-/* Tag of libuv's own descriptor in the set; `add` takes lower ones only. */
+/* Tags of libuv's own descriptor in the set, and of the lazy set; `add` takes lower ones only. */
 #define TAG_LIBUV UINT32_MAX
+#define TAG_LAZY (UINT32_MAX - 1)
+#define HIGHEST_TAG (UINT32_MAX - 2)
 
 struct loop {
   unsigned references; /* one for each of its functions, and one while it runs */
   napi_env env;
   uv_loop_t *uv;
   int set; /* -1 after destroy */
+  /*
+   * Descriptors whose events may wait a little (`addLazy`). It is a member of `set`, EPOLLONESHOT: while it is armed its
+   * events end a wait like any other; once it has fired it is silent until a wait without patience arms it again.
+   */
+  int lazy_set;
+  bool lazy_armed;
   int64_t most_events, most_peeks, most_closes;
   struct epoll_event *space;
   struct shared_memory *memory;
@@ -41,6 +49,7 @@ struct loop {
 static void release_loop(struct loop *loop) {
   if (--loop->references > 0) return;
   if (loop->set != -1) close(loop->set);
+  if (loop->lazy_set != -1) close(loop->lazy_set);
   free(loop->space);
   free(loop->send.headers);
   free(loop->send.slots);
@@ -168,33 +177,46 @@ static napi_value loop_stop(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
-static napi_value change(napi_env env, napi_callback_info info, int (*apply)(int, int, uint32_t, uint32_t, uint32_t)) {
+typedef int epoll_change(int set, int fd, uint32_t events, uint32_t tag, uint32_t index);
+
+static napi_value change(napi_env env, napi_callback_info info, epoll_change *apply, bool is_lazy) {
   METHOD(4);
   int fd;
   int64_t events, tag, index;
   if (!take_descriptor(env, arguments[0], "fd", &fd) ||
       !take_integer(env, arguments[1], "events", 0, UINT32_MAX, &events) ||
-      !take_integer(env, arguments[2], "tag", 0, TAG_LIBUV - 1, &tag) ||
+      !take_integer(env, arguments[2], "tag", 0, HIGHEST_TAG, &tag) ||
       !take_integer(env, arguments[3], "index", 0, UINT32_MAX, &index)) {
     return NULL;
   }
-  if (apply(loop->set, fd, (uint32_t)events, (uint32_t)tag, (uint32_t)index) == -1) {
+  int set = is_lazy ? loop->lazy_set : loop->set;
+  if (apply(set, fd, (uint32_t)events, (uint32_t)tag, (uint32_t)index) == -1) {
     return throw_system_call(env, "epoll_ctl", errno, NULL);
   }
   return NULL;
 }
 
-static napi_value loop_add(napi_env env, napi_callback_info info) { return change(env, info, epoll_set_add); }
+static napi_value loop_add(napi_env env, napi_callback_info info) { return change(env, info, epoll_set_add, false); }
 
-static napi_value loop_modify(napi_env env, napi_callback_info info) { return change(env, info, epoll_set_modify); }
+static napi_value loop_add_lazy(napi_env env, napi_callback_info info) { return change(env, info, epoll_set_add, true); }
 
-static napi_value loop_remove(napi_env env, napi_callback_info info) {
+static napi_value loop_modify(napi_env env, napi_callback_info info) {
+  return change(env, info, epoll_set_modify, false);
+}
+
+static napi_value drop(napi_env env, napi_callback_info info, bool is_lazy) {
   METHOD(1);
   int fd;
   if (!take_descriptor(env, arguments[0], "fd", &fd)) return NULL;
-  if (epoll_set_remove(loop->set, fd) == -1) return throw_system_call(env, "epoll_ctl", errno, NULL);
+  if (epoll_set_remove(is_lazy ? loop->lazy_set : loop->set, fd) == -1) {
+    return throw_system_call(env, "epoll_ctl", errno, NULL);
+  }
   return NULL;
 }
+
+static napi_value loop_remove(napi_env env, napi_callback_info info) { return drop(env, info, false); }
+
+static napi_value loop_remove_lazy(napi_env env, napi_callback_info info) { return drop(env, info, true); }
 
 /* libuv's timeout in milliseconds: 0 if it wants a turn now, -1 if no timer runs. */
 static int libuv_timeout(struct loop *loop) {
@@ -204,29 +226,58 @@ static int libuv_timeout(struct loop *loop) {
   return uv_backend_timeout(loop->uv);
 }
 
+/* Copies events to the shared array, from `*count` on; those of the loop's own are noted and left out. */
+static void report_events(struct loop *loop, int found, int *count) {
+  for (int i = 0; i < found; i++) {
+    const struct epoll_event *event = &loop->space[i];
+    switch (epoll_event_tag(event)) {
+      case TAG_LIBUV:
+        loop->flags[0] = 1;
+        break;
+      case TAG_LAZY:
+        loop->lazy_armed = false;
+        break;
+      default: {
+        uint32_t *words = loop->events + 3 * (size_t)(*count)++;
+        words[0] = event->events;
+        words[1] = epoll_event_tag(event);
+        words[2] = epoll_event_index(event);
+      }
+    }
+  }
+}
+
+static bool arm_lazy_set(struct loop *loop) {
+  if (loop->lazy_armed) return true;
+  loop->lazy_armed = epoll_set_modify(loop->set, loop->lazy_set, EPOLLIN | EPOLLONESHOT, TAG_LAZY, 0) == 0;
+  return loop->lazy_armed;
+}
+
 static napi_value loop_wait(napi_env env, napi_callback_info info) {
-  METHOD(1);
-  double timeout;
-  if (!take_number(env, arguments[0], "timeout", &timeout)) return NULL;
+  METHOD(2);
+  double timeout, patience;
+  if (!take_number(env, arguments[0], "timeout", &timeout) || !take_number(env, arguments[1], "patience", &patience)) {
+    return NULL;
+  }
+  if (patience > 0) {
+    if (timeout < 0 || patience < timeout) timeout = patience;
+  } else if (!arm_lazy_set(loop)) {
+    return throw_system_call(env, "epoll_ctl", errno, NULL);
+  }
   int limit = -1;
   if (loop->runner != NULL) {
     limit = libuv_timeout(loop);
     if (limit == 0) loop->flags[0] = 1;
     if (limit >= 0 && (timeout < 0 || limit < timeout)) timeout = limit;
   }
-  int found = epoll_set_wait(loop->set, loop->space, (int)loop->most_events, timeout);
+  int most = (int)loop->most_events, count = 0;
+  int found = epoll_set_wait(loop->set, loop->space, most, timeout);
   if (found == -1) return throw_system_call(env, "epoll_wait", errno, NULL);
-  int count = 0;
-  for (int i = 0; i < found; i++) {
-    const struct epoll_event *event = &loop->space[i];
-    if (epoll_event_tag(event) == TAG_LIBUV) {
-      loop->flags[0] = 1;
-      continue;
-    }
-    uint32_t *words = loop->events + 3 * (size_t)count++;
-    words[0] = event->events;
-    words[1] = epoll_event_tag(event);
-    words[2] = epoll_event_index(event);
+  report_events(loop, found, &count);
+  if (!loop->lazy_armed && count < most) {
+    found = epoll_set_wait(loop->lazy_set, loop->space, most - count, 0);
+    if (found == -1) return throw_system_call(env, "epoll_wait", errno, NULL);
+    report_events(loop, found, &count);
   }
   if (limit > 0 && libuv_timeout(loop) == 0) loop->flags[0] = 1;
   clock_read(loop->clock, loop->clock_words);
@@ -285,7 +336,8 @@ static napi_value loop_destroy(napi_env env, napi_callback_info info) {
   METHOD(0);
   stop_running(loop);
   if (loop->set != -1) close(loop->set);
-  loop->set = -1;
+  if (loop->lazy_set != -1) close(loop->lazy_set);
+  loop->set = loop->lazy_set = -1;
   return NULL;
 }
 
@@ -367,7 +419,7 @@ static bool make_functions(napi_env env, napi_value object, struct loop *loop) {
     napi_callback callback;
   } functions[] = {
       {"run", loop_run},         {"stop", loop_stop},       {"add", loop_add},     {"modify", loop_modify},
-      {"remove", loop_remove},   {"wait", loop_wait},       {"accept", loop_accept}, {"peek", loop_peek},
+      {"addLazy", loop_add_lazy}, {"removeLazy", loop_remove_lazy}, {"remove", loop_remove},   {"wait", loop_wait},       {"accept", loop_accept}, {"peek", loop_peek},
       {"send", loop_send},       {"receive", loop_receive}, {"close", loop_close}, {"destroy", loop_destroy},
   };
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
@@ -395,10 +447,16 @@ static bool make_loop(napi_env env, napi_value object, struct loop *loop, const 
   loop->send.capacity = (int)sizes->sends;
   loop->send.buffer_length = (size_t)sizes->send_bytes;
   loop->set = epoll_set_open();
-  if (loop->set == -1) {
+  loop->lazy_set = epoll_set_open();
+  if (loop->set == -1 || loop->lazy_set == -1) {
     throw_system_call(env, "epoll_create1", errno, NULL);
     return false;
   }
+  if (epoll_set_add(loop->set, loop->lazy_set, EPOLLIN | EPOLLONESHOT, TAG_LAZY, 0) == -1) {
+    throw_system_call(env, "epoll_ctl", errno, NULL);
+    return false;
+  }
+  loop->lazy_armed = true;
   loop->space = calloc((size_t)sizes->events, sizeof *loop->space);
   loop->send.headers = calloc((size_t)sizes->sends, sizeof *loop->send.headers);
   loop->send.slots = calloc((size_t)sizes->sends, sizeof *loop->send.slots);
@@ -419,7 +477,7 @@ napi_value create_loop(napi_env env, napi_callback_info info) {
   if (!succeeded(env, napi_create_object(env, &object))) return NULL;
   struct loop *loop = calloc(1, sizeof *loop);
   if (loop == NULL) return throw_system_call(env, "createLoop", ENOMEM, NULL);
-  loop->set = -1;
+  loop->set = loop->lazy_set = -1;
   loop->references = 1;
   bool made = make_loop(env, object, loop, &sizes);
   release_loop(loop); /* the functions have references of their own */

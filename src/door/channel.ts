@@ -55,6 +55,8 @@ export class Channel {
   stalled: boolean = false;
   /** First violation of the protocol, if there was one. */
   violation: string | undefined;
+  /** REVOKING: waits for room in the peer's queue. */
+  awaitsRoom: boolean = false;
   /** No longer configured: finish what is outstanding, then close and forget. */
   retired: boolean = false;
   /** Messages in the outbox of this turn. */
@@ -96,6 +98,7 @@ export class Channel {
     this.restsUntil = 0;
     this.stalled = false;
     this.violation = undefined;
+    this.awaitsRoom = false;
     this.ring.fill(NOBODY);
     this.outstanding = 0;
   }

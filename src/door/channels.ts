@@ -207,7 +207,7 @@ export class Channels {
     }
     channel.lastFailure = "";
     channel.connected(descriptor);
-    this.loop.add(descriptor, EPOLLIN | EPOLLRDHUP, channelTag(channel.generation), channel.index);
+    this.loop.addLazy(descriptor, EPOLLIN | EPOLLRDHUP, channelTag(channel.generation), channel.index);
   }
 
   private connectFailed(channel: Channel, error: SystemCallError): void {
@@ -380,7 +380,11 @@ export class Channels {
     const length = encodeRevoke(this.scratch, 0, channel.acknowledged);
     const errno = native.sendMessage(channel.descriptor, this.scratch.subarray(0, length));
     if (errno === constants.errno.EAGAIN || errno === constants.errno.ENOBUFS || errno === constants.errno.ENOMEM) {
-      this.loop.modify(channel.descriptor, EPOLLOUT, channelTag(channel.generation), channel.index);
+      if (!channel.awaitsRoom) {
+        channel.awaitsRoom = true;
+        this.loop.removeLazy(channel.descriptor);
+        this.loop.add(channel.descriptor, EPOLLOUT, channelTag(channel.generation), channel.index);
+      }
       return;
     }
     this.ended(channel);

@@ -40,6 +40,11 @@ const BATCH = 64;
 const EVENTS = 256;
 /** How long a listener rests when descriptors or memory are short; its clients wait in the backlog. Milliseconds. */
 const LISTENER_REST = 100;
+/**
+ * How long acknowledgements may wait for something else to do, while there is traffic. Milliseconds. A turn for
+ * acknowledgements alone would cost a waking for nearly every handoff; what is late is only the closing of kept copies.
+ */
+const PATIENCE = 1;
 /** What `peekLengths` says of a client that has sent nothing yet. */
 const NOTHING_YET = -constants.errno.EAGAIN;
 const NOTHING = new Uint8Array(0);
@@ -63,6 +68,8 @@ export class Door {
   private readonly unacknowledgedLimit: number;
   /** Handoffs queued or sent, and not acknowledged, all channels together. */
   private unacknowledged: number = 0;
+  /** In this turn something was sent or acknowledged: the next acknowledgements can wait for other events. */
+  private isBusy: boolean = false;
   /** Connections are held because that is at its limit. */
   private limited: boolean = false;
 
@@ -144,7 +151,6 @@ export class Door {
     );
     this.routes = new RouteTable(data.routes);
     this.reader = new ClientHelloReader({ maxLength: data.settings.helloLimit });
-    this.loop.wait(0); // sets the clock
     this.useBackends(data.settings, data.instances);
     for (let i = 0; i < this.listeners.length; i++) this.watchListener(i);
   }
@@ -183,7 +189,6 @@ export class Door {
   /** Accepts what the backlog has, then nothing more; reports "drained" when no connection is left, or after `timeout` milliseconds. */
   drain(timeout: number): void {
     if (this.drainDeadline !== 0) return;
-    this.loop.wait(0);
     this.drainDeadline = this.loop.clock[0]! + timeout;
     for (const listener of this.listeners) this.loop.remove(listener);
     for (let i = 0; i < this.listeners.length; i++) while (this.acceptFrom(i) === BATCH);
@@ -208,7 +213,8 @@ export class Door {
   turns(): void {
     const { loop } = this;
     do {
-      const count = loop.wait(this.timeout());
+      const count = loop.wait(this.timeout(), this.isBusy ? PATIENCE : 0);
+      this.isBusy = false;
       this.dispatch(count);
       this.examineAll();
       for (let i = 0; i < this.listenerReady.length; i++) {
@@ -225,6 +231,7 @@ export class Door {
       }
       this.flushCloses();
       if (this.drainDeadline !== 0) this.checkDrained();
+      if (this.unacknowledged === 0) this.isBusy = false;
     } while (loop.flags[0] === 0);
   }
 
@@ -254,6 +261,7 @@ export class Door {
           this.listenerReady[index] = 1;
           break;
         case PollKind.CHANNEL:
+          this.isBusy = true;
           this.channels.ready(index, tag >>> 8, happened);
           break;
         case PollKind.CONNECTION:
@@ -509,7 +517,9 @@ export class Door {
     const now = this.loop.clock[0]!;
     const sent = this.outbox.flush(now, this.sendFailed);
     this.counters[Counter.handed_over]! += sent;
-    if (sent > 0) this.channels.wake(now + this.leastAcknowledgeTimeout);
+    if (sent === 0) return;
+    this.isBusy = true;
+    this.channels.wake(now + this.leastAcknowledgeTimeout);
   }
 
   private readonly sendFailed = (slot: number, channel: Channel, errno: number): void => {

@@ -120,13 +120,22 @@ export interface Loop {
   run(turn: () => void): void;
   stop(): void;
 
-  /** epoll_ctl ADD. `tag` and `index` (u32 each) come back in `events`; the tag 0xffffffff is reserved. */
+  /** epoll_ctl ADD. `tag` and `index` (u32 each) come back in `events`; the tags from 0xfffffffe are reserved. */
   add(fd: number, events: number, tag: number, index: number): void;
   modify(fd: number, events: number, tag: number, index: number): void;
   /** epoll_ctl DEL; a descriptor that is not in the set is no error. */
   remove(fd: number): void;
-  /** epoll_wait(2): at most `timeout` milliseconds (-1: no limit; fractions count). Returns how many events; EINTR returns 0. */
-  wait(timeout: number): number;
+  /** As `add`, for a descriptor whose events may wait a little: see `wait`. */
+  addLazy(fd: number, events: number, tag: number, index: number): void;
+  /** As `remove`, of one that `addLazy` added. Closing its last descriptor does it too. */
+  removeLazy(fd: number): void;
+  /**
+   * epoll_wait(2): at most `timeout` milliseconds (-1: no limit; fractions count). Returns how many events; EINTR returns 0.
+   *
+   * With a `patience` (milliseconds; 0: none) events of lazy descriptors alone end the wait only when that time is over:
+   * they come with whatever else ends it. A waking costs as much as taking in several events.
+   */
+  wait(timeout: number, patience: number): number;
 
   /**
    * accept4(2) up to `max` connections (no SOCK_NONBLOCK, so the receiver sets its own flags; SOCK_CLOEXEC) and one

@@ -79,7 +79,7 @@ describe("createLoop", () => {
     check();
     const monotonic = loop.clock[0]!;
     expect(Math.abs(monotonic - Number(process.hrtime.bigint()) / 1e6)).toBeLessThan(1000);
-    loop.wait(5);
+    loop.wait(5, 0);
     check();
     expect(loop.clock[0]! - monotonic).toBeGreaterThanOrEqual(5);
   });
@@ -93,7 +93,7 @@ describe("createLoop", () => {
       // later ones throw
     }
     expect(loop.events).toHaveLength(3 * sizes.events);
-    loop.wait(0);
+    loop.wait(0, 0);
   });
 
   it.each([
@@ -115,7 +115,7 @@ describe("createLoop", () => {
 
   it("has functions that may be called without it", () => {
     const { wait, accept } = newLoop();
-    expect(wait(0)).toBe(0);
+    expect(wait(0, 0)).toBe(0);
     expect(() => accept(-1, 1)).toThrow(RangeError);
   });
 });
@@ -124,23 +124,23 @@ describe("add, modify, remove and wait", () => {
   it("give events with tag and index", () => {
     const loop = newLoop();
     const [a, b] = pair();
-    loop.add(a, EPOLLIN, 0xfffffffe, 0xffffffff);
+    loop.add(a, EPOLLIN, 0xfffffffd, 0xffffffff);
     loop.add(b, EPOLLIN | EPOLLOUT, 5, 6);
-    expect(loop.wait(0)).toBe(1);
+    expect(loop.wait(0, 0)).toBe(1);
     expect(events(loop, 1)).toEqual([[EPOLLOUT, 5, 6]]);
     native.sendMessage(b, Buffer.from("x"));
-    expect(loop.wait(-1)).toBe(2);
+    expect(loop.wait(-1, 0)).toBe(2);
     expect(events(loop, 2)).toEqual(
       expect.arrayContaining([
-        [EPOLLIN, 0xfffffffe, 0xffffffff],
+        [EPOLLIN, 0xfffffffd, 0xffffffff],
         [EPOLLOUT, 5, 6],
       ]),
     );
     loop.modify(b, EPOLLIN, 7, 8);
     loop.remove(a);
-    expect(loop.wait(0)).toBe(0);
+    expect(loop.wait(0, 0)).toBe(0);
     native.sendMessage(a, Buffer.from("x"));
-    expect(loop.wait(0)).toBe(1);
+    expect(loop.wait(0, 0)).toBe(1);
     expect(events(loop, 1)).toEqual([[EPOLLIN, 7, 8]]);
     loop.remove(a);
   });
@@ -150,19 +150,19 @@ describe("add, modify, remove and wait", () => {
     const { client, fd } = await tcpPair();
     loop.add(fd, (EPOLLIN | EPOLLRDHUP | EPOLLET) >>> 0, 1, 2);
     client.write("x");
-    await until("the byte", () => loop.wait(0) === 1);
+    await until("the byte", () => loop.wait(0, 0) === 1);
     expect(events(loop, 1)).toEqual([[EPOLLIN, 1, 2]]);
-    expect(loop.wait(0)).toBe(0); // edge-triggered
+    expect(loop.wait(0, 0)).toBe(0); // edge-triggered
     client.end();
-    await until("the end", () => loop.wait(0) === 1);
+    await until("the end", () => loop.wait(0, 0) === 1);
     expect(events(loop, 1)).toEqual([[EPOLLIN | EPOLLRDHUP, 1, 2]]);
     client.resetAndDestroy();
-    await until("the hang-up", () => loop.wait(0) === 1 && (loop.events[0]! & EPOLLHUP) !== 0);
+    await until("the hang-up", () => loop.wait(0, 0) === 1 && (loop.events[0]! & EPOLLHUP) !== 0);
     expect(events(loop, 1)).toEqual([[EPOLLIN | EPOLLERR | EPOLLHUP | EPOLLRDHUP, 1, 2]]);
     const [a] = pair();
     loop.add(a, (EPOLLOUT | EPOLLONESHOT) >>> 0, 3, 4);
-    expect(loop.wait(0)).toBe(1);
-    expect(loop.wait(0)).toBe(0);
+    expect(loop.wait(0, 0)).toBe(1);
+    expect(loop.wait(0, 0)).toBe(0);
     const { fd: listening } = listener();
     loop.add(listening, (EPOLLIN | EPOLLEXCLUSIVE) >>> 0, 5, 6);
     expect(thrown(() => loop.modify(listening, EPOLLIN, 5, 6)).code).toBe("EINVAL");
@@ -180,20 +180,20 @@ describe("add, modify, remove and wait", () => {
     expect(thrown(() => loop.remove(1 << 20)).code).toBe("EBADF");
     expect(thrown(() => loop.add(a, EPOLLIN, 0xffffffff, 0)).message).toMatch(/^tag must be /);
     expect(thrown(() => loop.add(a, -1, 0, 0)).message).toMatch(/^events must be /);
-    expect(thrown(() => loop.wait(Number.NaN)).message).toBe("timeout must be a number, not NaN");
+    expect(thrown(() => loop.wait(Number.NaN, 0)).message).toBe("timeout must be a number, not NaN");
   });
 
   it("wait for fractions of a millisecond, and never less than asked", () => {
     const loop = newLoop();
     for (const timeout of [0.05, 0.5, 1.25, 3, 999.9999999999999 / 400]) {
       const before = process.hrtime.bigint();
-      expect(loop.wait(timeout)).toBe(0);
+      expect(loop.wait(timeout, 0)).toBe(0);
       expect(Number(process.hrtime.bigint() - before) / 1e6).toBeGreaterThanOrEqual(timeout - 0.001);
     }
     // Rounded up to whole milliseconds, each of them would take one at least.
     const durations = Array.from({ length: 100 }, () => {
       const before = process.hrtime.bigint();
-      loop.wait(0.05);
+      loop.wait(0.05, 0);
       return Number(process.hrtime.bigint() - before) / 1e6;
     });
     expect(Math.min(...durations)).toBeLessThan(1);
@@ -204,7 +204,7 @@ describe("add, modify, remove and wait", () => {
     for (let i = 0; i < 5; i++) loop.add(pair()[0], EPOLLOUT, i, 0);
     const seen = new Set<number>();
     for (let i = 0; i < 5; i++) {
-      expect(loop.wait(0)).toBe(2);
+      expect(loop.wait(0, 0)).toBe(2);
       for (const [, tag] of events(loop, 2)) seen.add(tag!);
     }
     expect([...seen].sort()).toEqual([0, 1, 2, 3, 4]);
@@ -425,6 +425,51 @@ describe("send", () => {
   });
 });
 
+describe("lazy descriptors", () => {
+  it("end a wait without patience, as others do", () => {
+    const loop = newLoop();
+    const [a, b] = pair();
+    loop.addLazy(a, EPOLLIN, 7, 8);
+    expect(loop.wait(0, 0)).toBe(0);
+    native.sendMessage(b, Buffer.from("x"));
+    expect(loop.wait(-1, 0)).toBe(1);
+    expect(events(loop, 1)).toEqual([[EPOLLIN, 7, 8]]);
+    expect(loop.wait(-1, 0)).toBe(1); // level-triggered
+  });
+
+  it("come with what ends a wait, or when the patience is over", () => {
+    const loop = newLoop();
+    const [a, b] = pair();
+    const [c, d] = pair();
+    loop.addLazy(a, EPOLLIN, 7, 8);
+    loop.add(c, EPOLLIN, 5, 6);
+    native.sendMessage(b, Buffer.from("x"));
+    expect(loop.wait(-1, 0)).toBe(1);
+    native.sendMessage(d, Buffer.from("x"));
+    expect(loop.wait(-1, 1e6)).toBe(2);
+    expect(events(loop, 2)).toEqual([
+      [EPOLLIN, 5, 6],
+      [EPOLLIN, 7, 8],
+    ]);
+    loop.remove(c);
+    expect(loop.wait(-1, 1)).toBe(1);
+    expect(events(loop, 1)).toEqual([[EPOLLIN, 7, 8]]);
+    loop.receive(a);
+    expect(loop.wait(-1, 1)).toBe(0);
+  });
+
+  it("are watched no more after removeLazy", () => {
+    const loop = newLoop();
+    const [a, b] = pair();
+    loop.addLazy(a, EPOLLIN, 7, 8);
+    loop.removeLazy(a);
+    loop.removeLazy(a);
+    native.sendMessage(b, Buffer.from("x"));
+    expect(loop.wait(0, 0)).toBe(0);
+    expect(thrown(() => loop.wait(0, Number.NaN)).message).toBe("patience must be a number, not NaN");
+  });
+});
+
 describe("close", () => {
   it("closes the first ones, and passes over what is not open", () => {
     const loop = newLoop();
@@ -438,14 +483,14 @@ describe("close", () => {
 });
 
 describe("destroy", () => {
-  it("frees the epoll set; what is called after it fails without harm", () => {
+  it("frees the epoll sets; what is called after it fails without harm", () => {
     const before = descriptorCount();
     const loop = native.createLoop(sizes);
-    expect(descriptorCount()).toBe(before + 1);
+    expect(descriptorCount()).toBe(before + 2);
     loop.destroy();
     loop.destroy();
     expect(descriptorCount()).toBe(before);
-    expect(thrown(() => loop.wait(0)).code).toBe("EBADF");
+    expect(thrown(() => loop.wait(0, 0)).code).toBe("EBADF");
     expect(thrown(() => loop.add(0, EPOLLIN, 0, 0)).code).toBe("EBADF");
     expect(thrown(() => loop.run(() => {})).code).toBe("EBADF");
     expect(loop.events).toHaveLength(24);

@@ -135,10 +135,10 @@ describe("setReceiveLowWater", () => {
     loop.add(fd, 1, 0, 0);
     client.write("12345");
     await arrived(fd, 5);
-    expect(loop.wait(0)).toBe(0);
+    expect(loop.wait(0, 0)).toBe(0);
     client.write("67890");
     await arrived(fd, 10);
-    expect(loop.wait(1000)).toBe(1);
+    expect(loop.wait(1000, 0)).toBe(1);
     native.setReceiveLowWater(fd, 1);
     expect(sockets("options", [], [fd])).toContain("SO_RCVLOWAT=1");
   });
@@ -160,7 +160,7 @@ describe("intact", () => {
       client.end();
       const loop = newLoop();
       loop.add(fd, 0x2000, 0, 0); // EPOLLRDHUP
-      await until("the client's end", () => loop.wait(0) === 1);
+      await until("the client's end", () => loop.wait(0, 0) === 1);
       expect(native.intact(fd, 0)).toBe(Intact.WHOLE);
     }
   });
@@ -257,7 +257,7 @@ describe("farewell", () => {
     await arrived(fd, 3);
     const loop = newLoop();
     loop.add(fd, 0x2000, 0, 0);
-    await until("the client's end", () => loop.wait(0) === 1);
+    await until("the client's end", () => loop.wait(0, 0) === 1);
     expect(native.farewell(fd, new Uint8Array(0), 65536)).toBe(true);
   });
 

@@ -164,7 +164,7 @@ describe("the main thread", () => {
     setTimeout(() => timers++, 10);
     loop.run(() => {
       turns++;
-      while (!loop.flags[0]) loop.wait(-1);
+      while (!loop.flags[0]) loop.wait(-1, 0);
     });
     await until("a timer", () => timers === 1);
     loop.stop();
