@@ -8,17 +8,17 @@ const options = { cert: readFileSync(cert), key: readFileSync(key), allowHTTP1: 
 const server = createSecureServer(options, (request, response) => {
   response.end(`hello ${request.socket.remoteAddress}, this is ${handoffInfo(request)?.serverName}\n`);
 });
-
-const receiver = await attach(server, { path });
-console.log(`receiving on ${receiver.path}`);
-
-// server.close() waits for http2 sessions and does not end them: they end after their last answer.
 const sessions = new Set();
 server.on("session", (session) => {
   sessions.add(session);
   session.once("close", () => sessions.delete(session));
 });
+
+const receiver = await attach(server, { path });
+
+// Takes what is on the way, stops listening, and ends the sessions, which server.close() would wait for.
 process.once("SIGTERM", async () => {
   await receiver.close();
   for (const session of sessions) session.close();
 });
+console.log(`receiving on ${receiver.path}`);

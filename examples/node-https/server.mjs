@@ -9,7 +9,7 @@ const server = createServer({ cert: readFileSync(cert), key: readFileSync(key) }
 });
 
 const receiver = await attach(server, { path });
-console.log(`receiving on ${receiver.path}`);
 
 // Takes what is on the way, stops listening, and ends when the last connection does.
 process.once("SIGTERM", () => receiver.close());
+console.log(`receiving on ${receiver.path}`);

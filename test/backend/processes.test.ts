@@ -161,8 +161,8 @@ describe("a process", () => {
   it("ends by itself after receiver.close(), with nothing on its stderr", async () => {
     const child = run(
       `const receiver = await receive({ path }, (socket) => socket.end("bye"));
-       console.log("ready");
-       process.once("SIGTERM", () => receiver.close());`,
+       process.once("SIGTERM", () => receiver.close());
+       console.log("ready");`,
     );
     await ready(child);
     const bridge = await openBridge();
@@ -180,8 +180,8 @@ describe("a process", () => {
     const child = run(
       `const server = net.createServer((socket) => socket.end());
        await attach(server, { path });
-       console.log("ready");
-       process.once("SIGTERM", () => server.close());`,
+       process.once("SIGTERM", () => server.close());
+       console.log("ready");`,
     );
     await ready(child);
     const bridge = await openBridge();

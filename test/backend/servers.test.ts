@@ -90,6 +90,18 @@ function body(stream: NodeJS.ReadableStream): Promise<string> {
 /** Known once the client is connected, and not when it is closed. */
 const localPort = (client: net.Socket) => once(client, "connect").then(() => client.localPort);
 
+/** The answer to a request, and the client's own port, both however early they come. */
+async function answerTo(request: http.ClientRequest): Promise<{ text: string; port: number }> {
+  let port = 0;
+  request.once("socket", (socket) =>
+    socket.once("connect", () => {
+      port = socket.localPort!;
+    }),
+  );
+  const [response] = await once(request, "response");
+  return { text: await body(response), port };
+}
+
 describe("a handed-over connection is one that the server accepted:", () => {
   it("net", async () => {
     const server = net.createServer((socket) => {
@@ -115,11 +127,10 @@ describe("a handed-over connection is one that the server accepted:", () => {
     });
     const receiver = await attached(server);
     const request = http.get({ port: bridge.port, host: "127.0.0.1", path: "/a", agent: false });
-    const answered = once(request, "response");
+    const answer = answerTo(request);
     await bridge.deliver();
-    const [response] = await answered;
-    const port = request.socket!.localPort;
-    expect(await body(response)).toBe(`/a for port ${port}`);
+    const { text, port } = await answer;
+    expect(text).toBe(`/a for port ${port}`);
     await closed(receiver, server);
   });
 
@@ -136,11 +147,10 @@ describe("a handed-over connection is one that the server accepted:", () => {
       ca: own.cert,
       agent: false,
     });
-    const answered = once(request, "response");
+    const answer = answerTo(request);
     await bridge.deliver();
-    const [response] = await answered;
-    const port = request.socket!.localPort;
-    expect(await body(response)).toBe(`port ${port}, TLSv1.3`);
+    const { text, port } = await answer;
+    expect(text).toBe(`port ${port}, TLSv1.3`);
     await closed(receiver, server);
   });
 
@@ -154,10 +164,10 @@ describe("a handed-over connection is one that the server accepted:", () => {
     const receiver = await attached(server);
 
     const session = http2.connect(`https://127.0.0.1:${bridge.port}`, { ca: own.cert, servername: own.name });
+    const port = once(session, "connect").then(() => session.socket.localPort);
     const answer = body(session.request({ ":path": "/" }));
     await bridge.deliver();
-    const port = session.socket.localPort;
-    expect(await answer).toBe(`2.0 for port ${port}`);
+    expect(await answer).toBe(`2.0 for port ${await port}`);
     session.close();
     await once(session, "close");
 
@@ -168,10 +178,10 @@ describe("a handed-over connection is one that the server accepted:", () => {
       ca: own.cert,
       agent: false,
     });
-    const answered = once(request, "response");
+    const h1Answer = answerTo(request);
     await bridge.deliver();
-    const [response] = await answered;
-    expect(await body(response)).toContain("1.1 for port ");
+    const { text, port: h1Port } = await h1Answer;
+    expect(text).toBe(`1.1 for port ${h1Port}`);
     await closed(receiver, server);
   });
 

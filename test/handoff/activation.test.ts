@@ -51,8 +51,8 @@ describe("a socket passed by the service manager", () => {
       import { receive } from ${JSON.stringify(library)};
       try {
         const receiver = await receive(${JSON.stringify(options)}, (socket) => socket.end());
-        console.log("path " + receiver.path);
         process.once("SIGTERM", () => receiver.close());
+        console.log("path " + receiver.path);
       } catch (error) {
         console.log(error.code + " " + error.message);
       }`;

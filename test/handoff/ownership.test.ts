@@ -32,9 +32,9 @@ beforeAll(async () => {
       console.log(info.serverName);
       socket.destroy();
     });
-    console.log("ready");
     process.once("SIGTERM", () => receiver.close());
-    process.on("SIGUSR2", () => console.log("counts " + JSON.stringify(receiver.counts)));`;
+    process.on("SIGUSR2", () => console.log("counts " + JSON.stringify(receiver.counts)));
+    console.log("ready");`;
   instance = new Child(process.execPath, ["--input-type=module", "--eval", script]);
   await instance.line("the instance", (line) => line === "ready");
   listener = new TcpListener();
