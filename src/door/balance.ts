@@ -3,7 +3,7 @@ import type { Channel } from "./channel.js";
 import type { Balance } from "./settings.js";
 
 /**
- * Chooses among channels that take a connection now; undefined if none does. `avoid` are keys of instances that
+ * Chooses among channels that take a connection now; undefined if none does. `avoid` are the instances that
  * refused this one.
  *
  * round-robin: in turn, in proportion to the weights, evenly interleaved (each choice gives every candidate its weight
@@ -21,7 +21,7 @@ export function choose(
   let sum = 0;
   for (let i = 0; i < channels.length; i++) {
     const channel = channels[i]!;
-    if (!channel.takes(now) || avoid?.has(channel.key) === true) continue;
+    if (!channel.takes(now) || avoid?.has(channel.instance) === true) continue;
     channel.credit += channel.weight;
     sum += channel.weight;
     if (best === undefined) {

@@ -30,8 +30,10 @@ export class Channel {
   backend: number;
   settings: HandoffBackendSettings;
   readonly path: string;
-  /** Names the instance in logs and in lists of who refused a connection. */
+  /** Names the place of the instance: backend and path. */
   readonly key: string;
+  /** Names the instance itself in lists of who refused a connection: whoever listens there next is another one. */
+  instance: string;
   state: ChannelState = ChannelState.ABSENT;
   descriptor: number = NOBODY;
   /** Counts connects, so that an epoll event of an earlier connection is told apart. */
@@ -83,6 +85,7 @@ export class Channel {
     this.settings = settings;
     this.path = path;
     this.key = key;
+    this.instance = key;
     this.nextSequence = firstSequence >>> 0;
     this.settled = (firstSequence - 1) >>> 0;
   }
@@ -92,6 +95,7 @@ export class Channel {
     this.descriptor = descriptor;
     this.state = ChannelState.GREETING;
     this.generation++;
+    this.instance = `${this.key} ${this.generation}`;
     this.nextSequence = 1;
     this.settled = 0;
     this.open = 0;

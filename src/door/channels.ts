@@ -28,7 +28,7 @@ const SHUT_RD = 0;
 export interface ChannelListener {
   /** The instance owns it now: close the kept copy. */
   owned(slot: number): void;
-  /** The instance refused it; the channel's key is noted at the connection. */
+  /** The instance refused it, which is noted at the connection. */
   refused(slot: number): void;
   /** It was outstanding at an instance that is dead or revoked: place it again if nobody has touched it. */
   takenBack(slot: number): void;
@@ -342,7 +342,7 @@ export class Channels {
     this.report.line(this.now, "debug", "handoff.refused", `instance refused: ${refuseReasonName[reason]}`, {
       ...this.describe(channel),
     });
-    this.connections.refusedBy(slot, channel.key);
+    this.connections.refusedBy(slot, channel.instance);
     this.listener.refused(slot);
   }
 

@@ -63,7 +63,7 @@ export class Connections {
   /** Neighbours in the list that it is in. */
   readonly next: Int32Array;
   readonly previous: Int32Array;
-  /** Which instances (channel keys) refused it; only for the few that were refused. */
+  /** Which instances (`Channel.instance`) refused it; only for the few that were refused. */
   readonly refusals: Map<number, Set<string>> = new Map();
 
   private readonly free: Int32Array;
@@ -115,12 +115,12 @@ export class Connections {
     return descriptor;
   }
 
-  /** Notes that the instance with this key refused the connection. */
-  refusedBy(slot: number, key: string): void {
+  /** Notes that this instance (`Channel.instance`) refused the connection. */
+  refusedBy(slot: number, instance: string): void {
     this.marks[slot]! |= Mark.REFUSED;
-    const keys = this.refusals.get(slot);
-    if (keys === undefined) this.refusals.set(slot, new Set([key]));
-    else keys.add(key);
+    const instances = this.refusals.get(slot);
+    if (instances === undefined) this.refusals.set(slot, new Set([instance]));
+    else instances.add(instance);
   }
 }
 
