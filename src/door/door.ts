@@ -435,12 +435,12 @@ export class Door {
     }
     if (connections.state[slot] === State.WAITING) return;
     this.restorePoll(slot);
-    connections.state[slot] = State.WAITING;
-    connections.marks[slot]! |= Mark.POLLED;
-    this.waiting.push(slot);
     const tag = connectionTag(connections.generation[slot]!);
     // Adding looks at the state, so bytes that came since the peek are not missed.
     this.loop.add(descriptor, WAITING_EVENTS, tag, slot);
+    connections.state[slot] = State.WAITING;
+    connections.marks[slot]! |= Mark.POLLED;
+    this.waiting.push(slot);
   }
 
   private stopWaiting(slot: number): void {

@@ -28,7 +28,7 @@ export class Hold {
     this.shared = new Int32Array(shared);
   }
 
-  /** Holds a connection that is in no list. Returns false if there are too many, or its client is gone. */
+  /** Holds a connection that is in no list. Returns false if there are too many, or the kernel cannot watch one more. */
   begin(slot: number, backend: Backend, settings: HandoffBackendSettings): boolean {
     const { connections, loop } = this;
     const descriptor = connections.descriptor[slot]!;
@@ -41,6 +41,11 @@ export class Hold {
     }
     const count = this.byClient.get(client) ?? 0;
     if (count >= settings.maxHeldPerClient) return false;
+    try {
+      loop.add(descriptor, HELD_EVENTS, connectionTag(connections.generation[slot]!), slot);
+    } catch {
+      return false; // ENOMEM, ENOSPC (max_user_watches): epoll_ctl(2)
+    }
     this.byClient.set(client, count + 1);
     this.clientOf.set(slot, client);
     Atomics.add(this.shared, backend.index, 1);
@@ -49,7 +54,6 @@ export class Hold {
     connections.backend[slot] = backend.index;
     connections.marks[slot]! |= Mark.POLLED;
     backend.held.push(slot);
-    loop.add(descriptor, HELD_EVENTS, connectionTag(connections.generation[slot]!), slot);
     return true;
   }
 

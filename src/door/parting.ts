@@ -35,11 +35,17 @@ export class Parting {
       this.close(slot);
       return;
     }
+    try {
+      loop.add(descriptor, PARTING_EVENTS, connectionTag(connections.generation[slot]!), slot);
+    } catch {
+      // ENOMEM, ENOSPC (max_user_watches): epoll_ctl(2). Then without waiting for the client.
+      this.close(slot);
+      return;
+    }
     connections.state[slot] = State.PARTING;
     connections.marks[slot]! |= Mark.POLLED;
     connections.deadline[slot] = loop.clock[0]! + PATIENCE;
     this.list.push(slot);
-    loop.add(descriptor, PARTING_EVENTS, connectionTag(connections.generation[slot]!), slot);
   }
 
   /** The client sent more, or closed. */
