@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 int descriptor_duplicate(int fd) { return fcntl(fd, F_DUPFD_CLOEXEC, 3); }
@@ -14,14 +15,22 @@ int descriptor_set_non_blocking(int fd, bool on) {
   return wanted == flags ? 0 : fcntl(fd, F_SETFL, wanted);
 }
 
+enum { LOCK_TRIES = 200 };
+static const struct timespec lock_pause = {.tv_nsec = 10 * 1000 * 1000};
+
 int descriptor_lock_folder(const char *path, const char **call) {
   *call = "open";
   int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd == -1) return -1;
   *call = "flock";
-  while (flock(fd, LOCK_EX) == -1) {
-    if (errno == EINTR) continue;
+  /* Whoever may open the folder can hold the lock: a start must not wait for that for ever. */
+  for (int tries = 0; flock(fd, LOCK_EX | LOCK_NB) == -1; tries++) {
     int error = errno;
+    if (error == EINTR) continue;
+    if (error == EWOULDBLOCK && tries < LOCK_TRIES) {
+      nanosleep(&lock_pause, NULL);
+      continue;
+    }
     close(fd);
     errno = error;
     return -1;

@@ -12,7 +12,7 @@ int descriptor_duplicate(int fd);
 int descriptor_set_non_blocking(int fd, bool on);
 
 /*
- * Opens the folder at `path` and locks it exclusively (flock(2)); blocks until it has the lock. The caller closes the
+ * Opens the folder at `path` and locks it exclusively (flock(2)); tries for 2 s, then EWOULDBLOCK. The caller closes the
  * result, which releases the lock. `*call` names the call that failed.
  */
 int descriptor_lock_folder(const char *path, const char **call);

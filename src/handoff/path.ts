@@ -161,7 +161,9 @@ function lockFolderOf(folder: string, path: string): number {
           ? `${folder} is not a folder`
           : codeOf(error) === "EACCES"
             ? `no permission to open its folder ${folder}`
-            : (error as Error).message;
+            : codeOf(error) === "EAGAIN"
+              ? `another process has kept its folder ${folder} locked (flock) for 2 s`
+              : (error as Error).message;
     throw new HandoffError("ERR_PATH_UNUSABLE", `cannot listen on ${path}: ${reason}`, { cause: error });
   }
 }

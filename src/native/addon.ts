@@ -286,7 +286,7 @@ export interface Addon {
   shutdown(fd: number, how: 0 | 1 | 2): void;
   /** One message, MSG_DONTWAIT | MSG_NOSIGNAL, with the descriptors given. Returns 0 or the positive errno. Any number of descriptors up to 253, so that tests can break the rules. */
   sendMessage(fd: number, bytes: Uint8Array, descriptors?: readonly number[]): number;
-  /** Exclusive advisory lock of the folder at `path` (flock), held until the returned descriptor is closed; blocks until it is had. */
+  /** Exclusive advisory lock of the folder at `path` (flock), held until the returned descriptor is closed. Blocks for up to 2 s, then throws EAGAIN. */
   lockFolder(path: string): number;
 
   // --- libuv -----------------------------------------------------------------------------------------------------

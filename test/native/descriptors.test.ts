@@ -61,11 +61,21 @@ describe("lockFolder", () => {
     const lock = own(native.lockFolder(folder));
     const other = new Child(process.execPath, [fixture, "lock", folder]);
     await other.line("its attempt", (line) => line === "trying");
-    // It blocks in flock(2), so its only other line cannot have come.
+    // It blocks, so its only other line cannot have come.
     expect(other.lines).toEqual(["trying"]);
     closeOwned(lock);
     await other.line("its lock", (line) => line === "locked");
     expect(await other.ended).toEqual({ status: 0, signal: null });
+  });
+
+  it("is given up after a while: whoever may open the folder may hold it", async () => {
+    const folder = await temporaryFolder();
+    own(native.lockFolder(folder));
+    expect(thrown(() => native.lockFolder(folder))).toMatchObject({
+      syscall: "flock",
+      code: "EAGAIN",
+      subject: folder,
+    });
   });
 
   it("of nothing, or of a file, throws with the path", async () => {
