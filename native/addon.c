@@ -216,6 +216,14 @@ static napi_value addon_duplicate(napi_env env, napi_callback_info info) {
   return checked(env, "fcntl", descriptor_duplicate(fd));
 }
 
+static napi_value addon_ask_credentials(napi_env env, napi_callback_info info) {
+  ARGUMENTS(2);
+  DESCRIPTOR(0, fd);
+  bool on;
+  if (!take_boolean(env, arguments[1], "on", &on)) return NULL;
+  return done(env, "setsockopt", unix_ask_credentials(fd, on));
+}
+
 static napi_value addon_set_non_blocking(napi_env env, napi_callback_info info) {
   ARGUMENTS(2);
   DESCRIPTOR(0, fd);
@@ -490,6 +498,7 @@ static napi_value initialize(napi_env env, napi_callback_info info) {
       FUNCTION("close", addon_close),
       FUNCTION("duplicate", addon_duplicate),
       FUNCTION("setNonBlocking", addon_set_non_blocking),
+      FUNCTION("askCredentials", addon_ask_credentials),
       FUNCTION("listenTcp", addon_listen_tcp),
       FUNCTION("localAddress", addon_local_address),
       FUNCTION("peerAddress", addon_peer_address),

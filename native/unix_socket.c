@@ -129,9 +129,14 @@ int unix_listen(const char *path, int type, const struct unix_listen_options *op
   return fd;
 }
 
+int unix_ask_credentials(int fd, bool on) {
+  int value = on;
+  return setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &value, sizeof value);
+}
+
 static int prepare(int fd, bool credentials, bool refuse_descriptors) {
-  int on = 1, off = 0;
-  if (credentials && setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) == -1) return -1;
+  int off = 0;
+  if (credentials && unix_ask_credentials(fd, true) == -1) return -1;
   if (refuse_descriptors && setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof off) == -1) {
     return errno == ENOPROTOOPT ? 0 : -1;
   }

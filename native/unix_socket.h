@@ -39,6 +39,12 @@ int unix_accept(int listener);
 /* socketpair(2). */
 int unix_pair(int type, int out[2]);
 
+/*
+ * SO_PASSCRED: whether messages that arrive carry their sender's credentials. The kernel then adds its own to what this
+ * socket sends, too, and counts references for both.
+ */
+int unix_ask_credentials(int fd, bool on);
+
 /* SO_PEERCRED. */
 int unix_peer_credentials(int fd, struct ucred *out);
 

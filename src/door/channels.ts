@@ -300,10 +300,12 @@ export class Channels {
 
   private greeted(channel: Channel, pid: number, uid: number): string | undefined {
     const { message } = this;
-    channel.pid = pid;
-    channel.uid = uid;
-    if (!this.permitted(channel, uid)) {
-      return `READY from user ${uid}, who may not serve ${channel.path}: only root, the path's owner and the backend's "user:" may`;
+    if (channel.state === ChannelState.GREETING) {
+      channel.pid = pid;
+      channel.uid = uid;
+      if (!this.permitted(channel, uid)) {
+        return `READY from user ${uid}, who may not serve ${channel.path}: only root, the path's owner and the backend's "user:" may`;
+      }
     }
     if (message.lowestVersion > PROTOCOL_VERSION || message.highestVersion < PROTOCOL_VERSION) {
       return `no common version: the instance speaks ${message.lowestVersion} to ${message.highestVersion}, this door ${PROTOCOL_VERSION}`;
@@ -314,6 +316,7 @@ export class Channels {
     channel.restsUntil = 0;
     if (channel.state === ChannelState.GREETING) {
       channel.state = ChannelState.READY;
+      native.askCredentials(channel.descriptor, false); // known now; from here on it would only cost
       this.counters[Counter.channels_ready]!++;
       this.report.line(this.now, "info", "channel.ready", "instance is ready", {
         ...this.describe(channel),

@@ -38,6 +38,7 @@ import type { DoorSettings, HandoffBackendSettings, WorkerData, WorkerReport } f
 /** Connections that one accept call, or one round of peeks, handles. */
 const BATCH = 64;
 const EVENTS = 256;
+const CACHE_LINE = 64;
 /** How long a listener rests when descriptors or memory are short; its clients wait in the backlog. Milliseconds. */
 const LISTENER_REST = 100;
 /**
@@ -117,7 +118,8 @@ export class Door {
     this.listenerReady = new Uint8Array(data.listeners.length);
     this.unacknowledgedLimit = data.unacknowledgedLimit;
     this.settings = data.settings;
-    this.peekBytes = data.settings.helloLimit;
+    // Not a multiple of the page: the first lines of all hellos would share one set of the first-level cache.
+    this.peekBytes = data.settings.helloLimit + 13 * CACHE_LINE;
     this.loop = native.createLoop({
       events: EVENTS,
       peeks: BATCH,

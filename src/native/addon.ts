@@ -280,6 +280,8 @@ export interface Addon {
   /** A connected pair of unix sockets; the caller closes both. */
   socketPair(type: UnixSocketType): [number, number];
   peerCredentials(fd: number): Credentials;
+  /** SO_PASSCRED: whether messages that arrive carry their sender's credentials. While on, each message costs the kernel more both ways. */
+  askCredentials(fd: number, on: boolean): void;
   /** Path (abstract ones with "@", "" if unnamed; a path over 107 bytes shows how it was reached: /proc/self/fd/…), type and whether it listens, of a unix socket; undefined if `fd` is none. */
   unixSocket(fd: number): { path: string; type: "stream" | "seqpacket" | "dgram"; listening: boolean } | undefined;
   /** shutdown(2): 0 SHUT_RD, 1 SHUT_WR, 2 SHUT_RDWR. */

@@ -169,6 +169,10 @@ describe("credentials", () => {
     native.sendMessage(instance, Buffer.from("ready"));
     expect(loop.receive(door)).toBe(1);
     expect([...loop.received.credentials.subarray(0, 3)]).toEqual([me.pid, me.uid, me.gid]);
+    native.askCredentials(door, false);
+    native.sendMessage(instance, Buffer.from("ready"));
+    expect(loop.receive(door)).toBe(1);
+    expect([...loop.received.credentials.subarray(0, 3)]).toEqual([-1, -1, -1]);
     native.sendMessage(door, Buffer.from("handoff"));
     expect(loop.receive(instance)).toBe(1);
     expect([...loop.received.credentials.subarray(0, 3)]).toEqual([-1, -1, -1]);
