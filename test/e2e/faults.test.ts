@@ -2,11 +2,12 @@
  * What becomes of connections when processes are killed, stopped and restarted. Every request has a path of its own and
  * every backend says which paths it served: each must be served exactly once.
  */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { Agent } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { isAsleep } from "../support/asleep.js";
 import { BackendProcess } from "../support/backend-process.js";
 import { type Certificate, certificate } from "../support/certificates.js";
 import { openSockets } from "../support/descriptors.js";
@@ -193,10 +194,3 @@ describe("the door is killed", () => {
     await expectServedOnce(30);
   });
 });
-
-/** All of its threads wait for something. */
-function isAsleep(pid: number): boolean {
-  return readdirSync(`/proc/${pid}/task`).every((task) =>
-    /^\d+ \(.*\) S/.test(readFileSync(`/proc/${pid}/task/${task}/stat`, "utf8")),
-  );
-}

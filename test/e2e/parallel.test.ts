@@ -97,6 +97,8 @@ it("1,000 clients of 100 names, all connected at once", async () => {
   expect(sum(socketsOfBackends())).toBe(sum(idle.backends) + CLIENTS);
   await until("the door's descriptors to be as before", () => openSockets(door.pid) === idle.door);
 
+  const said = () => sum(allProcesses().map(({ served }) => served.length));
+  await until("the backends' lines", () => said() === CLIENTS);
   // A pool's instances take turns, in each of the workers.
   for (const { processes, sites: own } of backends) {
     const clients = (own.length * CLIENTS) / NAMES;

@@ -52,7 +52,9 @@ async function expectNobodyLost(clients: Promise<unknown>): Promise<void> {
   await clients;
   const counters = await scene.door.stop();
   expect(counters).toMatchObject({ accepted: answered, acknowledged: answered, hold_timeout: 0, lost_after_read: 0 });
-  expect(scene.backends.flatMap(({ served }) => served)).toHaveLength(answered);
+  const served = () => scene.backends.flatMap((backend) => backend.served);
+  await until("the backends' lines", () => served().length >= answered);
+  expect(served()).toHaveLength(answered);
 }
 
 it("the only instance, at its one path: clients wait for the next one", async () => {

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { CounterName } from "../../src/door/counters.js";
 import { ALERT_CODES } from "../../src/tls/alerts.js";
+import type { BackendProcess } from "../support/backend-process.js";
 import { certificate } from "../support/certificates.js";
 import { get } from "../support/https-client.js";
 import { RawClient } from "../support/raw-client.js";
@@ -113,7 +114,7 @@ it("a second signal ends at once", async () => {
 
 it("under load, every connection that was accepted is answered, once", async () => {
   const app = await certificate("app.test");
-  const backends = [];
+  const backends: BackendProcess[] = [];
   for (const name of ["first", "second"]) {
     backends.push(await scene.backend({ kind: "https", path: scene.at(name), certificate: app }));
   }
@@ -152,9 +153,10 @@ default: second
   expect(counters.accepted).toBeGreaterThan(200);
   expect(counters).toMatchObject({ acknowledged: counters.accepted, client_gone: 0, lost_after_read: 0, defect: 0 });
   expect(answered).toBe(counters.acknowledged);
-  const served = backends.flatMap((backend) => backend.served);
-  expect(served).toHaveLength(answered);
-  expect(new Set(served).size).toBe(answered);
+  const served = () => backends.flatMap((backend) => backend.served);
+  await until("the backends' lines", () => served().length >= answered);
+  expect(new Set(served()).size).toBe(answered);
+  expect(served()).toHaveLength(answered);
   // What the kernel had not given to the door yet when it closed the port.
   failures.delete("ECONNREFUSED");
   failures.delete("ECONNRESET");

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { CounterName } from "../../src/door/counters.js";
+import { isAsleep } from "./asleep.js";
 import { BackendProcess, type BackendStart } from "./backend-process.js";
 import { openSockets } from "./descriptors.js";
 import { type DoorOptions, DoorProcess } from "./door-process.js";
@@ -60,9 +61,10 @@ export class Scene {
     return openSockets(this.door.pid) - this.idle;
   }
 
-  /** Resolves when the door has this many clients. */
+  /** Resolves when the door has this many clients, and has done with each what there is to do. */
   async doorHas(clients: number): Promise<void> {
-    await until(`the door to have ${clients} clients`, () => this.clientsOfDoor === clients);
+    const { pid } = this.door;
+    await until(`the door to have ${clients} clients`, () => this.clientsOfDoor === clients && isAsleep(pid));
   }
 
   /** Stops the door, which must have let go of all clients by itself, and gives its counters. */
