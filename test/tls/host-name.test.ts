@@ -103,6 +103,8 @@ describe("an address is no name", () => {
     "::ffff:192.0.2.1",
     "64:ff9b::192.0.2.33",
     "1:2:3:4:5:6:192.0.2.1",
+    "fade:FADE::9",
+    "::f:F:a:A",
   ])("%s", (address) => {
     expect(named(address)).toMatchObject({ status: "done", serverName: undefined, ipLiteral: true });
   });
@@ -121,6 +123,12 @@ describe("an address is no name", () => {
     "g::",
     "::1.2.3",
     "::1.2.3.256",
+    "::1.2.3.a",
+    "::1.2.3./",
+    "1:2:3:4:5:6:7g8",
+    "::@",
+    "::G",
+    "::`",
     "::1.2.3.4:5",
     "1:2:3:4:5:6:7:192.0.2.1",
     "fe80::1%eth0",
@@ -145,6 +153,9 @@ describe("an address is no name", () => {
     expect(isIpv6(bytes, 11, 14)).toBe(true);
     expect(isIpv6(bytes, 11, 12)).toBe(false);
     expect(isIpv6(bytes, 11, 11)).toBe(false);
+    // What comes behind the range must not be taken for more digits, or for a dot.
+    expect(isIpv6(toBytes("::12345"), 0, 6)).toBe(true);
+    expect(isIpv6(toBytes("::1.2"), 0, 3)).toBe(true);
     expect(isIpv4(bytes, 1, 1)).toBe(false);
   });
 });

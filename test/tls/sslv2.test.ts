@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { read } from "./facts.js";
+import { read, readGuarded } from "./facts.js";
 import { concat, type Sslv2Spec, sslv2Hello } from "./hello-builder.js";
 import { expectPartialUntilDone, expectRefused, readsUntilDone } from "./prefixes.js";
 
@@ -39,6 +39,14 @@ describe("an SSLv2-compatible hello (RFC 5246 appendix E.2)", () => {
     ["a length of 0", { claimed: 0 }],
   ])("with %s is refused", (_, spec) => {
     expectRefused(sslv2Hello(spec), refusal);
+  });
+
+  test("with a length that is too small for its fields is refused from its length on, and not read beyond", () => {
+    for (let claimed = 0; claimed < 9; claimed++) {
+      const bytes = sslv2Hello({ claimed });
+      expect(readGuarded(bytes.subarray(0, 4))).toEqual(refusal);
+      expectRefused(bytes.subarray(0, Math.max(4, 2 + claimed)), refusal);
+    }
   });
 
   test("with a length that is one too great waits for it, and is refused then", () => {
