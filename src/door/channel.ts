@@ -34,6 +34,8 @@ export class Channel {
   readonly key: string;
   /** Names the instance itself in lists of who refused a connection: whoever listens there next is another one. */
   instance: string;
+  /** Rests that READY has ended. */
+  private rests: number = 0;
   state: ChannelState = ChannelState.ABSENT;
   descriptor: number = NOBODY;
   /** Counts connects, so that an epoll event of an earlier connection is told apart. */
@@ -88,6 +90,11 @@ export class Channel {
     this.instance = key;
     this.nextSequence = firstSequence >>> 0;
     this.settled = (firstSequence - 1) >>> 0;
+  }
+
+  /** READY ended a rest: connections that the instance refused for want of room may come to it again. */
+  hasRoomAgain(): void {
+    this.instance = `${this.key} ${this.generation}.${++this.rests}`;
   }
 
   /** A fresh connection: sequences start again, nothing is outstanding. */

@@ -313,6 +313,7 @@ export class Channels {
     channel.window = message.window;
     if (message.weight > 0) channel.weight = message.weight;
     if (message.open >= 0) channel.open = message.open;
+    if (channel.restsUntil > 0) channel.hasRoomAgain();
     channel.restsUntil = 0;
     if (channel.state === ChannelState.GREETING) {
       channel.state = ChannelState.READY;

@@ -1,4 +1,4 @@
-/** Backends that are restarted in order, under load: nobody notices but by a slower handshake. */
+/** Backends that are restarted in order, or overloaded: nobody notices but by a slower handshake. */
 import { mkdirSync } from "node:fs";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { BackendProcess } from "../support/backend-process.js";
@@ -89,4 +89,15 @@ it("a pool, one after the other: the others serve meanwhile", async () => {
   }
   await Promise.race([answeredMore(), clients]);
   await expectNobodyLost(clients);
+});
+
+it("an only instance that takes three connections at a time serves them all, one after the other", async () => {
+  await scene.backend({ kind: "https", path: scene.at("app"), certificate: app, maxConnections: 3 });
+  await scene.startDoor(`backends: { app: { handoff: "${scene.at("app")}", hold: 30s } }\ndefault: app\n`, {
+    channels: 1,
+  });
+  await Promise.all(Array.from({ length: 60 }, (_, i) => get(scene.door.port, app, `/${i}`)));
+  const counters = await scene.door.stop();
+  expect(counters).toMatchObject({ acknowledged: 60, hold_timeout: 0 });
+  expect(counters.refused_by_instance).toBeGreaterThan(0);
 });

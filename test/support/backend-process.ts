@@ -13,6 +13,8 @@ export interface BackendStart {
   readonly certificates?: readonly Certificate[];
   readonly name?: string;
   readonly window?: number;
+  /** server.maxConnections, of https and http2 ones. */
+  readonly maxConnections?: number;
   /** A command that runs it: ["prlimit", "--nofile=64"]. */
   readonly prefix?: readonly string[];
 }
@@ -26,7 +28,7 @@ export class BackendProcess {
 
   /** Resolves when it listens on its path. */
   static async start(start: BackendStart): Promise<BackendProcess> {
-    const { kind, path, certificate, certificates, name, window, prefix = [] } = start;
+    const { kind, path, certificate, certificates, name, window, maxConnections, prefix = [] } = start;
     const argument = {
       kind,
       path,
@@ -35,6 +37,7 @@ export class BackendProcess {
       key: certificate?.key,
       certificates,
       window,
+      maxConnections,
     };
     const [command, ...args] = [...prefix, process.execPath, program, JSON.stringify(argument)];
     const backend = new BackendProcess(new Child(command!, args));
