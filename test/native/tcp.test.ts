@@ -1,6 +1,6 @@
-import { networkInterfaces } from "node:os";
 import { describe, expect, it } from "vitest";
 import { Intact, native } from "../../src/native/addon.js";
+import { Child } from "../support/child.js";
 import { until } from "../support/wait.js";
 import { sockets } from "./python.js";
 import {
@@ -17,6 +17,8 @@ import {
   tcpPair,
   thrown,
 } from "./resources.js";
+
+const addon = new URL("../../dist/native/addon.js", import.meta.url).href;
 
 countDescriptors();
 
@@ -83,13 +85,18 @@ describe("listenTcp", () => {
     },
   );
 
-  const linkLocal = Object.entries(networkInterfaces())
-    .flatMap(([name, list]) => (list ?? []).map((entry) => ({ name, ...entry })))
-    .find((entry) => entry.family === "IPv6" && entry.scopeid !== 0);
-  it.skipIf(linkLocal === undefined)("keeps the zone of a link-local address", () => {
-    const address = `${linkLocal!.address}%${linkLocal!.name}`;
-    const fd = own(native.listenTcp({ address, port: 0, backlog: 1 }));
-    expect(native.localAddress(fd)).toMatchObject({ family: "IPv6", address });
+  it("keeps the zone of a link-local address", async () => {
+    // In a network namespace of its own, since not every machine has such an address (unshare(1), ip-address(8)).
+    const program = `
+      const { native } = await import(${JSON.stringify(addon)});
+      const fd = native.listenTcp({ address: "fe80::1%lo", port: 0, backlog: 1 });
+      console.log(JSON.stringify(native.localAddress(fd)));`;
+    const script =
+      'ip link set lo up && ip -6 addr add fe80::1/64 dev lo nodad && exec "$0" --input-type=module -e "$1"';
+    const child = new Child("unshare", ["-r", "-n", "sh", "-c", script, process.execPath, program]);
+    const { status } = await child.ended;
+    expect({ status, stderr: child.stderr }).toEqual({ status: 0, stderr: "" });
+    expect(JSON.parse(child.lines[0]!)).toMatchObject({ family: "IPv6", address: "fe80::1%lo" });
   });
 });
 
