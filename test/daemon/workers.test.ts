@@ -89,7 +89,7 @@ it("switches all workers to new routes while clients come: none fails, and after
     const target = generation % 2;
     // Two regions in turn, as the daemon has them: one is written while the workers read the other.
     const region = routesTo(target, regions[target]!);
-    await workers.configure(settings(generation), region, [[], [], []]);
+    await workers.configure(settings(generation), region, [[], [], []], [listener]);
     expect(await servedBy()).toBe(["blue", "green"][target]);
   }
   stop = true;
