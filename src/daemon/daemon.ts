@@ -2,13 +2,13 @@
  * The control plane of one process: what is in force, and how it changes. One change at a time; each either happens
  * whole, or leaves everything as it was and says why.
  */
-import type { Adopted } from "../door/settings.js";
+import type { Adopted, LogLevel } from "../door/settings.js";
 import { ConfigurationError, formatProblem } from "../errors.js";
 import { type Configuration, loadConfiguration } from "./configuration/index.js";
 import type { Answer } from "./control/controlled.js";
 import type { InstanceWatch } from "./instance-watch.js";
 import { watchInstances } from "./instances.js";
-import { Listeners } from "./listeners.js";
+import type { Listeners } from "./listeners.js";
 import type { Log } from "./log.js";
 import { type Successor, startSuccessor } from "./upgrade/leader.js";
 import { Workers } from "./workers.js";
@@ -96,7 +96,11 @@ export class Daemon {
       const next = await this.loadNext();
       const details = await this.use(next);
       const message = `generation ${next.door.generation} is in force: ${next.names} names, ${next.door.backends.length} backends`;
-      this.log.info({ event: "reloaded", generation: next.door.generation, names: next.names }, message);
+      this.log.info(
+        { event: "reloaded", generation: next.door.generation, names: next.names, listeners: this.listeners.addresses },
+        message,
+      );
+      this.useLogLevel(next.log.level);
       return { ok: true, message, details };
     } catch (error) {
       return this.notReloaded(error as Error);
@@ -116,6 +120,16 @@ export class Daemon {
       generation: configuration.door.generation + 1,
       ...(spareRegion !== undefined && { region: spareRegion }),
     });
+  }
+
+  /** Said at a level that is certain to be written: from here on lines may be missing. */
+  private useLogLevel(level: LogLevel): void {
+    const { log } = this;
+    if (log.level === level) return;
+    const from = log.level;
+    log.level = "info";
+    log.info({ event: "log.level", from, to: level }, `lines below ${level} are not written from here on`);
+    log.level = level;
   }
 
   /** Throws before anything has changed. Returns remarks. */

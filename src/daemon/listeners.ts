@@ -77,7 +77,7 @@ export class Listeners {
     const spare = [...this.spare];
     try {
       const next = settings.map((wanted) => {
-        const same = this.list.find((each) => each.name === wanted.name && !kept.has(each));
+        const same = this.find(wanted, kept);
         if (same !== undefined) {
           kept.add(same);
           return same;
@@ -108,6 +108,12 @@ export class Listeners {
       closeOwn(added);
       throw error;
     }
+  }
+
+  /** The one that has this address: as configured, or else as bound. */
+  private find({ name, options }: ListenerSettings, taken: ReadonlySet<Listener>): Listener | undefined {
+    const free = this.list.filter((each) => !taken.has(each));
+    return free.find((each) => each.name === name) ?? free.find(({ descriptor }) => isBoundTo(descriptor, options));
   }
 
   /** New clients are turned away from now on, but for those of sockets that others have too; what remains can be accepted. */

@@ -84,7 +84,9 @@ async function takeOver(daemon: Daemon, stage: Stage): Promise<void> {
 /** The first signal drains, the second ends at once. */
 async function endBySignal(signals: EndingSignals, daemon: Daemon, log: Log): Promise<void> {
   const signal = await signals.next();
-  void daemon.stop(signal).catch((error: Error) => log.fatal({ event: "stop.failed", stack: error.stack }, error.message));
+  void daemon
+    .stop(signal)
+    .catch((error: Error) => log.fatal({ event: "stop.failed", stack: error.stack }, error.message));
   await signals.next();
   await daemon.stopNow();
 }

@@ -9,7 +9,11 @@ const VARIABLE = "SNI_HANDOFF_STAGE";
 
 export interface Stage {
   readonly kind: "execute" | "upgrade";
-  readonly listeners: readonly { readonly name: string; readonly descriptor: number; readonly source: ListenerSource }[];
+  readonly listeners: readonly {
+    readonly name: string;
+    readonly descriptor: number;
+    readonly source: ListenerSource;
+  }[];
   /** Listening sockets; -1: none. */
   readonly control: number;
   readonly metrics: number;

@@ -597,7 +597,7 @@ export class Door {
   private tellDeadline(deadline: number): void {
     const { clock } = this.loop;
     const nanoseconds = (clock[1]! + Math.max(0, deadline - clock[0]!)) * 1e6;
-    this.facts.helloDeadlineLow = nanoseconds % 2 ** 32 >>> 0;
+    this.facts.helloDeadlineLow = (nanoseconds % 2 ** 32) >>> 0;
     this.facts.helloDeadlineHigh = Math.floor(nanoseconds / 2 ** 32);
   }
 

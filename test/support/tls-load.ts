@@ -41,9 +41,9 @@ export class TlsLoad {
     return load;
   }
 
-  /** What was since the last call. */
-  async mark(): Promise<LoadSummary> {
-    this.child.process.stdin!.write("\n");
+  /** What was since the last call, once that are at least so many requests. */
+  async mark(requests = 0): Promise<LoadSummary> {
+    this.child.process.stdin!.write(`${requests}\n`);
     return this.nextMark();
   }
 

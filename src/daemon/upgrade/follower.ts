@@ -1,7 +1,7 @@
 /** The new process's side of an upgrade: says when it is ready, and takes over what the process before has. */
 import { native } from "../../native/addon.js";
-import { Predecessor, type TakenOver } from "./predecessor.js";
 import type { FollowerMessage, LeaderMessage } from "./messages.js";
+import { Predecessor, type TakenOver } from "./predecessor.js";
 
 export class Follower {
   private readonly predecessors: Predecessor[];

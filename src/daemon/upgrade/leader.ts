@@ -137,7 +137,9 @@ async function answer(child: Started, type: FollowerMessage["type"], offer: Upgr
   });
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
-      reject(new Error(`the new process ${child.process.pid} was not ready within ${timeout / 1000} s${quoted(child)}`));
+      reject(
+        new Error(`the new process ${child.process.pid} was not ready within ${timeout / 1000} s${quoted(child)}`),
+      );
     }, timeout);
   });
   const ended = child.ended.then((how) => {

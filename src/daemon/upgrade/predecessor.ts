@@ -2,11 +2,12 @@
  * The channel from a worker of the process before: this process is an instance there, and what it is handed are
  * connections that wait for their hello or are held.
  */
-import { Message } from "../../handoff/message.js";
+
+import type { Adopted } from "../../door/settings.js";
 import { MAX_WINDOW } from "../../handoff/layout.js";
+import { Message } from "../../handoff/message.js";
 import { ReceiverChannel } from "../../handoff/receiver-channel.js";
 import { native } from "../../native/addon.js";
-import type { Adopted } from "../../door/settings.js";
 
 export type TakenOver = Adopted;
 
