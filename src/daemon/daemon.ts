@@ -16,6 +16,8 @@ import { Workers } from "./workers.js";
 /** How long handshakes that have begun may take to be completed while new clients are turned away. Milliseconds. */
 const LAST_HANDSHAKES = 250;
 
+const AS_PROCESS_1 = "it is process 1, with which its container ends; start a new container instead";
+
 export type DaemonState = "starting" | "running" | "reloading" | "upgrading" | "draining";
 
 export interface DaemonParts {
@@ -153,9 +155,7 @@ export class Daemon {
   /** Starts the program anew and hands everything over to it, or goes on and says why. */
   async upgrade(): Promise<Answer> {
     if (this.state !== "running") return { ok: false, message: `not now: the door is ${this.state}` };
-    if (process.pid === 1) {
-      return { ok: false, message: "not as process 1: a container ends with it; start a new container instead" };
-    }
+    if (process.pid === 1) return this.notUpgraded(new Error(AS_PROCESS_1));
     this.state = "upgrading";
     this.log.info({ event: "upgrading" }, "starting the program anew");
     let successor: Successor;

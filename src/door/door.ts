@@ -638,7 +638,8 @@ export class Door {
   /** Acknowledged: the instance has it, the copy that was kept for it goes. */
   private owned(slot: number): void {
     this.unacknowledged--;
-    this.counters[Counter.acknowledged]!++;
+    const isPassedOn = this.successor !== undefined && this.connections.backend[slot] === this.successor.index;
+    this.counters[isPassedOn ? Counter.passed_on : Counter.acknowledged]!++;
     this.close(slot);
   }
 
