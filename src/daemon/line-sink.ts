@@ -47,13 +47,12 @@ export class LineSink {
   /** Lines dropped so far. */
   dropped: number = 0;
 
-  /** `fd` stays the caller's; it is made non-blocking, or opened anew, if writing to it could block. */
+  /** `fd` stays the caller's; it is opened anew, or made non-blocking, if writing to it could block. */
   constructor(fd: number, { room = ROOM, format = (line) => line, dropped = () => {}, write }: LineSinkOptions = {}) {
     this.room = room;
     this.format = format;
     this.tell = dropped;
-    const descriptor = write === undefined ? withoutBlocking(fd) : fd;
-    this.output = write ?? ((bytes) => writeSync(descriptor, bytes));
+    this.output = write ?? writeWithoutBlocking(fd);
   }
 
   /** Something waits for the descriptor. */
@@ -140,21 +139,25 @@ export class LineSink {
 }
 
 /**
- * A descriptor for the same file that never blocks. A FIFO or terminal is opened anew, so that O_NONBLOCK is this
- * process's alone: other processes may share the open file description (fcntl(2)). A socket cannot be opened (proc(5));
- * one that systemd gives is this service's only. Files do not block for good.
+ * write(2) that never blocks. A FIFO or terminal is opened anew, so that O_NONBLOCK is this process's alone: others may
+ * share the open file description (fcntl(2)). A socket cannot be opened (proc(5)): there the flag is set before each
+ * write, since Node puts it back when it exits, and the process before an upgrade shares journald's socket with the one
+ * after it. Files do not block for good.
  */
-function withoutBlocking(fd: number): number {
+function writeWithoutBlocking(fd: number): (bytes: Uint8Array) => number {
   const stat = fstatSync(fd);
   const terminal = isatty(fd);
   if (stat.isFIFO() || terminal) {
     try {
-      return openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+      const own = openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+      return (bytes) => writeSync(own, bytes);
     } catch {
       // Another user's, or nobody reads it at present (ENXIO).
     }
   }
-  // Node puts the flags of standard output back when it exits.
-  if (stat.isFIFO() || terminal || stat.isSocket()) native.setNonBlocking(fd, true);
-  return fd;
+  if (!stat.isFIFO() && !terminal && !stat.isSocket()) return (bytes) => writeSync(fd, bytes);
+  return (bytes) => {
+    native.setNonBlocking(fd, true);
+    return writeSync(fd, bytes);
+  };
 }

@@ -4,6 +4,7 @@
  * Every line has `level` (a word), `time` (ISO 8601), `event` (a stable name, `channel.ready`) and `message`; the other
  * fields depend on the event.
  */
+import { isatty } from "node:tty";
 import { type Logger, pino } from "pino";
 import type { LogLevel } from "../door/settings.js";
 import { LineSink } from "./line-sink.js";
@@ -29,7 +30,7 @@ const STANDARD_OUTPUT = 1;
  * Writes at once, so that what was logged before a crash is there, unless standard output takes nothing: then lines wait
  * (line-sink.ts). The level may be set later: `log.level`.
  */
-export async function createLog({ level, pretty = process.stdout.isTTY === true }: LogOptions): Promise<DaemonLog> {
+export async function createLog({ level, pretty = isatty(STANDARD_OUTPUT) }: LogOptions): Promise<DaemonLog> {
   const sink = new LineSink(STANDARD_OUTPUT, {
     ...(pretty ? { format: await prettyFormat() } : {}),
     dropped: (lines) => {
