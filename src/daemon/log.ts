@@ -8,7 +8,7 @@ import { isatty } from "node:tty";
 import { type Logger, pino } from "pino";
 import type { LogLevel } from "../door/settings.js";
 import { LineSink } from "./line-sink.js";
-import { withoutControls } from "./printable.js";
+import { withoutControls, withoutHidden } from "./printable.js";
 
 export type Log = Logger;
 
@@ -31,8 +31,9 @@ const STANDARD_OUTPUT = 1;
  * (line-sink.ts). The level may be set later: `log.level`.
  */
 export async function createLog({ level, pretty = isatty(STANDARD_OUTPUT) }: LogOptions): Promise<DaemonLog> {
+  const format = pretty ? await prettyFormat() : (line: string) => line;
   const sink = new LineSink(STANDARD_OUTPUT, {
-    ...(pretty ? { format: await prettyFormat() } : {}),
+    format: (line) => withoutHidden(format(line)),
     dropped: (lines) => {
       log.warn({ event: "log.dropped", lines }, `${lines} lines were dropped: standard output took no more`);
     },

@@ -5,13 +5,22 @@ export function printable(text: string): string {
   return text.replace(/[^\x21-\x5b\x5d-\x7e]/g, escapeCharacter);
 }
 
-/** Control characters (C0, DEL, C1), and what Unicode uses to break lines or turn their direction: \xNN, \uNNNN. */
+/** The control characters of ASCII: \xNN. */
 export function withoutControls(text: string): string {
-  return text.replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, escapeCharacter);
+  return text.replace(/[\x00-\x1f\x7f]/g, escapeCharacter);
+}
+
+/**
+ * What JSON allows in strings and terminals and viewers obey: DEL, C1, and what Unicode uses to break lines or turn their
+ * direction. \uNNNN, which a reader of JSON turns back.
+ */
+export function withoutHidden(line: string): string {
+  return line.replace(
+    /[\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }
 
 function escapeCharacter(character: string): string {
-  const code = character.charCodeAt(0);
-  const hex = code.toString(16);
-  return code < 0x100 ? `\\x${hex.padStart(2, "0")}` : `\\u${hex.padStart(4, "0")}`;
+  return `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
 }

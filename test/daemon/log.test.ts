@@ -136,10 +136,19 @@ test("flush waits for a slow reader", async () => {
   expect(Number(counted)).toBe(3000);
 });
 
-test("a message cannot move a terminal's cursor or begin a line", async () => {
-  const body = String.raw`log.info({ event: "x", field: "\x1b[2J\r\n" }, "\x1b[2Ja\r\nb\x9b\u202e\u00fc");`;
-  const { stdout } = await run({ level: "info", pretty: true }, body);
-  expect(stdout.slice(stdout.indexOf("]") + 1)).toBe(
-    `${String.raw` INFO: \x1b[2Ja\x0d\x0ab\x9b\u202eü {"event":"x","field":"\u001b[2J\r\n"}`}\n`,
-  );
+/** Escape sequences, ends of lines, a C1 control, and a turn of the direction of writing. */
+const hostile = "\x1b[2Ja\r\nb\x7f\x9b\u202e\u2028ü";
+const logHostile = `log.info({ event: "x", field: ${JSON.stringify(hostile)} }, ${JSON.stringify(hostile)});`;
+
+test("no text can move a terminal's cursor or begin a line", async () => {
+  const { stdout } = await run({ level: "info", pretty: true }, logHostile);
+  const message = String.raw`\x1b[2Ja\x0d\x0ab\x7f\u009b\u202e\u2028ü`;
+  const field = String.raw`\u001b[2Ja\r\nb\u007f\u009b\u202e\u2028ü`;
+  expect(stdout.slice(stdout.indexOf("]") + 1)).toBe(` INFO: ${message} {"event":"x","field":"${field}"}\n`);
+});
+
+test("JSON has every text whole, and no control character but the end of the line", async () => {
+  const { stdout } = await run({ level: "info" }, logHostile);
+  expect(stdout).toMatch(/^[\x20-\x7eü]*\n$/);
+  expect(JSON.parse(stdout)).toMatchObject({ field: hostile, message: hostile });
 });
