@@ -48,6 +48,16 @@ export const counterNames = [
   "violations",
   /** Times that accept was rested for want of descriptors or memory. */
   "accept_rested",
+  /** Connections closed since too many waited for their hello. */
+  "waiting_full",
+  /** Connections closed since too many of one client waited for their hello. */
+  "client_full",
+  /** Connections reset since their client came faster than it may. */
+  "rate_limited",
+  /** Connections given to the successor in an upgrade. */
+  "passed_on",
+  /** Connections taken over from the predecessor in an upgrade. */
+  "adopted",
   /** Closes that would have lingered and were left to a thread of their own. */
   "lingering_closes",
 ] as const;

@@ -10,13 +10,15 @@ const door = new Door(data, (report: WorkerReport) => port.postMessage(report));
 port.on("message", (command: WorkerCommand) => {
   switch (command.type) {
     case "configure":
-      return door.configure(command.settings, command.routes, command.held, command.instances);
+      return door.configure(command.settings, command.routes, command.held, command.instances, command.backendMemory);
     case "instances":
       return door.instances(command.backend, command.paths);
     case "appeared":
       return door.appeared(command.path);
     case "drain":
       return door.drain(command.timeout);
+    case "ping":
+      return door.ping(command.beat);
   }
 });
 
