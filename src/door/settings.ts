@@ -27,6 +27,10 @@ export interface HandoffBackendSettings {
   readonly fallback: number;
   /** The user whose processes may be instances, beside root and the path's owner; -1: none. */
   readonly uid: number;
+  /** When instances are connected to: at the start, or with the first connection for them. */
+  readonly connect: "eagerly" | "lazily";
+  /** Most connections that an instance has open at once; 0: no limit. */
+  readonly maxConnections: number;
 }
 
 export interface RejectBackendSettings {
@@ -39,6 +43,26 @@ export interface RejectBackendSettings {
 
 export type BackendSettings = HandoffBackendSettings | RejectBackendSettings;
 
+/** All workers together. */
+export interface DoorLimits {
+  /** Most connections that wait for a hello. */
+  readonly waiting: number;
+  /** Most of them from one client address (an IPv6 /64). */
+  readonly waitingPerClient: number;
+  /** Most connections held at once, all backends together. */
+  readonly held: number;
+  /** Connections a second that one client address may open; 0: no limit. */
+  readonly acceptRate: number;
+  /** How many it may open at once above that rate. */
+  readonly acceptBurst: number;
+}
+
+export interface AccessLogSettings {
+  readonly mode: "all" | "errors" | "off" | "sample";
+  /** For "sample": one connection in so many is logged. */
+  readonly sample: number;
+}
+
 export interface DoorSettings {
   /** Counts up with each configuration. */
   readonly generation: number;
@@ -46,6 +70,8 @@ export interface DoorSettings {
   readonly helloTimeout: number;
   /** Most bytes of a hello, record headers included. */
   readonly helloLimit: number;
+  readonly limits: DoorLimits;
+  readonly accessLog: AccessLogSettings;
   /** In the order of their indices, which are the route table's targets. */
   readonly backends: readonly BackendSettings[];
 }

@@ -62,9 +62,18 @@ function settings(generation: number): DoorSettings {
     acknowledgeTimeout: 5000,
     fallback: -1,
     uid: -1,
+    connect: "eagerly",
+    maxConnections: 0,
   });
   const backends = ["blue", "green", "nobody"].map(backend);
-  return { generation, helloTimeout: 5000, helloLimit: 16384, backends };
+  return {
+    generation,
+    helloTimeout: 5000,
+    helloLimit: 16384,
+    limits: { waiting: 10_000, waitingPerClient: 1000, held: 20_000, acceptRate: 0, acceptBurst: 100 },
+    accessLog: { mode: "errors", sample: 1 },
+    backends,
+  };
 }
 
 function routesTo(target: number, region?: SharedArrayBuffer): SharedArrayBuffer {
