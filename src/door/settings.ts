@@ -29,7 +29,7 @@ export interface HandoffBackendSettings {
   readonly uid: number;
   /** When instances are connected to: at the start, or with the first connection for them. */
   readonly connect: "eagerly" | "lazily";
-  /** Most connections that an instance has open at once; 0: no limit. */
+  /** Most connections that the backend has open at once; 0: no limit. */
   readonly maxConnections: number;
 }
 

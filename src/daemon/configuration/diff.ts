@@ -111,11 +111,18 @@ function compareParts(
 const NONE = "none";
 
 function compareValues(running: Values, next: Values, name: (key: string) => string): Change[] {
-  const keys = new Set([...running.keys(), ...next.keys()]);
-  return [...keys].flatMap((key) => {
+  return keysOf(running, next).flatMap((key) => {
     const [from, to] = [running.get(key) ?? NONE, next.get(key) ?? NONE];
-    return from === to ? [] : [{ key: name(key), from, to, needsRestart: NEEDS_RESTART.has(key.split(".")[0]!) }];
+    if (from === to) return [];
+    const full = name(key);
+    return [{ key: full, from, to, needsRestart: NEEDS_RESTART.has(full.split(".")[0]!) }];
   });
+}
+
+/** Of a backend that becomes one of another kind only what tells the kind. */
+function keysOf(running: Values, next: Values): string[] {
+  if (running.has("reject") !== next.has("reject")) return ["handoff", "reject"];
+  return [...new Set([...running.keys(), ...next.keys()])];
 }
 
 /** What is set up once at the start of a process. */

@@ -3,7 +3,7 @@ import { noSuch } from "./checks.js";
 import { member } from "./outline.js";
 import { show } from "./scalars.js";
 import type { Report, Source } from "./source.js";
-import { findGroup, findUser } from "./users.js";
+import { findGroup, findUser, HIGHEST_ID } from "./users.js";
 
 export interface Identity {
   readonly uid: number;
@@ -34,7 +34,6 @@ export function findIdentity(source: Source, problem: Report): Identity | undefi
 /** What is malformed is as if it were absent: the schema reports it. */
 function accountAt({ value }: Source, key: "user" | "group"): string | number | undefined {
   const account = member(value, key);
-  return (typeof account === "string" && account !== "") || Number.isInteger(account)
-    ? (account as string | number)
-    : undefined;
+  if (typeof account === "string") return account === "" ? undefined : account;
+  return typeof account === "number" && account >= 0 && account <= HIGHEST_ID ? account : undefined;
 }

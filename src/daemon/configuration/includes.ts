@@ -12,6 +12,8 @@ import type { Place, Report, Source } from "./source.js";
 export interface Included {
   /** In the order of the patterns, those of one pattern by name. */
   readonly sources: readonly Source[];
+  /** The names of these, and of those that could not be read. */
+  readonly files: readonly string[];
   /** False if one of them could not be read: what is missing elsewhere may be there. */
   readonly complete: boolean;
 }
@@ -24,6 +26,7 @@ export async function readIncludes(
   problems: Problem[],
 ): Promise<Included> {
   const sources: Source[] = [];
+  const files: string[] = [];
   const seen = new Set([resolve(main.file)]);
   let complete = true;
   for (const { place, pattern } of patternsOf(main)) {
@@ -34,6 +37,7 @@ export async function readIncludes(
     for (const file of await matches(place, pattern, fail, warning)) {
       if (seen.has(resolve(file))) continue;
       seen.add(resolve(file));
+      files.push(file);
       const text = await readText(file).catch((error: Error) => {
         fail(place, `cannot read ${show(file)}: ${readFailure(error)}`);
       });
@@ -44,7 +48,7 @@ export async function readIncludes(
       else sources.push({ file, value: document.value ?? {}, positions: document.positions });
     }
   }
-  return { sources, complete };
+  return { sources, files, complete };
 }
 
 interface Pattern {

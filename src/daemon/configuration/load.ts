@@ -40,8 +40,8 @@ export async function loadConfiguration(file: string, options: LoadOptions = {})
   const problem = reporter(problems);
   const warning = reporter(warnings);
 
-  const { sources, complete } = await readIncludes(main, problem, warning, problems);
-  const files = [main, ...sources];
+  const { sources, files: includes, complete } = await readIncludes(main, problem, warning, problems);
+  const files = [file, ...includes];
   const parsed = configurationSchema.safeParse(main.value);
   if (!parsed.success) problems.push(...problemsOf(parsed.error.issues, main, configurationSchema));
   const included = sources.map((source) => ({ source, ...includedSchema.safeParse(source.value) }));
@@ -49,7 +49,7 @@ export async function loadConfiguration(file: string, options: LoadOptions = {})
     if (error !== undefined) problems.push(...problemsOf(error.issues, source, includedSchema));
   const identity = findIdentity(main, problem);
   checkControlGroup(main, problem);
-  if (files.every(({ value }) => member(value, "backends") === undefined) && complete)
+  if ([main, ...sources].every(({ value }) => member(value, "backends") === undefined) && complete)
     problem({ source: main, path: ["backends"] }, "is missing; allowed: a map of backends by their names");
   // What the other files refer to may be in the one that could not be read.
   if (!complete) throw new ConfigurationError(inOrder(problems, files));
@@ -79,7 +79,7 @@ export async function loadConfiguration(file: string, options: LoadOptions = {})
   const { hello: helloLimit, ...limits } = input.limits;
   return {
     file: resolve(file),
-    files: [...files.map((source) => resolve(source.file)), ...filled.files],
+    files: [...files.map((name) => resolve(name)), ...filled.files],
     listeners: compileListeners(input.listeners),
     workers: input.workers ?? defaultWorkers,
     log: input.log,
@@ -127,8 +127,8 @@ async function readText(file: string): Promise<string> {
 }
 
 /** The configuration file's problems by line, then those of the files that it includes, then those of maps. */
-function inOrder(problems: readonly Problem[], files: readonly Source[]): Problem[] {
-  const order = new Map(files.map(({ file }, index) => [file, index]));
+function inOrder(problems: readonly Problem[], files: readonly string[]): Problem[] {
+  const order = new Map(files.map((file, index) => [file, index]));
   const rank = ({ file }: Problem) => order.get(file) ?? files.length;
   return [...problems].sort(
     (a, b) => rank(a) - rank(b) || (rank(a) < files.length ? a.line - b.line || a.column - b.column : 0),

@@ -7,6 +7,7 @@ import { ADDRESS_FORM, isLoopback, LOOPBACK_FORM, parseListenAddress } from "./a
 import { DURATION_FORM, DURATION_PATTERN, formatDuration, parseDuration } from "./durations.js";
 import { suggestion } from "./nearest.js";
 import { formatSize, parseSize, SIZE_FORM, SIZE_PATTERN } from "./sizes.js";
+import { HIGHEST_ID } from "./users.js";
 
 /** A value as it can be shown in one line. */
 export function show(value: unknown): string {
@@ -44,8 +45,10 @@ export function oneOf<const T extends readonly [string, ...string[]]>(words: T) 
 }
 
 /** A user's or group's name or number. */
-export const account = (what: "user" | "group") =>
-  z.union([z.int().min(0).max(4_294_967_294), z.string().min(1)], wants(`a ${what}'s name or number`));
+export function account(what: "user" | "group") {
+  const error = wants(`a ${what}'s name or number`);
+  return z.union([z.int(error).min(0, error).max(HIGHEST_ID, error), z.string(error).min(1, error)], error);
+}
 
 const MODE_FORM = 'permissions in quotes, such as "0660"';
 

@@ -78,9 +78,7 @@ const handoffBackend = z
         .describe("When instances are connected to: at the start, or with the first connection for this backend."),
       maxConnections: count("connections", { min: 0, max: 10_000_000 })
         .default(0)
-        .describe(
-          "Most connections that one instance has open at once; above it goes to the others, or is held. 0: no limit.",
-        ),
+        .describe("Most connections that the backend has open at once; more are held. 0: no limit."),
       fallback: backendReference()
         .optional()
         .describe(

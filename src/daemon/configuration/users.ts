@@ -2,6 +2,9 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 
+/** (uid_t)-1 is no account: setuid(2), chown(2). */
+export const HIGHEST_ID = 0xffff_fffe;
+
 export interface User {
   readonly uid: number;
   /** The primary group; undefined for a number without an entry. */
@@ -26,7 +29,7 @@ export function findGroup(group: string | number): number | undefined {
 }
 
 function isNumber(text: string | undefined): text is string {
-  return text !== undefined && /^\d+$/.test(text);
+  return text !== undefined && /^\d+$/.test(text) && Number(text) <= HIGHEST_ID;
 }
 
 type Database = "passwd" | "group";
