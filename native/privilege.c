@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <pwd.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -193,6 +194,11 @@ static bool execute(void *argument, struct privilege_failure *failure) {
   const struct privilege_execution *execution = argument;
   /* A table of descriptors of its own, so that their flags stay as they were for the others if this fails. */
   bool own_table = unshare(CLONE_FILES) == 0; /* containers' filters may refuse it */
+  /* The mask outlasts execve. Node unblocks it where it takes SIGUSR1, which before would end the process. */
+  sigset_t blocked;
+  sigemptyset(&blocked);
+  sigaddset(&blocked, SIGUSR1);
+  pthread_sigmask(SIG_BLOCK, &blocked, NULL);
   bool became = become(execution, failure);
   if (!own_table) {
     for (int fd = 0; fd <= 2; fd++) fcntl(fd, F_SETFD, FD_CLOEXEC);
