@@ -1,4 +1,4 @@
-/* The addon: what src/native/addon.ts calls `Addon`, except the classes (addon_loop.c, addon_watch.c). */
+/* The addon: what src/native/addon.ts calls `Addon`, except the classes (addon_loop.c, addon_watch.c) and addon_privilege.c. */
 
 #include "addon.h"
 
@@ -558,6 +558,10 @@ static napi_value initialize(napi_env env, napi_callback_info info) {
       FUNCTION("lockFolder", addon_lock_folder),
       FUNCTION("watch", create_watch),
       FUNCTION("watchMessages", create_message_watch),
+      FUNCTION("landlockAbi", get_landlock_abi),
+      FUNCTION("accountGroups", get_account_groups),
+      FUNCTION("tryReading", try_reading_as),
+      FUNCTION("execute", execute_restricted),
       FUNCTION("createLoop", create_loop),
   };
 #undef FUNCTION
