@@ -248,6 +248,8 @@ export interface Addon {
   // --- TCP -------------------------------------------------------------------------------------------------------
   /** socket, options, bind, listen; non-blocking, SO_REUSEADDR. The caller closes the result. */
   listenTcp(options: TcpListenOptions): number;
+  /** Where a TCP socket is bound and whether it listens; `v6Only`: IPV6_V6ONLY. Undefined if `fd` is no TCP socket. */
+  tcpSocket(fd: number): (TcpAddress & { readonly listening: boolean; readonly v6Only: boolean }) | undefined;
   /** An IPv4 address of an IPv6 socket (::ffff:a.b.c.d) is given as IPv4, here and in `peerAddress`. */
   localAddress(fd: number): TcpAddress;
   peerAddress(fd: number): TcpAddress;
