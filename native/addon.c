@@ -216,6 +216,13 @@ static napi_value addon_duplicate(napi_env env, napi_callback_info info) {
   return checked(env, "fcntl", descriptor_duplicate(fd));
 }
 
+static napi_value addon_duplicate_onto(napi_env env, napi_callback_info info) {
+  ARGUMENTS(2);
+  DESCRIPTOR(0, from);
+  DESCRIPTOR(1, to);
+  return done(env, "dup2", descriptor_duplicate_onto(from, to) == -1 ? -1 : 0);
+}
+
 static napi_value addon_ask_credentials(napi_env env, napi_callback_info info) {
   ARGUMENTS(2);
   DESCRIPTOR(0, fd);
@@ -234,30 +241,30 @@ static napi_value addon_set_non_blocking(napi_env env, napi_callback_info info) 
 
 /* --- TCP ---------------------------------------------------------------------------------------------------------- */
 
-static napi_value addon_listen_tcp(napi_env env, napi_callback_info info) {
-  ARGUMENTS(1);
-  char address[128];
+/* Reads TcpListenOptions; `address` gets the text that `options` points to. */
+static bool take_listen_options(napi_env env, napi_value object, struct tcp_listen_options *options, char *address,
+                                size_t space) {
   napi_value text;
   int64_t port = -1, backlog = -1, defer_accept = 0;
   bool keep_alive = false, freebind = false, v6_only = false;
   napi_value v6_only_given;
-  if (!take_property(env, arguments[0], "address", &text)) return NULL;
+  if (!take_property(env, object, "address", &text)) return false;
   if (text == NULL) napi_get_undefined(env, &text);
-  if (!take_text(env, text, "address", address, sizeof address) ||
-      !take_integer_property(env, arguments[0], "port", 0, 65535, &port) ||
-      !take_integer_property(env, arguments[0], "backlog", 0, INT_MAX, &backlog) ||
-      !take_integer_property(env, arguments[0], "deferAccept", 0, 3600, &defer_accept) ||
-      !take_boolean_property(env, arguments[0], "keepAlive", &keep_alive) ||
-      !take_boolean_property(env, arguments[0], "freebind", &freebind) ||
-      !take_boolean_property(env, arguments[0], "v6Only", &v6_only) ||
-      !take_property(env, arguments[0], "v6Only", &v6_only_given)) {
-    return NULL;
+  if (!take_text(env, text, "address", address, space) ||
+      !take_integer_property(env, object, "port", 0, 65535, &port) ||
+      !take_integer_property(env, object, "backlog", 0, INT_MAX, &backlog) ||
+      !take_integer_property(env, object, "deferAccept", 0, 3600, &defer_accept) ||
+      !take_boolean_property(env, object, "keepAlive", &keep_alive) ||
+      !take_boolean_property(env, object, "freebind", &freebind) ||
+      !take_boolean_property(env, object, "v6Only", &v6_only) ||
+      !take_property(env, object, "v6Only", &v6_only_given)) {
+    return false;
   }
   if (port == -1 || backlog == -1) {
     throw_range(env, port == -1 ? "port" : "backlog", "given");
-    return NULL;
+    return false;
   }
-  struct tcp_listen_options options = {
+  *options = (struct tcp_listen_options){
       .address = address,
       .port = (uint16_t)port,
       .backlog = (int)backlog,
@@ -266,13 +273,43 @@ static napi_value addon_listen_tcp(napi_env env, napi_callback_info info) {
       .defer_accept = (int)defer_accept,
       .keep_alive = keep_alive,
   };
+  return true;
+}
+
+enum { ADDRESS_SPACE = 128 };
+
+static napi_value throw_listen_error(napi_env env, const char *call, const struct tcp_listen_options *options) {
+  int error = errno;
+  char subject[ADDRESS_SPACE + 10];
+  snprintf(subject, sizeof subject, strchr(options->address, ':') != NULL ? "[%s]:%d" : "%s:%d", options->address,
+           (int)options->port);
+  return throw_system_call(env, call, error, subject);
+}
+
+static napi_value addon_listen_tcp(napi_env env, napi_callback_info info) {
+  ARGUMENTS(1);
+  char address[ADDRESS_SPACE];
+  struct tcp_listen_options options;
+  if (!take_listen_options(env, arguments[0], &options, address, sizeof address)) return NULL;
   const char *call;
   int fd = tcp_listen(&options, &call);
-  if (fd != -1) return integer(env, fd);
-  int error = errno;
-  char subject[sizeof address + 10];
-  snprintf(subject, sizeof subject, strchr(address, ':') != NULL ? "[%s]:%d" : "%s:%d", address, (int)port);
-  return throw_system_call(env, call, error, subject);
+  return fd != -1 ? integer(env, fd) : throw_listen_error(env, call, &options);
+}
+
+static napi_value addon_adjust_listener(napi_env env, napi_callback_info info) {
+  ARGUMENTS(2);
+  DESCRIPTOR(0, fd);
+  char address[ADDRESS_SPACE];
+  struct tcp_listen_options options;
+  if (!take_listen_options(env, arguments[1], &options, address, sizeof address)) return NULL;
+  const char *call;
+  return tcp_adjust_listener(fd, &options, &call) == 0 ? NULL : throw_listen_error(env, call, &options);
+}
+
+static napi_value addon_refuse_new_clients(napi_env env, napi_callback_info info) {
+  ARGUMENTS(1);
+  DESCRIPTOR(0, fd);
+  return done(env, "setsockopt", tcp_refuse_new_clients(fd));
 }
 
 static napi_value address_object(napi_env env, const struct tcp_address *address) {
@@ -510,10 +547,13 @@ static napi_value initialize(napi_env env, napi_callback_info info) {
   static const napi_property_descriptor functions[] = {
       FUNCTION("close", addon_close),
       FUNCTION("duplicate", addon_duplicate),
+      FUNCTION("duplicateOnto", addon_duplicate_onto),
       FUNCTION("setNonBlocking", addon_set_non_blocking),
       FUNCTION("askCredentials", addon_ask_credentials),
       FUNCTION("listenTcp", addon_listen_tcp),
       FUNCTION("tcpSocket", addon_tcp_socket),
+      FUNCTION("adjustListener", addon_adjust_listener),
+      FUNCTION("refuseNewClients", addon_refuse_new_clients),
       FUNCTION("localAddress", addon_local_address),
       FUNCTION("peerAddress", addon_peer_address),
       FUNCTION("setReceiveLowWater", addon_set_receive_low_water),

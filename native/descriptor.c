@@ -8,6 +8,8 @@
 
 int descriptor_duplicate(int fd) { return fcntl(fd, F_DUPFD_CLOEXEC, 3); }
 
+int descriptor_duplicate_onto(int from, int to) { return from == to ? 0 : dup2(from, to); }
+
 int descriptor_set_non_blocking(int fd, bool on) {
   int flags = fcntl(fd, F_GETFL);
   if (flags == -1) return -1;

@@ -8,6 +8,9 @@
 /* fcntl(F_DUPFD_CLOEXEC), never 0, 1 or 2. The caller closes the result. */
 int descriptor_duplicate(int fd);
 
+/* dup3(2) with O_CLOEXEC cleared: `to` becomes what `from` is, and is what a started program inherits. */
+int descriptor_duplicate_onto(int from, int to);
+
 /* O_NONBLOCK, which is shared by all who have the open file: fcntl(2). */
 int descriptor_set_non_blocking(int fd, bool on);
 

@@ -1,6 +1,7 @@
 #include "tcp_listen.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <linux/tcp.h>
 #include <unistd.h>
 
@@ -41,6 +42,26 @@ failed:;
   close(fd);
   errno = error;
   return -1;
+}
+
+int tcp_adjust_listener(int listener, const struct tcp_listen_options *options, const char **call) {
+  *call = "setsockopt";
+  if (set(listener, SOL_SOCKET, SO_KEEPALIVE, options->keep_alive) == -1) return -1;
+  if (set(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, options->defer_accept) == -1) return -1;
+  *call = "listen";
+  return listen(listener, options->backlog);
+}
+
+int tcp_refuse_new_clients(int listener) {
+  enum { FLAGS_OFFSET = 13, SYN = 0x02 }; /* of the TCP header, where such a filter begins to read (RFC 9293 section 3.1) */
+  struct sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS_OFFSET),
+      BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, SYN, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, 0),
+      BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+  };
+  struct sock_fprog program = {.len = sizeof code / sizeof *code, .filter = code};
+  return setsockopt(listener, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
 static int option(int fd, int level, int name, int *value) {

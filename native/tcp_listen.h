@@ -32,4 +32,14 @@ struct tcp_description {
 /* 1 and `out`, or 0 if `fd` is no TCP socket; -1 with errno if it is not open. */
 int tcp_describe(int fd, struct tcp_description *out);
 
+/* Gives a listening socket the backlog, defer_accept and keep_alive of `options`; as tcp_listen on failure, but the socket stays. */
+int tcp_adjust_listener(int listener, const struct tcp_listen_options *options, const char **call);
+
+/*
+ * Has the kernel drop every SYN that is for the listening socket (SO_ATTACH_FILTER: socket(7)), so that what remains to
+ * be accepted comes to an end. Handshakes that have begun are completed. Whoever sent the SYN tries again after a second,
+ * and then finds whatever listens there by then. The filter is the socket's, whatever process has it.
+ */
+int tcp_refuse_new_clients(int listener);
+
 #endif

@@ -1,49 +1,178 @@
-/** The listening TCP sockets: bound before anything else, so that what is in use is known at once. */
+/**
+ * The listening TCP sockets: those of the configuration, some of which may have come from systemd or from the process
+ * before. They are bound before anything else, so that what is in use is known at once, and they change with a reload
+ * without touching those that stay.
+ */
 import { HandoffError, type SystemCallError } from "../errors.js";
 import { native, type TcpAddress } from "../native/addon.js";
 import type { ListenerSettings } from "./configuration/index.js";
+import { holderOf } from "./port-holder.js";
+
+export type ListenerSource = "configuration" | "systemd" | "inherited";
+
+export interface Listener {
+  /** The address as configured: "*:443". */
+  readonly name: string;
+  /** The address as bound, the port chosen by the kernel included. */
+  readonly address: string;
+  readonly descriptor: number;
+  readonly source: ListenerSource;
+}
+
+/** A listening socket that this process was given. */
+export interface PassedListener {
+  readonly descriptor: number;
+  readonly source: Exclude<ListenerSource, "configuration">;
+  /** The address as the process before had it configured; undefined: it is known by where it is bound. */
+  readonly name?: string | undefined;
+}
+
+/** A change that is prepared and not yet in force. */
+export interface ListenersChange {
+  readonly next: readonly Listener[];
+  readonly added: readonly Listener[];
+  readonly removed: readonly Listener[];
+  /** The workers use `next`: those removed are closed. */
+  commit(): void;
+  /** Nothing has changed: those added are closed. */
+  abandon(): void;
+}
 
 export class Listeners {
-  /** Owned here; workers borrow them. */
-  readonly descriptors: number[] = [];
-  /** `address:port` as bound, the port chosen by the kernel included. */
-  readonly names: string[] = [];
+  private list: readonly Listener[] = [];
+  /** Sockets that were passed, and that the configuration had no use for (yet). */
+  private spare: PassedListener[];
 
-  /** Throws a HandoffError that says which address cannot be had and what to do; then nothing stays open. */
-  constructor(settings: readonly ListenerSettings[]) {
+  constructor(passed: readonly PassedListener[] = []) {
+    this.spare = [...passed];
+    // A manager's may block, and what accepts from it is told to take all there are.
+    for (const { descriptor } of passed) native.setNonBlocking(descriptor, true);
+  }
+
+  get all(): readonly Listener[] {
+    return this.list;
+  }
+
+  get descriptors(): readonly number[] {
+    return this.list.map(({ descriptor }) => descriptor);
+  }
+
+  /** As bound. */
+  get addresses(): readonly string[] {
+    return this.list.map(({ address }) => address);
+  }
+
+  /** Passed sockets that nothing is configured for. */
+  get unused(): readonly PassedListener[] {
+    return this.spare;
+  }
+
+  /**
+   * Binds what `settings` have and is not there yet. Throws a HandoffError (ERR_LISTEN) that says which address cannot
+   * be had and what to do; then nothing has changed.
+   */
+  prepare(settings: readonly ListenerSettings[]): ListenersChange {
+    const kept = new Set<Listener>();
+    const added: Listener[] = [];
+    const spare = [...this.spare];
     try {
-      for (const { name, options } of settings) {
-        this.descriptors.push(listen(name, options));
-        this.names.push(formatAddress(native.localAddress(this.descriptors.at(-1)!)));
-      }
+      const next = settings.map((wanted) => {
+        const same = this.find(wanted, kept);
+        if (same !== undefined) {
+          kept.add(same);
+          return same;
+        }
+        const listener = takePassed(spare, wanted) ?? listen(wanted);
+        added.push(listener);
+        return listener;
+      });
+      const removed = this.list.filter((each) => !kept.has(each));
+      return {
+        next,
+        added,
+        removed,
+        commit: () => {
+          this.list = next;
+          this.spare = spare;
+          for (const { descriptor } of removed) native.close(descriptor);
+          for (const [index, listener] of next.entries()) {
+            const isNew = listener.source === "configuration" && !kept.has(listener);
+            // What a unit made, a unit configures.
+            if (isNew || listener.source === "systemd") continue;
+            native.adjustListener(listener.descriptor, settings[index]!.options);
+          }
+        },
+        abandon: () => closeOwn(added),
+      };
     } catch (error) {
-      this.close();
+      closeOwn(added);
       throw error;
     }
   }
 
-  /** New clients are refused by the kernel from now on. */
+  /** The one that has this address: as configured, or else as bound. */
+  private find({ name, options }: ListenerSettings, taken: ReadonlySet<Listener>): Listener | undefined {
+    const free = this.list.filter((each) => !taken.has(each));
+    return free.find((each) => each.name === name) ?? free.find(({ descriptor }) => isBoundTo(descriptor, options));
+  }
+
+  /** New clients are turned away from now on, but for those of sockets that others have too; what remains can be accepted. */
+  refuseNewClients(): void {
+    for (const { descriptor, source } of this.list) {
+      if (source !== "systemd") native.refuseNewClients(descriptor);
+    }
+  }
+
   close(): void {
-    for (const descriptor of this.descriptors.splice(0)) native.close(descriptor);
+    for (const { descriptor } of [...this.list, ...this.spare]) native.close(descriptor);
+    this.list = [];
+    this.spare = [];
   }
 }
 
-function listen(name: string, options: ListenerSettings["options"]): number {
+/** Sockets that were passed are kept for another try. */
+function closeOwn(listeners: readonly Listener[]): void {
+  for (const { descriptor, source } of listeners) if (source === "configuration") native.close(descriptor);
+}
+
+function takePassed(spare: PassedListener[], { name, options }: ListenerSettings): Listener | undefined {
+  const index = spare.findIndex(({ name: theirs, descriptor }) =>
+    theirs === undefined ? isBoundTo(descriptor, options) : theirs === name,
+  );
+  if (index < 0) return undefined;
+  const [{ descriptor, source }] = spare.splice(index, 1) as [PassedListener];
+  return { name, address: formatAddress(native.localAddress(descriptor)), descriptor, source };
+}
+
+function isBoundTo(descriptor: number, { address, port }: ListenerSettings["options"]): boolean {
+  const bound = native.localAddress(descriptor);
+  return bound.address === address && bound.port === port;
+}
+
+function listen({ name, options }: ListenerSettings): Listener {
   try {
-    return native.listenTcp(options);
+    const descriptor = native.listenTcp(options);
+    const address = formatAddress(native.localAddress(descriptor));
+    return { name, address, descriptor, source: "configuration" };
   } catch (error) {
     const { code, message } = error as SystemCallError;
-    const advice: Record<string, string> = {
-      EADDRINUSE: "another process listens there: stop it, or choose another address",
-      EADDRNOTAVAIL: "no interface of this host has that address; `freebind: true` binds it all the same",
-      EACCES:
-        "ports below 1024 need privilege: run as root, grant CAP_NET_BIND_SERVICE, or lower net.ipv4.ip_unprivileged_port_start",
-    };
-    throw new HandoffError(
-      "ERR_LISTEN",
-      `cannot listen on ${name}: ${message}${advice[code] === undefined ? "" : `; ${advice[code]}`}`,
-      { cause: error },
-    );
+    const what = `cannot listen on ${name}: ${message}`;
+    throw new HandoffError("ERR_LISTEN", `${what}${advice(code, options)}`, { cause: error });
+  }
+}
+
+function advice(code: string, options: ListenerSettings["options"]): string {
+  switch (code) {
+    case "EADDRINUSE": {
+      const holder = holderOf(options.port);
+      return `; ${holder === undefined ? "another process" : holder} listens there: stop it, or choose another address`;
+    }
+    case "EADDRNOTAVAIL":
+      return "; no interface of this host has that address; `freebind: true` binds it all the same";
+    case "EACCES":
+      return "; ports below 1024 need privilege: run as root (with `user:` it is dropped again), grant CAP_NET_BIND_SERVICE (AmbientCapabilities= in a systemd unit, or its socket unit), or lower net.ipv4.ip_unprivileged_port_start";
+    default:
+      return "";
   }
 }
 

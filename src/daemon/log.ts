@@ -4,10 +4,18 @@
  * Every line has `level` (a word), `time` (ISO 8601), `event` (a stable name, `channel.ready`) and `message`; the other
  * fields depend on the event.
  */
-import { type DestinationStream, type Logger, pino } from "pino";
+import { isatty } from "node:tty";
+import { type Logger, pino } from "pino";
 import type { LogLevel } from "../door/settings.js";
+import { LineSink } from "./line-sink.js";
+import { withoutControls, withoutHidden } from "./printable.js";
 
 export type Log = Logger;
+
+/** A log, and the way round its level: for lines that have a switch of their own. */
+export interface DaemonLog extends Log {
+  readonly sink: LineSink;
+}
 
 export interface LogOptions {
   /** Least level that is written. */
@@ -16,9 +24,22 @@ export interface LogOptions {
   readonly pretty?: boolean;
 }
 
-/** Writes synchronously, so that what was logged before a crash is there. The level may be set later: `log.level`. */
-export async function createLog({ level, pretty = process.stdout.isTTY === true }: LogOptions): Promise<Log> {
-  return pino(
+const STANDARD_OUTPUT = 1;
+
+/**
+ * Writes at once, so that what was logged before a crash is there, unless standard output takes nothing: then lines wait
+ * (line-sink.ts). The level may be set later: `log.level`.
+ */
+export async function createLog({ level, pretty = isatty(STANDARD_OUTPUT) }: LogOptions): Promise<DaemonLog> {
+  const format = pretty ? await prettyFormat() : (line: string) => line;
+  const sink = new LineSink(STANDARD_OUTPUT, {
+    format: (line) => withoutHidden(format(line)),
+    dropped: (lines) => {
+      log.warn({ event: "log.dropped", lines }, `${lines} lines were dropped: standard output took no more`);
+    },
+  });
+  process.on("exit", () => sink.flush(() => {}));
+  const log = pino(
     {
       level,
       base: null,
@@ -26,25 +47,20 @@ export async function createLog({ level, pretty = process.stdout.isTTY === true 
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    pretty ? await prettyStream() : jsonStream(),
+    sink,
   );
-}
-
-function jsonStream(): DestinationStream {
-  const stream = pino.destination({ fd: 1, sync: true });
-  // EPIPE: whoever read the log is gone. The door goes on.
-  stream.on("error", () => {});
-  return stream;
+  return Object.assign(log, { sink });
 }
 
 /** Loaded only here: pino-pretty takes longer to load than the rest of the log together. */
-async function prettyStream(): Promise<DestinationStream> {
-  const { default: pretty } = await import("pino-pretty");
-  return pretty({
+async function prettyFormat(): Promise<(line: string) => string> {
+  const { prettyFactory } = await import("pino-pretty");
+  return prettyFactory({
     colorize: process.stdout.hasColors?.() === true,
     messageKey: "message",
+    // Fields are printed as JSON; the message would be printed as it is.
+    messageFormat: (line, key) => withoutControls(String(line[key] ?? "")),
     translateTime: "SYS:HH:MM:ss.l",
     singleLine: true,
-    sync: true,
   });
 }

@@ -2,14 +2,13 @@
 import type { LogLevel } from "../door/settings.js";
 import { formatProblem } from "../errors.js";
 import { loadConfiguration } from "./configuration/index.js";
-import { InstanceWatch } from "./instance-watch.js";
+import { Daemon } from "./daemon.js";
 import { Listeners } from "./listeners.js";
 import { createLog, type Log } from "./log.js";
+import { PidFile } from "./pidfile.js";
 import { EndingSignals } from "./signals.js";
-import { Workers } from "./workers.js";
-
-/** How long connections that wait may take to finish after SIGTERM. Milliseconds. */
-const DRAIN_TIMEOUT = 10_000;
+import { type Stage, takeStage } from "./stage.js";
+import { Follower, sayFailed } from "./upgrade/follower.js";
 
 export interface ServeOptions {
   /** Overrides the configuration's. */
@@ -24,101 +23,70 @@ export async function serve(file: string, options: ServeOptions = {}): Promise<n
   // Without a handler SIGUSR1 opens Node's inspector to every local user.
   process.on("SIGUSR1", () => {});
   const signals = new EndingSignals();
+  const stage = takeStage();
+  try {
+    return await serveStage(file, options, signals, stage);
+  } catch (error) {
+    if (stage?.kind === "upgrade") await sayFailed(error as Error);
+    throw error;
+  }
+}
+
+async function serveStage(
+  file: string,
+  options: ServeOptions,
+  signals: EndingSignals,
+  stage: Stage | undefined,
+): Promise<number> {
   const configuration = await loadConfiguration(file);
   const log = await createLog({ level: options.logLevel ?? configuration.log.level });
   for (const warning of configuration.warnings) {
     const { file, line, column, key } = warning;
     log.warn({ event: "configuration.warning", file, line, column, key }, formatProblem(warning));
   }
-  const listeners = new Listeners(configuration.listeners);
-  const watch = new InstanceWatch(configuration.door.backends, {
-    instances: (backend, paths) => workers?.command({ type: "instances", backend, paths }),
-    appeared: (path) => workers?.command({ type: "appeared", path }),
-    insecure: (folder, mode) => {
-      log.error(
-        { event: "instances.insecure", path: folder, mode: mode.toString(8) },
-        `${folder} is not used: its mode ${mode.toString(8)} lets others than root and its owner put instances there; chmod go-w ${folder}`,
-      );
-    },
-    unreadable: (backend, folder, error) => {
-      log.warn(
-        {
-          event: "instance.unreachable",
-          backend: configuration.door.backends[backend]!.name,
-          path: folder,
-          code: error.code,
-        },
-        explainUnreadable(folder, error),
-      );
-    },
-  });
-  let workerDied: (status: number) => void;
-  const died = new Promise<number>((resolve) => {
-    workerDied = resolve;
-  });
-  let workers: Workers | undefined;
-  workers = await Workers.start(
-    {
-      count: configuration.workers,
-      settings: configuration.door,
-      routes: configuration.routes,
-      listeners: listeners.descriptors,
-      instances: watch.instances,
-    },
-    {
-      log: ({ level, event, message, fields }) => log[level]({ event, ...fields }, message),
-      died: (error) => {
-        log.fatal({ event: "worker.died", stack: error.stack }, `a worker died: ${error.message}`);
-        workerDied(1);
-      },
-    },
+  const listeners = new Listeners(
+    (stage?.listeners ?? []).map(({ name, descriptor, source }) => ({
+      name,
+      descriptor,
+      source: source === "systemd" ? source : "inherited",
+    })),
   );
-  process.on("SIGHUP", () => {
-    log.warn({ event: "reload.unsupported" }, "SIGHUP: this version cannot reload its configuration; restart it");
-  });
+  listeners.prepare(configuration.listeners).commit();
+  const daemon = await Daemon.start({ configuration, listeners, log, accepting: stage?.kind !== "upgrade" });
+  if (stage?.kind === "upgrade") await takeOver(daemon, stage);
+  const pidfile = configuration.pidfile === undefined ? undefined : new PidFile(configuration.pidfile);
   log.info(
     {
       event: "ready",
-      listeners: listeners.names,
+      pid: process.pid,
+      listeners: listeners.addresses,
       workers: configuration.workers,
       backends: configuration.door.backends.length,
       names: configuration.names,
     },
-    `ready on ${listeners.names.join(", ")}`,
+    `ready on ${listeners.addresses.join(", ")}`,
   );
-  const ended = await Promise.race([died, endedBySignal(signals, log, workers, listeners)]);
-  watch.close();
-  return ended;
+  process.on("SIGHUP", () => daemon.reload());
+  process.on("SIGUSR2", () => daemon.upgrade());
+  endBySignal(signals, daemon, log);
+  const status = await daemon.ended;
+  pidfile?.remove();
+  return status;
+}
+
+async function takeOver(daemon: Daemon, stage: Stage): Promise<void> {
+  const follower = new Follower(stage.channels, (connection) => daemon.adopt(connection));
+  await follower.prepared();
+  daemon.accept();
+  await follower.accepting(stage.standardError);
 }
 
 /** The first signal drains, the second ends at once. */
-async function endedBySignal(
-  signals: EndingSignals,
-  log: Log,
-  workers: Workers,
-  listeners: Listeners,
-): Promise<number> {
+async function endBySignal(signals: EndingSignals, daemon: Daemon, log: Log): Promise<void> {
   const signal = await signals.next();
-  log.info({ event: "stopping", signal }, `${signal}: accepting no more, finishing what waits`);
-  const drained = workers.drain(DRAIN_TIMEOUT, () => listeners.close());
-  const again = signals.next();
-  const abandoned = await Promise.race([drained, again.then(() => undefined)]);
-  const how = abandoned === undefined ? "stopped at once by a second signal" : "stopped";
-  log.info({ event: "stopped", abandoned, counters: workers.totals }, how);
-  await workers.terminate();
-  return 0;
-}
-
-function explainUnreadable(folder: string, error: NodeJS.ErrnoException): string {
-  switch (error.code) {
-    case "ENOENT":
-      return `no instance yet: ${folder} does not exist; looked for again every second`;
-    case "ENOTDIR":
-      return `${folder} is not a folder; looked at again every second`;
-    case "EACCES":
-    case "EPERM":
-      return `not permitted to read ${folder}: the door's user needs read and search permission on it`;
-    default:
-      return `cannot read ${folder}: ${error.message}`;
-  }
+  void daemon
+    .stop(signal)
+    .catch((error: Error) => log.fatal({ event: "stop.failed", stack: error.stack }, error.message));
+  await signals.next();
+  await daemon.stopNow();
 }

@@ -1,7 +1,7 @@
 /** The data plane's threads, as the control plane sees them. */
 import { Worker } from "node:worker_threads";
 import { type CounterName, createCounters, sumCounters } from "../door/counters.js";
-import type { DoorSettings, WorkerCommand, WorkerData, WorkerReport } from "../door/settings.js";
+import type { Adopted, DoorSettings, WorkerCommand, WorkerData, WorkerReport } from "../door/settings.js";
 import { HandoffError } from "../errors.js";
 import { descriptorLimit } from "./descriptor-limit.js";
 
@@ -16,6 +16,8 @@ export interface WorkersStart {
   readonly settings: DoorSettings;
   readonly routes: SharedArrayBuffer;
   readonly listeners: readonly number[];
+  /** False: they accept nothing before `accept`. */
+  readonly accepting: boolean;
   readonly instances: readonly (readonly string[])[];
 }
 
@@ -31,6 +33,7 @@ export class Workers {
   private readonly listener: WorkersListener;
   private readonly reports: Set<(report: WorkerReport, index: number) => void> = new Set();
   private ending: boolean = false;
+  private nextAdopter: number = 0;
 
   private constructor(listener: WorkersListener) {
     this.listener = listener;
@@ -55,6 +58,7 @@ export class Workers {
         counters,
         held,
         listeners: start.listeners,
+        accepting: start.accepting,
         instances: start.instances,
         capacity: Math.min(MOST_CONNECTIONS, capacity),
         unacknowledgedLimit: Math.max(1, Math.floor(limit / 2 / start.count)),
@@ -108,18 +112,36 @@ export class Workers {
     settings: DoorSettings,
     routes: SharedArrayBuffer,
     instances: readonly (readonly string[])[],
+    listeners: readonly number[],
   ): Promise<void> {
     const configured = this.all(
       "configured",
       this.threads.length,
       (report) => report.generation === settings.generation,
     );
-    this.command({ type: "configure", settings, routes, held: heldCounts(settings), instances });
+    this.command({ type: "configure", settings, routes, held: heldCounts(settings), instances, listeners });
     await configured;
   }
 
   command(command: WorkerCommand): void {
     for (const thread of this.threads) thread.postMessage(command);
+  }
+
+  /** A connection that another process had accepted: to the workers in turn. */
+  adopt(connection: Adopted): void {
+    this.nextAdopter = (this.nextAdopter + 1) % this.threads.length;
+    this.threads[this.nextAdopter]!.postMessage({ type: "adopt", connection } satisfies WorkerCommand);
+  }
+
+  /** Gives each worker its channel to the process that takes over; the descriptors are the workers' from now on. */
+  passOn(channels: readonly number[]): void {
+    for (const [index, thread] of this.threads.entries()) {
+      thread.postMessage({ type: "passOn", descriptor: channels[index]! } satisfies WorkerCommand);
+    }
+  }
+
+  get count(): number {
+    return this.threads.length;
   }
 
   /** Sums of all workers' counters. */
@@ -144,7 +166,7 @@ export class Workers {
   }
 }
 
-/** One count for each backend, shared by all workers. */
+/** One count for each backend and one for a successor (door/successor.ts), shared by all workers. */
 function heldCounts(settings: DoorSettings): SharedArrayBuffer {
-  return new SharedArrayBuffer(Math.max(1, settings.backends.length) * Int32Array.BYTES_PER_ELEMENT);
+  return new SharedArrayBuffer((settings.backends.length + 1) * Int32Array.BYTES_PER_ELEMENT);
 }

@@ -23,6 +23,9 @@ const REST = 1000;
 /** How long a channel rests after a failed send: the kernel's back-pressure (ETOOMANYREFS) has no event to wait for. */
 const PRESSURE_REST = 10;
 
+/** `retryAt` of a channel that is not connected again. */
+const NEVER = Number.POSITIVE_INFINITY;
+
 const SHUT_RD = 0;
 
 export interface ChannelListener {
@@ -116,6 +119,25 @@ export class Channels {
       if (channel?.path === path && channel.state === ChannelState.ABSENT) channel.retryAt = this.now;
     }
     this.wake(this.now);
+  }
+
+  /**
+   * Upgrade: takes over a channel that is connected already, to the process that follows; its peer says READY as an
+   * instance does. It is not connected again when it ends.
+   */
+  take(backend: Backend, descriptor: number): void {
+    const { settings } = backend;
+    if (settings.kind !== "handoff") return;
+    const channel = this.create(backend.index, settings, settings.path, `${settings.name} ${settings.path}`);
+    channel.retryAt = NEVER;
+    channel.connected(descriptor);
+    this.loop.addLazy(descriptor, EPOLLIN | EPOLLRDHUP, channelTag(channel.generation), channel.index);
+    backend.channels = [channel];
+  }
+
+  /** Whether a backend has a channel that has not ended. */
+  isOpen(backend: Backend): boolean {
+    return backend.channels.some((channel) => channel.state !== ChannelState.ABSENT);
   }
 
   private assign(backend: Backend, paths: readonly string[], kept: Map<string, Channel>): void {
@@ -415,7 +437,7 @@ export class Channels {
       channel.descriptor = NOBODY;
       channel.state = ChannelState.ABSENT;
     }
-    if (channel.retired) {
+    if (channel.retired || channel.retryAt === NEVER) {
       this.all[channel.index] = undefined;
       return;
     }

@@ -44,7 +44,9 @@ export class Connections {
   readonly state: Uint8Array;
   readonly marks: Uint8Array;
   readonly generation: Uint32Array;
+  /** The connection's id, two words. */
   readonly idLow: Uint32Array;
+  readonly idHigh: Uint32Array;
   /** CLOCK_REALTIME in nanoseconds, two words. */
   readonly acceptedAtLow: Uint32Array;
   readonly acceptedAtHigh: Uint32Array;
@@ -75,6 +77,7 @@ export class Connections {
     this.marks = new Uint8Array(capacity);
     this.generation = new Uint32Array(capacity);
     this.idLow = new Uint32Array(capacity);
+    this.idHigh = new Uint32Array(capacity);
     this.acceptedAtLow = new Uint32Array(capacity);
     this.acceptedAtHigh = new Uint32Array(capacity);
     this.acceptedAt = new Float64Array(capacity);

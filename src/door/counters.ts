@@ -38,6 +38,10 @@ export const counterNames = [
   "hold_full",
   /** Connections closed by the deadline of a shutdown. */
   "abandoned",
+  /** Upgrade: connections that waited or were held, given to the process that takes over. */
+  "passed_on",
+  /** Upgrade: connections taken over from the process before. */
+  "adopted",
   /** Connections closed because of a defect in the door itself. */
   "defect",
   /** Channels opened (READY received). */

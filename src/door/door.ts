@@ -33,7 +33,8 @@ import { OUTBOX_BYTES, OUTBOX_CAPACITY, Outbox } from "./outbox.js";
 import { Parting } from "./parting.js";
 import { connectionTag, LISTENER_EVENTS, listenerTag, PollKind, WAITING_EVENTS } from "./poll-tags.js";
 import { Report } from "./report.js";
-import type { DoorSettings, HandoffBackendSettings, WorkerData, WorkerReport } from "./settings.js";
+import type { Adopted, DoorSettings, HandoffBackendSettings, WorkerData, WorkerReport } from "./settings.js";
+import { successorSettings } from "./successor.js";
 
 /** Connections that one accept call, or one round of peeks, handles. */
 const BATCH = 64;
@@ -64,8 +65,10 @@ export class Door {
   /** Connections to be examined (again) in this turn: each at most once. */
   private readonly again: Int32Array;
   private againCount: number = 0;
-  private readonly listeners: readonly number[];
-  private readonly listenerReady: Uint8Array;
+  private listeners: readonly number[] = [];
+  private listenerReady: Uint8Array = new Uint8Array(0);
+  /** False in a process that waits for its predecessor's word, and once there is a successor. */
+  private accepting: boolean;
   private readonly unacknowledgedLimit: number;
   /** Handoffs queued or sent, and not acknowledged, all channels together. */
   private unacknowledged: number = 0;
@@ -78,6 +81,8 @@ export class Door {
   private routes: RouteTable;
   private reader: ClientHelloReader;
   private backends: readonly Backend[] = [];
+  /** In an upgrade: the process that takes over, as one more backend. */
+  private successor: Backend | undefined;
   private readonly peekBytes: number;
 
   private listenersRestUntil: number = 0;
@@ -102,6 +107,8 @@ export class Door {
     acceptedAtLow: 0,
     acceptedAtHigh: 0,
     flags: 0,
+    helloDeadlineLow: 0,
+    helloDeadlineHigh: 0,
     name: NOTHING,
     nameStart: 0,
     nameLength: 0,
@@ -114,8 +121,7 @@ export class Door {
     this.post = post;
     this.report = new Report(post);
     this.counters = new Uint32Array(data.counters);
-    this.listeners = data.listeners;
-    this.listenerReady = new Uint8Array(data.listeners.length);
+    this.accepting = data.accepting;
     this.unacknowledgedLimit = data.unacknowledgedLimit;
     this.settings = data.settings;
     // Not a multiple of the page: the first lines of all hellos would share one set of the first-level cache.
@@ -154,7 +160,7 @@ export class Door {
     this.routes = new RouteTable(data.routes);
     this.reader = new ClientHelloReader({ maxLength: data.settings.helloLimit });
     this.useBackends(data.settings, data.instances);
-    for (let i = 0; i < this.listeners.length; i++) this.watchListener(i);
+    this.useListeners(data.listeners);
   }
 
   // --- from the control plane ------------------------------------------------------------------------------------
@@ -165,17 +171,67 @@ export class Door {
     routes: SharedArrayBuffer,
     held: SharedArrayBuffer,
     instances: readonly (readonly string[])[],
+    listeners: readonly number[],
   ): void {
-    for (const backend of this.backends) {
-      while (backend.held.count > 0) this.examineAgain(backend.held.head);
-    }
+    this.examineAllAgain();
     this.connections.diverted.fill(NOBODY);
     this.hold.configure(held);
     this.settings = settings;
     this.routes = new RouteTable(routes);
     this.reader = new ClientHelloReader({ maxLength: Math.min(settings.helloLimit, this.peekBytes) });
     this.useBackends(settings, instances);
+    this.useListeners(listeners);
     this.post({ type: "configured", generation: settings.generation });
+  }
+
+  /** Begins to accept, or does so again after a successor failed (`configure` follows then: channels may be closed). */
+  accept(): void {
+    this.examineAllAgain();
+    this.successor = undefined;
+    this.drainDeadline = 0;
+    this.drained = false;
+    this.accepting = true;
+    this.useListeners(this.listeners);
+  }
+
+  /**
+   * Upgrade: accepts no more (the listening sockets are the successor's too, with what waits in their backlogs) and
+   * gives everything that waits or is held to the process behind `descriptor`, the door's end of a channel, which is
+   * owned here from now on.
+   */
+  passOn(descriptor: number): void {
+    this.accepting = false;
+    this.useListeners(this.listeners);
+    const configured = this.backends.filter(({ settings }) => settings !== successorSettings);
+    const successor = new Backend(configured.length, successorSettings, this.connections);
+    this.backends = [...configured, successor];
+    this.successor = successor;
+    this.channels.take(successor, descriptor);
+    this.examineAllAgain();
+    for (let slot = this.waiting.head; slot !== NOBODY; slot = this.connections.next[slot]!) this.examineAgain(slot);
+  }
+
+  /** Upgrade: a connection of the predecessor's, whose hello may be incomplete until `deadline` (CLOCK_REALTIME, milliseconds; 0: none was set). The descriptor is owned here. */
+  adopt(connection: Adopted): void {
+    const { connections, loop } = this;
+    if (connections.room === 0) {
+      // More than this process may have: as on a full table, but there is no backlog that it could wait in.
+      this.counters[Counter.abandoned]!++;
+      native.farewell(connection.descriptor, alertRecord("internal_error"), 0);
+      native.close(connection.descriptor);
+      return;
+    }
+    this.counters[Counter.adopted]!++;
+    const now = loop.clock[0]!;
+    const slot = connections.take(connection.descriptor);
+    connections.idLow[slot] = connection.idLow;
+    connections.idHigh[slot] = connection.idHigh;
+    connections.acceptedAtLow[slot] = connection.acceptedAtLow;
+    connections.acceptedAtHigh[slot] = connection.acceptedAtHigh;
+    connections.acceptedAt[slot] = now;
+    const left = connection.deadline === 0 ? this.settings.helloTimeout : connection.deadline - Date.now();
+    connections.deadline[slot] = now + Math.max(0, Math.min(left, this.settings.helloTimeout));
+    this.examineAgain(slot);
   }
 
   /** The sockets that a backend's folder has now. */
@@ -192,11 +248,37 @@ export class Door {
   drain(timeout: number): void {
     if (this.drainDeadline !== 0) return;
     this.drainDeadline = this.loop.clock[0]! + timeout;
-    for (const listener of this.listeners) this.loop.remove(listener);
-    for (let i = 0; i < this.listeners.length; i++) while (this.acceptFrom(i) === BATCH);
-    this.listenerReady.fill(0);
+    if (this.accepting) {
+      this.accepting = false;
+      for (let i = 0; i < this.listeners.length; i++) this.emptyBacklog(i);
+    }
     this.flush();
     this.post({ type: "stopped" });
+  }
+
+  /** What this process accepts from; listeners that are gone from the list are emptied once more, the caller closes them. */
+  private useListeners(listeners: readonly number[]): void {
+    for (const [index, listener] of this.listeners.entries()) {
+      if (this.accepting && !listeners.includes(listener)) this.emptyBacklog(index);
+      else this.loop.remove(listener);
+    }
+    this.listeners = listeners;
+    this.listenerReady = new Uint8Array(listeners.length);
+    this.listenersRestUntil = 0;
+    if (this.accepting) for (let i = 0; i < listeners.length; i++) this.watchListener(i);
+  }
+
+  private emptyBacklog(index: number): void {
+    this.loop.remove(this.listeners[index]!);
+    this.listenerReady[index] = 0;
+    while (this.acceptFrom(index) === BATCH);
+    this.flush();
+  }
+
+  private examineAllAgain(): void {
+    for (const backend of this.backends) {
+      while (backend.held.count > 0) this.examineAgain(backend.held.head);
+    }
   }
 
   private useBackends(settings: DoorSettings, instances: readonly (readonly string[])[]): void {
@@ -307,7 +389,7 @@ export class Door {
     if (this.channels.dueAt <= now) this.channels.tick();
     if (this.listenersRestUntil > 0 && this.listenersRestUntil <= now && this.connections.room > 0) {
       this.listenersRestUntil = 0;
-      if (this.drainDeadline === 0) for (let i = 0; i < this.listeners.length; i++) this.watchListener(i);
+      if (this.accepting) for (let i = 0; i < this.listeners.length; i++) this.watchListener(i);
     }
   }
 
@@ -327,6 +409,7 @@ export class Door {
     for (let i = 0; i < count; i++) {
       const slot = connections.take(loop.peekDescriptors[i]!);
       connections.idLow[slot] = this.nextIdLow++;
+      connections.idHigh[slot] = this.idHigh;
       connections.acceptedAtLow[slot] = loop.clockWords[0]!;
       connections.acceptedAtHigh[slot] = loop.clockWords[1]!;
       connections.acceptedAt[slot] = loop.clock[0]!;
@@ -399,6 +482,9 @@ export class Door {
     if (status !== Status.PARTIAL) this.stopWaiting(slot);
     switch (status) {
       case Status.DONE: {
+        if (this.successor !== undefined && this.channels.isOpen(this.successor)) {
+          return this.give(slot, this.successor, Flag.TLS | (reader.ech ? Flag.ECH : 0));
+        }
         const { routes } = this;
         const target =
           reader.nameLength > 0 ? routes.lookup(reader.name, 0, reader.nameLength) : routes.noServerNameTarget;
@@ -410,6 +496,11 @@ export class Door {
       }
       case Status.PARTIAL:
         if ((this.connections.marks[slot]! & Mark.ENDED) !== 0) return this.clientGone(slot);
+        if (this.successor !== undefined && this.channels.isOpen(this.successor)) {
+          this.stopWaiting(slot);
+          reader.nameLength = reader.alpnLength = 0;
+          return this.give(slot, this.successor, Flag.INCOMPLETE);
+        }
         return this.wait(slot, reader.needed);
       case Status.NOT_TLS: {
         const target = this.routes.notTlsTarget;
@@ -455,10 +546,12 @@ export class Door {
 
   /** Gives the connection whose hello `reader` has just read to a backend: its route's, or the fallback that it was diverted to. */
   private place(slot: number, routed: number, flags: number): void {
-    const { connections } = this;
-    const diverted = connections.diverted[slot]!;
-    const backend = this.backends[diverted === NOBODY ? routed : diverted]!;
-    connections.backend[slot] = backend.index;
+    const diverted = this.connections.diverted[slot]!;
+    this.give(slot, this.backends[diverted === NOBODY ? routed : diverted]!, flags);
+  }
+
+  private give(slot: number, backend: Backend, flags: number): void {
+    this.connections.backend[slot] = backend.index;
     const { settings } = backend;
     if (settings.kind === "reject") {
       this.counters[Counter[settings.countedAs ?? "rejected"]]!++;
@@ -485,10 +578,12 @@ export class Door {
     if (this.outbox.full) this.flush();
     this.restore(slot);
     facts.connectionIdLow = connections.idLow[slot]!;
-    facts.connectionIdHigh = this.idHigh;
+    facts.connectionIdHigh = connections.idHigh[slot]!;
     facts.acceptedAtLow = connections.acceptedAtLow[slot]!;
     facts.acceptedAtHigh = connections.acceptedAtHigh[slot]!;
     facts.flags = flags;
+    facts.helloDeadlineLow = facts.helloDeadlineHigh = 0;
+    if ((flags & Flag.INCOMPLETE) !== 0) this.tellDeadline(connections.deadline[slot]!);
     facts.name = reader.name;
     facts.nameLength = reader.nameLength;
     facts.alpn = reader.source;
@@ -496,6 +591,14 @@ export class Door {
     facts.alpnLength = reader.alpnLength;
     this.outbox.add(slot, channel, facts);
     this.unacknowledged++;
+  }
+
+  /** `deadline` is CLOCK_MONOTONIC in milliseconds; processes tell each other CLOCK_REALTIME in nanoseconds. */
+  private tellDeadline(deadline: number): void {
+    const { clock } = this.loop;
+    const nanoseconds = (clock[1]! + Math.max(0, deadline - clock[0]!)) * 1e6;
+    this.facts.helloDeadlineLow = (nanoseconds % 2 ** 32) >>> 0;
+    this.facts.helloDeadlineHigh = Math.floor(nanoseconds / 2 ** 32);
   }
 
   /** Undoes what waiting did to the socket: it is shared with whoever gets it (epoll(7) Q6, socket(7) SO_RCVLOWAT). */
@@ -535,7 +638,8 @@ export class Door {
   /** Acknowledged: the instance has it, the copy that was kept for it goes. */
   private owned(slot: number): void {
     this.unacknowledged--;
-    this.counters[Counter.acknowledged]!++;
+    const isPassedOn = this.successor !== undefined && this.connections.backend[slot] === this.successor.index;
+    this.counters[isPassedOn ? Counter.passed_on : Counter.acknowledged]!++;
     this.close(slot);
   }
 

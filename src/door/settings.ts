@@ -61,12 +61,26 @@ export interface WorkerData {
   readonly held: SharedArrayBuffer;
   /** Listening descriptors, owned by the control plane. */
   readonly listeners: readonly number[];
+  /** False: accepts nothing before the command `accept`. */
+  readonly accepting: boolean;
   /** Instance paths per backend index, for those that have a folder. */
   readonly instances: readonly (readonly string[])[];
   /** Most connections that this worker has at once: waiting, held and unacknowledged. */
   readonly capacity: number;
   /** Most handoffs that this worker leaves unacknowledged, all channels together (a share of half of RLIMIT_NOFILE). */
   readonly unacknowledgedLimit: number;
+}
+
+/** A connection that another process had accepted; its descriptor changes hands with this. */
+export interface Adopted {
+  readonly descriptor: number;
+  readonly idLow: number;
+  readonly idHigh: number;
+  /** CLOCK_REALTIME in nanoseconds, two words. */
+  readonly acceptedAtLow: number;
+  readonly acceptedAtHigh: number;
+  /** Until when its hello may be completed, CLOCK_REALTIME in milliseconds; 0: as if accepted now. */
+  readonly deadline: number;
 }
 
 /** Control plane to worker. */
@@ -78,11 +92,19 @@ export type WorkerCommand =
       /** As in `WorkerData`, for the backends of this configuration. */
       readonly held: SharedArrayBuffer;
       readonly instances: readonly (readonly string[])[];
+      /** All that there are from now on. Those that are missing are left when their backlogs are empty. */
+      readonly listeners: readonly number[];
     }
   /** The sockets that a backend's folder has now. */
   | { readonly type: "instances"; readonly backend: number; readonly paths: readonly string[] }
   /** A path appeared or was replaced: try it now, not at the end of the back-off. */
   | { readonly type: "appeared"; readonly path: string }
+  /** Begin to accept; also again, after an upgrade that failed. */
+  | { readonly type: "accept" }
+  /** Upgrade: accept no more, and give what waits or is held to the process behind this channel, whose end is the worker's from now on. */
+  | { readonly type: "passOn"; readonly descriptor: number }
+  /** Upgrade: a connection of the process before. */
+  | { readonly type: "adopt"; readonly connection: Adopted }
   /** Accept what the backlog has, then no more; report "drained" when nothing is left, or after `timeout` milliseconds. */
   | { readonly type: "drain"; readonly timeout: number };
 

@@ -10,11 +10,17 @@ const door = new Door(data, (report: WorkerReport) => port.postMessage(report));
 port.on("message", (command: WorkerCommand) => {
   switch (command.type) {
     case "configure":
-      return door.configure(command.settings, command.routes, command.held, command.instances);
+      return door.configure(command.settings, command.routes, command.held, command.instances, command.listeners);
     case "instances":
       return door.instances(command.backend, command.paths);
     case "appeared":
       return door.appeared(command.path);
+    case "accept":
+      return door.accept();
+    case "passOn":
+      return door.passOn(command.descriptor);
+    case "adopt":
+      return door.adopt(command.connection);
     case "drain":
       return door.drain(command.timeout);
   }

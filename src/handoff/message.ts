@@ -17,7 +17,7 @@ import {
 // V8 reads an imported constant from its module's cell at each use, with a check; a constant of this module it folds.
 const VERSION = PROTOCOL_VERSION;
 const { READY, HANDOFF, ACK, REFUSE, REVOKE, DRAIN } = MessageType;
-const { CONNECTION_ID, ACCEPTED_AT, FLAGS, SERVER_NAME, ALPN, OPEN } = FieldType;
+const { CONNECTION_ID, ACCEPTED_AT, HELLO_DEADLINE, FLAGS, SERVER_NAME, ALPN, OPEN } = FieldType;
 const HEADER = HEADER_LENGTH;
 
 function header(target: Uint8Array, offset: number, type: MessageType, length: number, sequence: number): number {
@@ -103,6 +103,9 @@ export interface HandoffFacts {
   acceptedAtHigh: number;
   /** Bits of `Flag`. */
   flags: number;
+  /** Until when an incomplete hello may be completed; left out if both words are 0. */
+  helloDeadlineLow: number;
+  helloDeadlineHigh: number;
   name: Uint8Array;
   nameStart: number;
   nameLength: number;
@@ -121,6 +124,9 @@ export function encodeHandoff(target: Uint8Array, offset: number, facts: Handoff
   }
   if (facts.alpnLength > 0) {
     at = bytesField(target, at, ALPN, facts.alpn, facts.alpnStart, facts.alpnLength);
+  }
+  if ((facts.helloDeadlineLow | facts.helloDeadlineHigh) !== 0) {
+    at = longField(target, at, HELLO_DEADLINE, facts.helloDeadlineLow, facts.helloDeadlineHigh);
   }
   header(target, offset, HANDOFF, at - offset, facts.sequence);
   return at;
@@ -151,7 +157,7 @@ export function encodeDrain(target: Uint8Array, offset: number): number {
 }
 
 /** The bytes of the longest HANDOFF: what a sender must have room for. */
-export const MAX_HANDOFF_LENGTH = HEADER_LENGTH + 3 * 12 + 8 + 2 * (4 + 255) + 4 + 18;
+export const MAX_HANDOFF_LENGTH: number = HEADER_LENGTH + 3 * 12 + 8 + 2 * (4 + 255) + 4 + 18;
 
 /**
  * A decoded message, reused from one decode to the next: valid until then. Absent numbers are -1 and absent ranges

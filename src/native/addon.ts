@@ -242,6 +242,8 @@ export interface Addon {
   close(fd: number): void;
   /** dup with FD_CLOEXEC; the caller closes the result. */
   duplicate(fd: number): number;
+  /** dup2(2): `to` becomes what `from` is, which stays open too. What `to` was is closed. */
+  duplicateOnto(from: number, to: number): void;
   /** O_NONBLOCK, for everybody who shares the open file: sockets inherited from systemd may block. */
   setNonBlocking(fd: number, on: boolean): void;
 
@@ -250,6 +252,14 @@ export interface Addon {
   listenTcp(options: TcpListenOptions): number;
   /** Where a TCP socket is bound and whether it listens; `v6Only`: IPV6_V6ONLY. Undefined if `fd` is no TCP socket. */
   tcpSocket(fd: number): (TcpAddress & { readonly listening: boolean; readonly v6Only: boolean }) | undefined;
+  /** Gives a listener the backlog, deferAccept and keepAlive of `options`; its address stays as it is. */
+  adjustListener(fd: number, options: TcpListenOptions): void;
+  /**
+   * Has the kernel drop every SYN for this listener, for good (SO_ATTACH_FILTER), so that what is left to accept comes
+   * to an end; handshakes that have begun are completed. A client that is turned away so tries again after a second.
+   * Not for a listener that another process goes on with.
+   */
+  refuseNewClients(listener: number): void;
   /** An IPv4 address of an IPv6 socket (::ffff:a.b.c.d) is given as IPv4, here and in `peerAddress`. */
   localAddress(fd: number): TcpAddress;
   peerAddress(fd: number): TcpAddress;

@@ -32,7 +32,14 @@ beforeEach(async () => {
   listener = native.listenTcp({ address: "127.0.0.1", port: 0, backlog: 1024, deferAccept: 1 });
   port = native.localAddress(listener).port;
   workers = await Workers.start(
-    { count: 2, settings: settings(1), routes: routesTo(0), listeners: [listener], instances: [[], [], []] },
+    {
+      count: 2,
+      settings: settings(1),
+      routes: routesTo(0),
+      listeners: [listener],
+      accepting: true,
+      instances: [[], [], []],
+    },
     {
       log: (line) => line.event === "channel.ready" && ready.push(String(line.fields.backend)),
       died: (error) => {
@@ -89,7 +96,7 @@ it("switches all workers to new routes while clients come: none fails, and after
     const target = generation % 2;
     // Two regions in turn, as the daemon has them: one is written while the workers read the other.
     const region = routesTo(target, regions[target]!);
-    await workers.configure(settings(generation), region, [[], [], []]);
+    await workers.configure(settings(generation), region, [[], [], []], [listener]);
     expect(await servedBy()).toBe(["blue", "green"][target]);
   }
   stop = true;
@@ -102,10 +109,10 @@ it("switches all workers to new routes while clients come: none fails, and after
 
 it("lets held connections follow the new routes", async () => {
   await until("channels", () => ready.length === 4);
-  await workers.configure(settings(2), routesTo(2), [[], [], []]);
+  await workers.configure(settings(2), routesTo(2), [[], [], []], [listener]);
   const answers = Array.from({ length: 20 }, () => servedBy());
   await until("20 held connections", () => workers.totals.held === 20);
-  await workers.configure(settings(3), routesTo(1), [[], [], []]);
+  await workers.configure(settings(3), routesTo(1), [[], [], []], [listener]);
   expect(new Set(await Promise.all(answers))).toEqual(new Set(["green"]));
 });
 
@@ -116,7 +123,7 @@ it("finishes what is outstanding at an instance that is no longer configured", a
   await until("10 handoffs", () => workers.totals.handed_over === 10);
   const { generation, ...rest } = settings(2);
   const only = rest.backends.slice(1).map((backend) => backend);
-  await workers.configure({ ...rest, generation, backends: only }, routesTo(0), [[], []]);
+  await workers.configure({ ...rest, generation, backends: only }, routesTo(0), [[], []], [listener]);
   backends[0]!.signal("SIGCONT");
   expect(new Set(await Promise.all(answers))).toEqual(new Set(["blue"]));
   expect(await servedBy()).toBe("green");

@@ -104,6 +104,8 @@ describe("the examples of PROTOCOL.md decode to what it says, and encoding gives
       acceptedAtLow: message.acceptedAtLow,
       acceptedAtHigh: message.acceptedAtHigh,
       flags: 1,
+      helloDeadlineLow: 0,
+      helloDeadlineHigh: 0,
       name: Buffer.from("app.example.com"),
       nameStart: 0,
       nameLength: 15,

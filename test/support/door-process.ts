@@ -1,9 +1,10 @@
 /** A front door in a process of its own, on a port that the kernel chooses. */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { CounterName } from "../../src/door/counters.js";
-import { Child } from "./child.js";
+import { Child, type Ended } from "./child.js";
+import { until } from "./wait.js";
 
 const program = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 
@@ -22,20 +23,35 @@ export interface DoorOptions {
   readonly listener?: string;
   /** A command that runs it: ["prlimit", "--nofile=64"]. */
   readonly prefix?: readonly string[];
+  /** The program, in place of the one that was built here. */
+  readonly program?: string;
 }
 
 let count = 0;
+/** Processes that took over in an upgrade: nobody's children. */
+const successors = new Set<number>();
+process.on("exit", () => {
+  for (const pid of successors) if (isAlive(pid)) process.kill(pid, "SIGKILL");
+});
 
 export class DoorProcess {
   readonly child: Child;
   port = 0;
+  /** Its configuration file. */
+  readonly file: string;
+  private readonly head: string;
+  private current: number;
 
-  private constructor(child: Child) {
+  private constructor(child: Child, file: string, head: string) {
     this.child = child;
+    this.file = file;
+    this.head = head;
+    this.current = child.pid;
   }
 
+  /** The process that is in charge: after an upgrade another one than was started. */
   get pid(): number {
-    return this.child.pid;
+    return this.current;
   }
 
   /**
@@ -46,11 +62,19 @@ export class DoorProcess {
     mkdirSync(folder, { recursive: true });
     const file = join(folder, `door-${process.pid}-${count++}.yaml`);
     const address = `${options.host ?? "127.0.0.1"}:${options.port ?? 0}`;
-    const listener = `{ address: "${address}"${options.listener === undefined ? "" : `, ${options.listener}`} }`;
     const { workers = 1 } = options;
-    writeFileSync(file, `listeners: [${listener}]\nworkers: ${workers}\nlog: { level: debug }\n${configuration}`);
-    const [command, ...args] = [...(options.prefix ?? []), process.execPath, program, "serve", "--config", file];
-    const door = new DoorProcess(new Child(command!, args));
+    const listener = `{ address: "${address}"${options.listener === undefined ? "" : `, ${options.listener}`} }`;
+    const head = `listeners: [${listener}]\nworkers: ${workers}\nlog: { level: debug }\n`;
+    writeFileSync(file, `${head}${configuration}`);
+    const [command, ...args] = [
+      ...(options.prefix ?? []),
+      process.execPath,
+      options.program ?? program,
+      "serve",
+      "--config",
+      file,
+    ];
+    const door = new DoorProcess(new Child(command!, args), file, head);
     const ready = await door.event("ready");
     door.port = Number(/:(\d+)$/.exec((ready.listeners as string[])[0]!)![1]);
     return door;
@@ -79,9 +103,48 @@ export class DoorProcess {
     await this.event("channel.ready", (line) => line.backend === backend && paths.add(line.path).size >= instances);
   }
 
+  /** Rewrites the configuration file: as of `start`, or, with `whole`, everything. */
+  write(configuration: string, options: { whole?: boolean } = {}): void {
+    // Renamed into its place: whoever reads it meanwhile finds one of the two.
+    writeFileSync(`${this.file}.new`, options.whole === true ? configuration : `${this.head}${configuration}`);
+    renameSync(`${this.file}.new`, this.file);
+  }
+
+  /** SIGHUP: the line that tells how it went. */
+  async reload(): Promise<LogLine> {
+    const from = this.child.lines.length;
+    process.kill(this.pid, "SIGHUP");
+    return this.eventOf(["reloaded", "reload.failed"], from);
+  }
+
+  /** SIGUSR2: the line that tells how it went. After that `pid` is the process in charge. */
+  async upgrade(): Promise<LogLine> {
+    const from = this.child.lines.length;
+    const before = this.pid;
+    process.kill(before, "SIGUSR2");
+    const line = await this.eventOf(["upgraded", "upgrade.failed"], from);
+    if (line.event === "upgraded") {
+      this.current = line.successor as number;
+      successors.add(this.current);
+      await until("the end of the process before", () => !isAlive(before));
+    }
+    return line;
+  }
+
+  private eventOf(events: readonly string[], from: number): Promise<LogLine> {
+    return until(`the door's log line ${events.join(" or ")}`, () => {
+      for (const line of this.child.lines.slice(from)) {
+        if (!line.startsWith("{")) continue;
+        const parsed = JSON.parse(line) as LogLine;
+        if (events.includes(parsed.event)) return parsed;
+      }
+      return undefined;
+    });
+  }
+
   /** SIGTERM; the counters that it logs at its end. Throws if it does not exit with 0, or had a defect. */
   async stop(): Promise<Record<CounterName, number>> {
-    const { status, signal } = await this.child.end("SIGTERM");
+    const { status, signal } = await this.end("SIGTERM");
     if (status !== 0) throw new Error(`the door ended with ${status ?? signal}: ${this.child.stderr}`);
     const stopped = this.log.findLast((line) => line.event === "stopped")!;
     const counters = stopped.counters as Record<CounterName, number>;
@@ -91,6 +154,22 @@ export class DoorProcess {
   }
 
   async kill(): Promise<void> {
-    await this.child.end("SIGKILL");
+    await this.end("SIGKILL");
+  }
+
+  private end(signal: NodeJS.Signals): Promise<Ended> {
+    if (this.current === this.child.pid) return this.child.end(signal);
+    if (isAlive(this.current)) process.kill(this.current, signal);
+    // Of the process that was started; its output ends with the last one that writes there.
+    return this.child.ended;
+  }
+}
+
+/** Whether a process exists, and is not only waiting to be waited for. */
+function isAlive(pid: number): boolean {
+  try {
+    return !/^\d+ \(.*\) Z/s.test(readFileSync(`/proc/${pid}/stat`, "latin1"));
+  } catch {
+    return false;
   }
 }

@@ -38,6 +38,8 @@ export function handoffBytes({ sequence = 1, name = "", alpn = "", ...told }: To
     acceptedAtLow: Number(at & 0xffffffffn),
     acceptedAtHigh: Number(at >> 32n),
     flags: told.flags ?? 0,
+    helloDeadlineLow: 0,
+    helloDeadlineHigh: 0,
     name: Buffer.from(name, "latin1"),
     nameStart: 0,
     nameLength: name.length,

@@ -12,6 +12,7 @@ const packages = {
   h2load: "nghttp2-client",
   prlimit: "util-linux",
   setpriv: "util-linux",
+  unshare: "util-linux",
 } as const;
 
 /** The program's path; throws the sentence that says how to get it. */

@@ -64,9 +64,9 @@ export class RawClient {
     });
   }
 
-  /** Connects, from another address of the loopback if one is given. */
-  static async connect(port: number, localAddress = "127.0.0.1"): Promise<RawClient> {
-    const socket = connect({ port, host: "127.0.0.1", localAddress, noDelay: true, allowHalfOpen: true });
+  /** Connects, from another address of the loopback if one is given, and to another one. */
+  static async connect(port: number, localAddress = "127.0.0.1", host = "127.0.0.1"): Promise<RawClient> {
+    const socket = connect({ port, host, localAddress, noDelay: true, allowHalfOpen: true });
     const client = new RawClient(socket);
     await Promise.race([
       new Promise((resolve) => socket.once("connect", resolve)),

@@ -18,6 +18,8 @@ export interface Configuration {
   readonly workers: number;
   readonly log: { readonly level: LogLevel };
   readonly door: DoorSettings;
+  readonly pidfile: string | undefined;
+  readonly timeouts: { readonly drain: number; readonly upgrade: number };
   /** The compiled route table (routing/table.ts). */
   readonly routes: SharedArrayBuffer;
   /** How many names have a route. */

@@ -53,6 +53,8 @@ export async function loadConfiguration(file: string, options: LoadOptions = {})
   warnOfUnusedBackends(outline, used, warning);
   warnOfNeedlessRoutes(outline, table, warning);
   return {
+    pidfile: undefined,
+    timeouts: { drain: 10_000, upgrade: 30_000 },
     file,
     listeners: compileListeners(input.listeners),
     workers: input.workers ?? defaultWorkers,

@@ -1,0 +1,5 @@
+export interface Answer {
+  readonly ok: boolean;
+  readonly message: string;
+  readonly details?: readonly string[];
+}

@@ -1,0 +1,39 @@
+/** The watch over a configuration's instances, and what it says in the log. */
+import type { Configuration } from "./configuration/index.js";
+import { InstanceWatch } from "./instance-watch.js";
+import type { Log } from "./log.js";
+import type { Workers } from "./workers.js";
+
+/** `workers` gives the workers once there are some: they are started with what the first look finds. */
+export function watchInstances({ door }: Configuration, log: Log, workers: () => Workers | undefined): InstanceWatch {
+  return new InstanceWatch(door.backends, {
+    instances: (backend, paths) => workers()?.command({ type: "instances", backend, paths }),
+    appeared: (path) => workers()?.command({ type: "appeared", path }),
+    insecure: (folder, mode) => {
+      log.error(
+        { event: "instances.insecure", path: folder, mode: mode.toString(8) },
+        `${folder} is not used: its mode ${mode.toString(8)} lets others than root and its owner put instances there; chmod go-w ${folder}`,
+      );
+    },
+    unreadable: (backend, folder, error) => {
+      log.warn(
+        { event: "instance.unreachable", backend: door.backends[backend]!.name, path: folder, code: error.code },
+        explainUnreadable(folder, error),
+      );
+    },
+  });
+}
+
+function explainUnreadable(folder: string, error: NodeJS.ErrnoException): string {
+  switch (error.code) {
+    case "ENOENT":
+      return `no instance yet: ${folder} does not exist; looked for again every second`;
+    case "ENOTDIR":
+      return `${folder} is not a folder; looked at again every second`;
+    case "EACCES":
+    case "EPERM":
+      return `not permitted to read ${folder}: the door's user needs read and search permission on it`;
+    default:
+      return `cannot read ${folder}: ${error.message}`;
+  }
+}

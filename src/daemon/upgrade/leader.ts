@@ -1,0 +1,162 @@
+/**
+ * The running process's side of an upgrade: starts the program anew, and hands over once that is ready. Until then, and
+ * if it fails, nothing changes here.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { native } from "../../native/addon.js";
+import { type Stage, stageEnvironment } from "../stage.js";
+import type { FollowerMessage, LeaderMessage } from "./messages.js";
+
+/** How much of what the new process says on standard error is kept, to tell why it failed. Bytes. */
+const KEPT_OUTPUT = 4096;
+/** stdio 0 to 2 are the standard ones, 3 is Node's IPC; the door's own begin here. */
+const FIRST = 4;
+
+export interface UpgradeOffer {
+  /** Number of workers, each of which gets a channel. */
+  readonly workers: number;
+  readonly listeners: Stage["listeners"];
+  /** Listening sockets; -1: none. */
+  readonly control: number;
+  readonly metrics: number;
+  readonly landlock: string;
+  /** How long the new process may take to be prepared, and again to accept. Milliseconds. */
+  readonly timeout: number;
+  /** Gives the upgrade up. */
+  readonly signal: AbortSignal;
+  /** Called between the two: the service manager is told which process is the main one. */
+  readonly prepared: (pid: number) => void;
+}
+
+/** A process that has taken over. */
+export interface Successor {
+  readonly pid: number;
+  /** This process's ends of the channels: the caller's from now on. */
+  readonly channels: readonly number[];
+  /** Resolves when it ends. */
+  readonly ended: Promise<string>;
+  /** Lets this process end, and the new one live on. */
+  release(): void;
+}
+
+/** Starts the new program. Rejects with an Error that says why this process has to go on by itself. */
+export async function startSuccessor(offer: UpgradeOffer): Promise<Successor> {
+  const pairs = Array.from({ length: offer.workers }, () => native.socketPair("seqpacket"));
+  const ours = pairs.map(([mine]) => mine);
+  const theirs = pairs.map(([, other]) => other);
+  try {
+    for (const descriptor of ours) native.askCredentials(descriptor, true);
+    const child = startChild(offer, theirs);
+    try {
+      await lead(child, offer);
+    } catch (error) {
+      child.process.kill("SIGKILL");
+      await child.ended;
+      throw error;
+    }
+    return {
+      pid: child.process.pid!,
+      channels: ours,
+      ended: child.ended,
+      release: () => {
+        child.process.disconnect();
+        child.process.stderr!.destroy();
+        child.process.unref();
+      },
+    };
+  } catch (error) {
+    for (const descriptor of ours) native.close(descriptor);
+    throw error;
+  } finally {
+    for (const descriptor of theirs) native.close(descriptor);
+  }
+}
+
+interface Started {
+  readonly process: ChildProcess;
+  /** Resolves when it has ended: to how. */
+  readonly ended: Promise<string>;
+  /** The last that it said on standard error. */
+  readonly said: () => string;
+}
+
+function startChild(offer: UpgradeOffer, channels: readonly number[]): Started {
+  const inherited: number[] = [];
+  const pass = (descriptor: number) => (descriptor < 0 ? -1 : FIRST + inherited.push(descriptor) - 1);
+  const stage: Stage = {
+    kind: "upgrade",
+    listeners: offer.listeners.map((listener) => ({ ...listener, descriptor: pass(listener.descriptor) })),
+    control: pass(offer.control),
+    metrics: pass(offer.metrics),
+    channels: channels.map(pass),
+    standardError: pass(2),
+    landlock: offer.landlock,
+  };
+  const child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
+    env: { ...withoutOwn(process.env), ...stageEnvironment(stage) },
+    stdio: ["inherit", "inherit", "pipe", "ipc", ...inherited],
+    detached: false,
+  });
+  let said = "";
+  child.stderr!.on("data", (data: Buffer) => {
+    process.stderr.write(data);
+    said = (said + data.toString("utf8")).slice(-KEPT_OUTPUT);
+  });
+  const ended = new Promise<string>((resolve) => {
+    child.once("error", (error) => resolve(`could not be started: ${error.message}`));
+    child.once("close", (status, signal) => resolve(`ended with ${signal ?? `status ${status}`}`));
+  });
+  return { process: child, ended, said: () => said.trim() };
+}
+
+/** Variables that are about this process. Those of the watchdog and of notifications are for whoever is the main process. */
+function withoutOwn(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const { LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES, WATCHDOG_PID, ...rest } = environment;
+  return rest;
+}
+
+async function lead(child: Started, offer: UpgradeOffer): Promise<void> {
+  await answer(child, "prepared", offer);
+  offer.prepared(child.process.pid!);
+  child.process.send({ type: "accept" } satisfies LeaderMessage);
+  await answer(child, "accepting", offer);
+}
+
+/** Resolves when the new process has said this; rejects if it says that it failed, ends, or takes too long. */
+async function answer(child: Started, type: FollowerMessage["type"], offer: UpgradeOffer): Promise<void> {
+  const { timeout, signal } = offer;
+  signal.throwIfAborted();
+  let timer: NodeJS.Timeout | undefined;
+  let listen: ((message: FollowerMessage) => void) | undefined;
+  const said = new Promise<void>((resolve, reject) => {
+    listen = (message) => {
+      if (message.type === type) resolve();
+      else if (message.type === "failed") reject(new Error(message.message));
+    };
+    child.process.on("message", listen);
+  });
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(
+        new Error(`the new process ${child.process.pid} was not ready within ${timeout / 1000} s${quoted(child)}`),
+      );
+    }, timeout);
+  });
+  const ended = child.ended.then((how) => {
+    throw new Error(`the new process ${how} before it was ready${quoted(child)}`);
+  });
+  const givenUp = new Promise<never>((_, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+  try {
+    await Promise.race([said, late, ended, givenUp]);
+  } finally {
+    clearTimeout(timer);
+    child.process.off("message", listen!);
+    for (const each of [ended, givenUp]) each.catch(() => {});
+  }
+}
+
+function quoted(child: Started): string {
+  return child.said() === "" ? "" : `; it said: ${child.said()}`;
+}

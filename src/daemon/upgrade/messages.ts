@@ -1,0 +1,15 @@
+/** What the two processes of an upgrade tell each other, over the IPC channel that Node gives to a child. */
+
+/** The process that takes over to the one before it. */
+export type FollowerMessage =
+  /** Its configuration is loaded, its sockets are there: it could accept now. */
+  | { readonly type: "prepared" }
+  /** It cannot, and ends. */
+  | { readonly type: "failed"; readonly message: string }
+  /** It accepts. */
+  | { readonly type: "accepting" };
+
+/** The process before to the one that takes over. */
+export type LeaderMessage =
+  /** Accept: the process before still does, too, until it hears `accepting`. */
+  { readonly type: "accept" };
