@@ -5,8 +5,11 @@ import { afterEach, describe, expect, it } from "vitest";
 import { parseListenAddress } from "../../src/daemon/configuration/addresses.js";
 import { compileListeners } from "../../src/daemon/configuration/compile.js";
 import type { ListenerSettings } from "../../src/daemon/configuration/index.js";
-import { matchPassedSockets } from "../../src/daemon/systemd/listeners.js";
+import { Listeners } from "../../src/daemon/listeners.js";
+import { isBoundTo } from "../../src/daemon/systemd/bound-to.js";
+import { PassedSockets } from "../../src/daemon/systemd/listeners.js";
 import { HandoffError } from "../../src/errors.js";
+import type { PassedDescriptor } from "../../src/handoff/activation.js";
 import { native, type TcpListenOptions } from "../../src/native/addon.js";
 import { Folder } from "../support/folder.js";
 
@@ -56,76 +59,71 @@ async function unixStream(path: string): Promise<number> {
   return (server as unknown as { _handle: { fd: number } })._handle.fd;
 }
 
-describe("a passed socket", () => {
+describe("where a socket is bound", () => {
   it.each([
-    ["127.0.0.1", "127.0.0.1:", {}],
-    ["0.0.0.0", "0.0.0.0:", {}],
-    ["::1", "[::1]:", {}],
-    ["::1", "[0:0:0:0:0:0:0:1]:", {}],
-    ["::", "[::]:", { v6Only: false }],
-    ["::", "*:", { v6Only: false }],
-    ["127.0.0.1", "[::ffff:127.0.0.1]:", {}],
-  ])("that is bound to %s is the listener configured as %s", (bound, address, options) => {
-    const { descriptor, port } = listening(bound, options);
-    expect(matchPassedSockets(configured(`${address}${port}`), [{ descriptor, name: "web" }])).toEqual({
-      listeners: [descriptor],
-      control: undefined,
-      warnings: [],
-    });
+    ["127.0.0.1", "127.0.0.1:", true],
+    ["0.0.0.0", "0.0.0.0:", true],
+    ["::1", "[::1]:", true],
+    ["::1", "[0:0:0:0:0:0:0:1]:", true],
+    ["::", "[::]:", true],
+    ["::", "*:", true],
+    ["0.0.0.0", "*:", true],
+    ["127.0.0.1", "[::ffff:127.0.0.1]:", true],
+    ["127.0.0.1", "0.0.0.0:", false],
+    ["127.0.0.1", "*:", false],
+    ["0.0.0.0", "[::]:", false],
+  ])("%s is what is configured as %s: %s", (bound, address, expected) => {
+    const { descriptor, port } = listening(bound, bound === "::" ? { v6Only: false } : {});
+    expect(isBoundTo(descriptor, configured(`${address}${port}`)[0]!)).toBe(expected);
+    expect(isBoundTo(descriptor, configured(`${address}${port === 1 ? 2 : port - 1}`)[0]!)).toBe(false);
   });
+});
 
-  it("keeps the place of its listener; the others are to be bound", () => {
-    const a = listening("127.0.0.1");
-    const b = listening("127.0.0.1");
-    const settings = configured(`127.0.0.1:${b.port}`, "127.0.0.1:0", `127.0.0.1:${a.port}`);
-    const passed = [
-      { descriptor: a.descriptor, name: "web" },
-      { descriptor: b.descriptor, name: "web" },
-    ];
-    expect(matchPassedSockets(settings, passed).listeners).toEqual([b.descriptor, -1, a.descriptor]);
+/** What there is to say once the configuration is in force. */
+function warnings(settings: ListenerSettings[], passed: PassedDescriptor[]): string[] {
+  const sockets = new PassedSockets(passed);
+  const listeners = new Listeners(sockets.listeners);
+  const change = listeners.prepare(settings);
+  change.commit();
+  for (const { descriptor, source } of change.added) if (source === "configuration") own(descriptor);
+  return sockets.warnings(settings, listeners);
+}
+
+describe("a passed socket", () => {
+  it("that is configured is used, and nothing is said", () => {
+    const { descriptor, port } = listening("::1");
+    const sockets = new PassedSockets([{ descriptor, name: "web" }]);
+    expect(sockets.listeners).toEqual([{ descriptor, source: "systemd" }]);
+    expect(sockets.control).toBeUndefined();
+    expect(warnings(configured(`[::1]:${port}`), [{ descriptor, name: "web" }])).toEqual([]);
   });
 
   it("that nobody is configured for is named, with what would help", () => {
     const { descriptor, port } = listening("127.0.0.1");
-    const { listeners, warnings } = matchPassedSockets(configured("0.0.0.0:443", "[::1]:443"), [
-      { descriptor, name: "web" },
-    ]);
-    expect(listeners).toEqual([-1, -1]);
-    expect(warnings).toEqual([
-      `nobody accepts on 127.0.0.1:${port}, which the service manager passed as "web": its clients will wait in vain; add it to "listeners" (there: 0.0.0.0:443, [::1]:443; each takes one socket) or take it out of the .socket unit and restart that`,
+    expect(warnings(configured("127.0.0.2:0", "[::1]:0"), [{ descriptor, name: "web" }])).toEqual([
+      `nobody accepts on 127.0.0.1:${port}, which the service manager passed as "web": its clients will wait in vain; add it to "listeners" (there: 127.0.0.2:0, [::1]:0; each takes one socket) or take it out of the .socket unit and restart that`,
     ]);
   });
 
   it("is another's when a second one is bound to the same address", () => {
     const { descriptor, port } = listening("127.0.0.1");
-    const again = own(native.duplicate(descriptor));
     const passed = [
       { descriptor, name: "web" },
-      { descriptor: again, name: "twice" },
+      { descriptor: own(native.duplicate(descriptor)), name: "twice" },
     ];
-    const { listeners, warnings } = matchPassedSockets(configured(`127.0.0.1:${port}`), passed);
-    expect(listeners).toEqual([descriptor]);
-    expect(warnings).toEqual([expect.stringContaining('passed as "twice"')]);
+    expect(warnings(configured(`127.0.0.1:${port}`), passed)).toEqual([expect.stringContaining('passed as "twice"')]);
   });
 
   it("that leaves out a family which is configured is warned of", () => {
     const six = listening("::", { v6Only: true });
-    const four = listening("0.0.0.0");
-    const warnings = (address: string, descriptor: number) =>
-      matchPassedSockets(configured(address), [{ descriptor, name: "web" }]).warnings;
-    expect(warnings(`[::]:${six.port}`, six.descriptor)).toEqual([expect.stringContaining("takes no IPv4 clients")]);
-    expect(warnings(`*:${six.port}`, six.descriptor)).toEqual([expect.stringContaining("takes no IPv4 clients")]);
-    expect(warnings(`*:${four.port}`, four.descriptor)).toEqual([expect.stringContaining("takes no IPv6 clients")]);
-    expect(warnings(`0.0.0.0:${four.port}`, four.descriptor)).toEqual([]);
-  });
-
-  it("does not block its acceptor afterwards", () => {
-    const { descriptor, port } = listening("127.0.0.1");
-    native.setNonBlocking(descriptor, false);
-    matchPassedSockets(configured(`127.0.0.1:${port}`), [{ descriptor, name: "web" }]);
-    const loop = native.createLoop({ events: 1, peeks: 1, peekBytes: 64, sends: 1, sendBytes: 64, closes: 1 });
-    closers.push(() => loop.destroy());
-    expect(loop.accept(descriptor, 1)).toBe(0);
+    expect(warnings(configured(`[::]:${six.port}`), [{ descriptor: six.descriptor, name: "web" }])).toEqual([
+      `[::]:${six.port}: the socket passed as "web" takes no IPv4 clients: BindIPv6Only=both in the .socket unit`,
+    ]);
+    const only = configured(`[::]:${six.port}`).map((each) => ({
+      ...each,
+      options: { ...each.options, v6Only: true },
+    }));
+    expect(warnings(only, [{ descriptor: six.descriptor, name: "web" }])).toEqual([]);
   });
 });
 
@@ -133,27 +131,23 @@ describe("a passed unix socket", () => {
   it("with the name control is the control endpoint's", async () => {
     const path = folder.at("control.sock");
     const descriptor = await unixStream(path);
-    expect(matchPassedSockets([], [{ descriptor, name: "control" }])).toEqual({
-      listeners: [],
-      control: { descriptor, path },
-      warnings: [],
-    });
+    const sockets = new PassedSockets([{ descriptor, name: "control" }]);
+    expect(sockets.control).toEqual({ descriptor, path });
+    expect(sockets.listeners).toEqual([]);
+    expect(sockets.warnings([], { all: [], unused: [] })).toEqual([]);
   });
 
   it("with another name, or a second one, is named", async () => {
     const first = await unixStream(folder.at("first.sock"));
     const second = await unixStream(folder.at("second.sock"));
     const other = await unixStream(folder.at("other.sock"));
-    const { control, warnings } = matchPassedSockets(
-      [],
-      [
-        { descriptor: other, name: "web" },
-        { descriptor: first, name: "control" },
-        { descriptor: second, name: "control" },
-      ],
-    );
-    expect(control?.path).toBe(folder.at("first.sock"));
-    expect(warnings).toEqual([
+    const sockets = new PassedSockets([
+      { descriptor: other, name: "web" },
+      { descriptor: first, name: "control" },
+      { descriptor: second, name: "control" },
+    ]);
+    expect(sockets.control?.path).toBe(folder.at("first.sock"));
+    expect(sockets.warnings([], { all: [], unused: [] })).toEqual([
       expect.stringContaining(`nobody accepts on ${folder.at("other.sock")}`),
       expect.stringContaining(`nobody accepts on ${folder.at("second.sock")}`),
     ]);
@@ -201,7 +195,7 @@ describe("a passed descriptor of the wrong kind is an error that says what is ne
     ],
   ])("%s", async (_, name, make, expected) => {
     const descriptor = await make();
-    const error = thrown(() => matchPassedSockets(configured("0.0.0.0:443"), [{ descriptor, name }]));
+    const error = thrown(() => new PassedSockets([{ descriptor, name }]));
     expect(error).toBeInstanceOf(HandoffError);
     expect(error.code).toBe("ERR_LISTEN");
     expect(error.message).toContain(`the passed descriptor ${descriptor} (${name}) is `);
