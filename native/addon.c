@@ -321,6 +321,19 @@ static napi_value address_object(napi_env env, const struct tcp_address *address
   return made ? object : NULL;
 }
 
+static napi_value addon_tcp_socket(napi_env env, napi_callback_info info) {
+  ARGUMENTS(1);
+  DESCRIPTOR(0, fd);
+  struct tcp_description found;
+  int result = tcp_describe(fd, &found);
+  if (result == -1) return throw_system_call(env, "getsockopt", errno, NULL);
+  if (result == 0) return NULL;
+  napi_value object = address_object(env, &found.address);
+  bool made = object != NULL && put(env, object, "listening", boolean(env, found.listening)) &&
+              put(env, object, "v6Only", boolean(env, found.v6_only));
+  return made ? object : NULL;
+}
+
 static napi_value addon_local_address(napi_env env, napi_callback_info info) {
   ARGUMENTS(1);
   DESCRIPTOR(0, fd);
@@ -538,6 +551,7 @@ static napi_value initialize(napi_env env, napi_callback_info info) {
       FUNCTION("setNonBlocking", addon_set_non_blocking),
       FUNCTION("askCredentials", addon_ask_credentials),
       FUNCTION("listenTcp", addon_listen_tcp),
+      FUNCTION("tcpSocket", addon_tcp_socket),
       FUNCTION("adjustListener", addon_adjust_listener),
       FUNCTION("refuseNewClients", addon_refuse_new_clients),
       FUNCTION("localAddress", addon_local_address),

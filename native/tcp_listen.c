@@ -63,3 +63,21 @@ int tcp_refuse_new_clients(int listener) {
   struct sock_fprog program = {.len = sizeof code / sizeof *code, .filter = code};
   return setsockopt(listener, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
+
+static int option(int fd, int level, int name, int *value) {
+  socklen_t length = sizeof *value;
+  return getsockopt(fd, level, name, value, &length);
+}
+
+int tcp_describe(int fd, struct tcp_description *out) {
+  int domain, protocol, listening, v6_only = 0;
+  if (option(fd, SOL_SOCKET, SO_DOMAIN, &domain) == -1) return errno == ENOTSOCK ? 0 : -1;
+  if (domain != AF_INET && domain != AF_INET6) return 0;
+  if (option(fd, SOL_SOCKET, SO_PROTOCOL, &protocol) == -1) return -1;
+  if (protocol != IPPROTO_TCP) return 0;
+  if (option(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening) == -1) return -1;
+  if (domain == AF_INET6 && option(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6_only) == -1) return -1;
+  out->listening = listening != 0;
+  out->v6_only = v6_only != 0;
+  return tcp_address_local(fd, &out->address) == -1 ? -1 : 1;
+}

@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "tcp_address.h"
+
 /* What the listening socket is to be: tcp(7), ip(7), ipv6(7), socket(7). */
 struct tcp_listen_options {
   const char *address; /* numeric, IPv6 perhaps with "%zone" */
@@ -20,6 +22,15 @@ struct tcp_listen_options {
  * `*call` name the call that failed.
  */
 int tcp_listen(const struct tcp_listen_options *options, const char **call);
+
+struct tcp_description {
+  bool listening;
+  bool v6_only; /* IPV6_V6ONLY; false for IPv4 */
+  struct tcp_address address;
+};
+
+/* 1 and `out`, or 0 if `fd` is no TCP socket; -1 with errno if it is not open. */
+int tcp_describe(int fd, struct tcp_description *out);
 
 /* Gives a listening socket the backlog, defer_accept and keep_alive of `options`; as tcp_listen on failure, but the socket stays. */
 int tcp_adjust_listener(int listener, const struct tcp_listen_options *options, const char **call);

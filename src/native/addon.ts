@@ -288,6 +288,8 @@ export interface Addon {
   // --- TCP -------------------------------------------------------------------------------------------------------
   /** socket, options, bind, listen; non-blocking, SO_REUSEADDR. The caller closes the result. */
   listenTcp(options: TcpListenOptions): number;
+  /** Where a TCP socket is bound and whether it listens; `v6Only`: IPV6_V6ONLY. Undefined if `fd` is no TCP socket. */
+  tcpSocket(fd: number): (TcpAddress & { readonly listening: boolean; readonly v6Only: boolean }) | undefined;
   /** Gives a listener the backlog, deferAccept and keepAlive of `options`; its address stays as it is. */
   adjustListener(fd: number, options: TcpListenOptions): void;
   /**

@@ -1,0 +1,20 @@
+/** Whether a listening socket is where a listener is configured to be. */
+import { SocketAddress } from "node:net";
+import { native } from "../../native/addon.js";
+import type { ListenerSettings } from "../configuration/index.js";
+
+export function isBoundTo(descriptor: number, { name, options }: ListenerSettings): boolean {
+  const { address, port } = native.localAddress(descriptor);
+  if (options.port !== port) return false;
+  if (canonical(options.address) === canonical(address)) return true;
+  // "*:443" is all that the host has: whoever made the socket may have had reasons for IPv4 only.
+  return name.startsWith("*:") && address === "0.0.0.0";
+}
+
+/** One way of writing for each address: as inet_ntop(3) does, an IPv4-mapped one as IPv4. */
+function canonical(address: string): string {
+  const [host, zone] = address.split("%") as [string, string?];
+  if (!host.includes(":")) return host;
+  const written = new SocketAddress({ address: host, family: "ipv6" }).address;
+  return `${written.replace(/^::ffff:(?=\d+\.)/, "")}${zone === undefined ? "" : `%${zone}`}`;
+}

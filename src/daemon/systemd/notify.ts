@@ -1,0 +1,126 @@
+/** Tells the service manager what the process is doing: sd_notify(3), one datagram a message. */
+import { createRequire } from "node:module";
+import { getSystemErrorName } from "node:util";
+import type * as UnixSocket from "node-unix-socket";
+import { HandoffError } from "../../errors.js";
+import { native } from "../../native/addon.js";
+
+/**
+ * Nothing here throws: a service manager that cannot be reached must not end the door. Each method returns whether the
+ * message was given to the kernel; `failed` hears of the first failure, and of the first one after a success.
+ */
+export class Notifier {
+  /** NOTIFY_SOCKET: a path, or "@name" in the abstract namespace. */
+  readonly address: string;
+  private readonly failed: (error: Error) => void;
+  private isFailing: boolean = false;
+
+  private constructor(address: string, failed: (error: Error) => void) {
+    this.address = address;
+    this.failed = failed;
+  }
+
+  /**
+   * Undefined if NOTIFY_SOCKET is not set. Removes it from `environment`, so that no child speaks for this process; a
+   * successor is given `notifier.environment`.
+   */
+  static fromEnvironment(
+    environment: NodeJS.ProcessEnv = process.env,
+    failed: (error: Error) => void = () => {},
+  ): Notifier | undefined {
+    const address = environment.NOTIFY_SOCKET;
+    delete environment.NOTIFY_SOCKET;
+    return address ? new Notifier(address, failed) : undefined;
+  }
+
+  /** What a process that takes over needs in its environment. */
+  get environment(): { NOTIFY_SOCKET: string } {
+    return { NOTIFY_SOCKET: this.address };
+  }
+
+  /** Start-up, or a reload, is finished. */
+  ready(status?: string): boolean {
+    return this.send("READY=1", ...statusLine(status));
+  }
+
+  /** A reload begins; ends with `ready`. With the time, as Type=notify-reload asks for (systemd 253). */
+  reloading(status?: string): boolean {
+    // CLOCK_MONOTONIC, as hrtime is.
+    return this.send("RELOADING=1", `MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`, ...statusLine(status));
+  }
+
+  stopping(status?: string): boolean {
+    return this.send("STOPPING=1", ...statusLine(status));
+  }
+
+  /** One line for `systemctl status`. */
+  status(text: string): boolean {
+    return this.send(...statusLine(text));
+  }
+
+  /** The process is well: see watchdog.ts. */
+  watchdog(): boolean {
+    return this.send("WATCHDOG=1");
+  }
+
+  /** From now on `pid` is the service's main process. Taken only from the main process, with NotifyAccess=main. */
+  mainPid(pid: number): boolean {
+    return this.send(`MAINPID=${pid}`);
+  }
+
+  /** Starting, reloading or stopping takes longer than the unit allows: `microseconds` more from now. */
+  extendTimeout(microseconds: number): boolean {
+    return this.send(`EXTEND_TIMEOUT_USEC=${Math.ceil(microseconds)}`);
+  }
+
+  private send(...lines: string[]): boolean {
+    let failure: Error | undefined;
+    try {
+      failure = sendDatagram(this.address, Buffer.from(`${lines.join("\n")}\n`));
+    } catch (error) {
+      failure = error as Error;
+    }
+    if (failure !== undefined && !this.isFailing) {
+      this.failed(
+        new Error(`cannot notify the service manager at ${this.address} (NOTIFY_SOCKET): ${failure.message}`, {
+          cause: failure,
+        }),
+      );
+    }
+    this.isFailing = failure !== undefined;
+    return failure === undefined;
+  }
+}
+
+/** A status is one line: what is behind a line break would be a variable of its own. */
+function statusLine(text: string | undefined): string[] {
+  return text === undefined ? [] : [`STATUS=${text.replaceAll(/\s*[\r\n]+\s*/g, " ")}`];
+}
+
+/** Returns, or throws, what went wrong. */
+function sendDatagram(address: string, message: Buffer): Error | undefined {
+  if (address.startsWith("@")) return sendAbstract(address, message);
+  if (!address.startsWith("/")) return new HandoffError("ERR_OPTION", 'a path or "@name" is needed');
+  // Loaded here because a door that no service manager started has no use for it.
+  const { DgramSocket }: typeof UnixSocket = createRequire(import.meta.url)("node-unix-socket");
+  const socket = new DgramSocket();
+  let failure: Error | undefined;
+  socket.on("error", () => {}); // told to the callback too
+  // The callback comes at once, unless the receiver's queue is full: then when the message could be sent.
+  socket.sendTo(message, 0, message.length, address, (error) => {
+    failure = error;
+    socket.close();
+  });
+  return failure;
+}
+
+/** By the addon: node-unix-socket fills the address up with NULs, which makes it another one (unix(7)). */
+function sendAbstract(address: string, message: Buffer): Error | undefined {
+  const socket = native.connectUnix(address, "dgram", {});
+  try {
+    const errno = native.sendMessage(socket, message);
+    return errno === 0 ? undefined : new Error(`sendmsg: ${getSystemErrorName(-errno)}`);
+  } finally {
+    native.close(socket);
+  }
+}
