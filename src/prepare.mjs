@@ -113,7 +113,17 @@ async function plan() {
       fs.writeFileSync(stamp, before);
     },
   };
-  return { root, steps: [install, buildAddon, compile] };
+
+  // --- manual page ----------------------------------------------------------------------------------------------------
+  const page = at("dist", "sni-handoff.1");
+  const program = at("dist", "cli", "main.js");
+  const manual = {
+    title: "writing the manual page",
+    needed: () =>
+      fs.existsSync(program) && !(modified(page) >= Math.max(modified(stamp), modified(at("package.json")))),
+    run: async () => fs.writeFileSync(page, await command(process.execPath, [program, "man"], root)),
+  };
+  return { root, steps: [install, buildAddon, compile, manual] };
 }
 
 /** The npm that runs this script, else the one in PATH: command and leading arguments. */
@@ -122,7 +132,7 @@ function npm() {
   return script !== undefined && /npm-cli\.[cm]?js$/.test(script) ? [process.execPath, script] : ["npm"];
 }
 
-/** Runs a program; what it wrote is shown only if it fails. */
+/** Runs a program; resolves to what it wrote, which is shown if it fails. */
 async function command(program, args, cwd) {
   const { spawn } = await import("node:child_process");
   const [file, ...leading] = [program].flat();
@@ -139,6 +149,7 @@ async function command(program, args, cwd) {
     child.on("close", (code, signal) => resolve(code ?? signal));
   });
   if (status !== 0) throw new Remedy(output.trim() || `${file} ${args.join(" ")} ended with ${status}`);
+  return output;
 }
 
 /** One line for each step, with the time that it took. */

@@ -1,8 +1,12 @@
-/** Asks a daemon over its control socket. Every way in which that fails is an ERR_CONTROL that says what to do. */
+/**
+ * Asks a daemon over its control socket. Every way in which that fails is an ERR_CONTROL that says what to do; every
+ * text in an answer is safe for a terminal.
+ */
 import { lstatSync } from "node:fs";
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { HandoffError } from "../../errors.js";
 import type { Status } from "../status.js";
+import { clean } from "./clean.js";
 import type { Answer } from "./controlled.js";
 
 /** Where a daemon's socket is looked for if nothing else is said. */
@@ -72,7 +76,7 @@ async function ask(
     throw explain(control, error as NodeJS.ErrnoException);
   }
   try {
-    const value: unknown = JSON.parse(answer.text);
+    const value = clean(JSON.parse(answer.text));
     if (typeof value === "object" && value !== null) return { status: answer.status, value };
   } catch {}
   throw notOurs(control, "its answer is no JSON");
