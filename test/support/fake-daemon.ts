@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import type { Server } from "node:http";
 import type { Answer, Controlled } from "../../src/daemon/control/controlled.js";
-import { createControlServer } from "../../src/daemon/control/server.js";
+import { type ControlServerOptions, createControlServer } from "../../src/daemon/control/server.js";
 import { openControlSocket } from "../../src/daemon/control/socket.js";
 import type { Status } from "../../src/daemon/status.js";
 import { someStatus } from "./some-status.js";
@@ -41,18 +41,19 @@ export class FakeDaemon {
   readonly server: Server;
   readonly #release: () => void;
 
-  private constructor(path: string) {
+  private constructor(path: string, options: ControlServerOptions) {
     const { descriptor, release } = openControlSocket(path);
     this.path = path;
     this.#release = release;
     this.server = createControlServer(this.controlled, {
       failed: (error, what) => this.failures.push(`${what}: ${error.message}`),
+      ...options,
     });
     this.server.listen({ fd: descriptor });
   }
 
-  static async start(path: string): Promise<FakeDaemon> {
-    const daemon = new FakeDaemon(path);
+  static async start(path: string, options: ControlServerOptions = {}): Promise<FakeDaemon> {
+    const daemon = new FakeDaemon(path, options);
     await once(daemon.server, "listening");
     return daemon;
   }

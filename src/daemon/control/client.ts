@@ -3,7 +3,7 @@
  * text in an answer is safe for a terminal.
  */
 import { lstatSync } from "node:fs";
-import { request as httpRequest, type IncomingMessage } from "node:http";
+import { request as httpRequest, type IncomingMessage, type RequestOptions } from "node:http";
 import { HandoffError } from "../../errors.js";
 import type { Status } from "../status.js";
 import { clean } from "./clean.js";
@@ -82,23 +82,31 @@ async function ask(
   throw notOurs(control, "its answer is no JSON");
 }
 
-function exchange(
+async function exchange(
   control: string,
   method: string,
   path: string,
   body: string | undefined,
   signal: AbortSignal,
 ): Promise<{ status: number; text: string }> {
+  const to = control.startsWith("@") ? await connectAbstract(control) : { socketPath: control };
   return new Promise((resolve, reject) => {
-    const socketPath = control.startsWith("@") ? `\0${control.slice(1)}` : control;
-    const headers = { Host: "localhost", "Content-Length": Buffer.byteLength(body ?? "") };
-    const sent = httpRequest({ socketPath, method, path, headers, agent: false, signal });
+    const headers = { Host: "localhost", Connection: "close", "Content-Length": Buffer.byteLength(body ?? "") };
+    const sent = httpRequest({ ...to, method, path, headers, agent: false, signal });
     sent.on("error", reject);
     sent.on("response", (response) => {
       read(control, response).then((text) => resolve({ status: response.statusCode ?? 0, text }), reject);
     });
     sent.end(body);
   });
+}
+
+/** Not by Node: that of version 20 fills abstract names up with NULs to the length of sun_path, which are other names. */
+async function connectAbstract(control: string): Promise<RequestOptions> {
+  const { native } = await import("../../native/addon.js");
+  const { Socket } = await import("node:net");
+  const fd = native.connectUnix(control, "stream", {});
+  return { createConnection: () => new Socket({ fd }) };
 }
 
 async function read(control: string, response: IncomingMessage): Promise<string> {

@@ -6,10 +6,6 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from "node:net";
 import type { Answer, Controlled } from "./controlled.js";
 
-/** For a client to send its request, and again for it to read the answer. Milliseconds. */
-const CLIENT_TIMEOUT = 5000;
-/** How often the request's time is looked at. Milliseconds. */
-const CHECKING_INTERVAL = 500;
 const MAX_CONNECTIONS = 64;
 /** Bytes of the request line and the headers. */
 const MAX_HEAD = 8192;
@@ -19,6 +15,8 @@ const MAX_BODY = 4096;
 export interface ControlServerOptions {
   /** Hears of defects: a handler that threw, a failed accept. `what` is the request's line, or "accept". */
   readonly failed?: (error: Error, what: string) => void;
+  /** For a client to send its request, and again for it to read the answer. Milliseconds; 5000 if absent. */
+  readonly patience?: number;
 }
 
 interface Reply {
@@ -56,27 +54,32 @@ const routes: readonly Route[] = [
 ];
 
 /** Not listening yet. Closing it does not remove the socket's path: control/socket.ts. */
-export function createControlServer(controlled: Controlled, { failed = () => {} }: ControlServerOptions = {}): Server {
+export function createControlServer(controlled: Controlled, options: ControlServerOptions = {}): Server {
+  const { failed = () => {}, patience = 5000 } = options;
   const server = createServer(
     {
-      headersTimeout: CLIENT_TIMEOUT,
-      requestTimeout: CLIENT_TIMEOUT,
-      connectionsCheckingInterval: CHECKING_INTERVAL,
+      headersTimeout: patience,
+      requestTimeout: patience,
+      connectionsCheckingInterval: patience / 10,
       maxHeaderSize: MAX_HEAD,
       // Whoever may connect may ask, by what name ever.
       requireHostHeader: false,
     },
     (request, response) => {
-      serve(controlled, request, response, failed).catch((error) => failed(error, lineOf(request)));
+      // As a socket's timeout it counts while the answer is written: whoever reads nothing is let go.
+      const send = (reply: Reply) => write(request, response, reply, patience);
+      serve(controlled, request, send, failed).catch((error) => failed(error, lineOf(request)));
     },
   );
   server.maxConnections = MAX_CONNECTIONS;
   // What a client sends behind its request is not looked at.
   server.maxRequestsPerSocket = 1;
   server.on("dropRequest", (_request, socket) => socket.destroy());
-  server.on("clientError", (error: NodeJS.ErrnoException, socket) => refuse(socket as Socket, error.code ?? ""));
+  server.on("clientError", (error: NodeJS.ErrnoException, socket) =>
+    refuse(socket as Socket, error.code ?? "", patience),
+  );
   // CONNECT; without a listener Node closes the connection without a word.
-  server.on("connect", (request: IncomingMessage, socket: Socket) => end(socket, replyTo(request)));
+  server.on("connect", (request: IncomingMessage, socket: Socket) => end(socket, replyTo(request), patience));
   server.on("error", (error) => failed(error, "accept"));
   return server;
 }
@@ -84,16 +87,15 @@ export function createControlServer(controlled: Controlled, { failed = () => {} 
 async function serve(
   controlled: Controlled,
   request: IncomingMessage,
-  response: ServerResponse,
+  send: (reply: Reply) => void,
   failed: (error: Error, what: string) => void,
 ): Promise<void> {
   request.on("error", () => {});
-  response.on("error", () => {});
   const found = find(request);
-  if ("status" in found) return send(request, response, found);
+  if ("status" in found) return send(found);
   const body = await bodyOf(request);
   if (body === undefined) return;
-  if (body === "too long") return send(request, response, fault(413, `a body has at most ${MAX_BODY} bytes`));
+  if (body === "too long") return send(fault(413, `a body has at most ${MAX_BODY} bytes`));
   let reply: Reply;
   try {
     reply = await found.route.run(controlled, found.target, body);
@@ -102,7 +104,7 @@ async function serve(
     failed(error, lineOf(request));
     reply = fault(500, `the daemon failed to answer: ${error.message}`);
   }
-  send(request, response, reply);
+  send(reply);
 }
 
 /** The route and its target, or the reply that says what is wrong with the request. */
@@ -146,28 +148,32 @@ function replyTo(request: IncomingMessage, there: readonly Route[] = [], path = 
 }
 
 /** undefined: the client is gone. */
-async function bodyOf(request: IncomingMessage): Promise<string | "too long" | undefined> {
-  if (Number(request.headers["content-length"] ?? 0) > MAX_BODY) return "too long";
+function bodyOf(request: IncomingMessage): Promise<string | "too long" | undefined> {
+  if (Number(request.headers["content-length"] ?? 0) > MAX_BODY) return Promise.resolve("too long");
   const parts: Buffer[] = [];
   let length = 0;
-  try {
-    for await (const part of request as AsyncIterable<Buffer>) {
+  // Not by iteration: to leave that destroys the request, and the answer with it.
+  return new Promise((resolve) => {
+    request.on("data", (part: Buffer) => {
       length += part.length;
-      if (length > MAX_BODY) return "too long";
-      parts.push(part);
-    }
-  } catch {
-    return undefined;
-  }
-  return Buffer.concat(parts).toString();
+      if (length > MAX_BODY) resolve("too long");
+      else parts.push(part);
+    });
+    request.on("end", () => resolve(Buffer.concat(parts).toString()));
+    request.on("close", () => resolve(undefined));
+  });
 }
 
-function send(request: IncomingMessage, response: ServerResponse, { status, contentType, text, headers }: Reply): void {
-  const { socket } = request;
+function write(
+  { socket }: IncomingMessage,
+  response: ServerResponse,
+  { status, contentType, text, headers }: Reply,
+  patience: number,
+): void {
   if (socket.destroyed) return;
   // What is left of a request that was refused is not waited for, nor a client that reads nothing.
   response.on("finish", () => socket.destroySoon());
-  socket.setTimeout(CLIENT_TIMEOUT, () => socket.destroy());
+  socket.setTimeout(patience, () => socket.destroy());
   response.writeHead(status, {
     ...headers,
     "Content-Type": contentType ?? "application/json; charset=utf-8",
@@ -179,19 +185,16 @@ function send(request: IncomingMessage, response: ServerResponse, { status, cont
 }
 
 /** For bytes that are no request, or one that does not come to its end. */
-function refuse(socket: Socket, code: string): void {
-  switch (code) {
-    case "HPE_HEADER_OVERFLOW":
-      return end(socket, fault(431, `the request's line and headers have at most ${MAX_HEAD} bytes`));
-    case "ERR_HTTP_REQUEST_TIMEOUT":
-      return end(socket, fault(408, `the request was not complete within ${CLIENT_TIMEOUT / 1000} s`));
-    default:
-      return end(socket, fault(400, "this is no HTTP/1.1 request"));
-  }
+function refuse(socket: Socket, code: string, patience: number): void {
+  const faults: Readonly<Record<string, Reply>> = {
+    HPE_HEADER_OVERFLOW: fault(431, `the request's line and headers have at most ${MAX_HEAD} bytes`),
+    ERR_HTTP_REQUEST_TIMEOUT: fault(408, `the request was not complete within ${patience / 1000} s`),
+  };
+  end(socket, faults[code] ?? fault(400, "this is no HTTP/1.1 request"), patience);
 }
 
 /** Answers without a `ServerResponse`, and closes. */
-function end(socket: Socket, { status, text }: Reply): void {
+function end(socket: Socket, { status, text }: Reply, patience: number): void {
   socket.on("error", () => {});
   if (!socket.writable) {
     socket.destroy();
@@ -203,7 +206,7 @@ function end(socket: Socket, { status, text }: Reply): void {
     `Content-Length: ${Buffer.byteLength(text)}`,
     "Connection: close",
   ];
-  socket.setTimeout(CLIENT_TIMEOUT, () => socket.destroy());
+  socket.setTimeout(patience, () => socket.destroy());
   socket.end(`${head.join("\r\n")}\r\n\r\n${text}`, () => socket.destroy());
 }
 
