@@ -400,9 +400,9 @@ static napi_value addon_reset_on_close(napi_env env, napi_callback_info info) {
 static bool take_socket_type(napi_env env, napi_value value, int *out) {
   char text[16];
   if (!take_text(env, value, "type", text, sizeof text)) return false;
-  *out = strcmp(text, "seqpacket") == 0 ? SOCK_SEQPACKET : SOCK_DGRAM;
-  if (*out == SOCK_SEQPACKET || strcmp(text, "dgram") == 0) return true;
-  return throw_range(env, "type", "\"seqpacket\" or \"dgram\"");
+  *out = strcmp(text, "seqpacket") == 0 ? SOCK_SEQPACKET : strcmp(text, "stream") == 0 ? SOCK_STREAM : SOCK_DGRAM;
+  if (*out != SOCK_DGRAM || strcmp(text, "dgram") == 0) return true;
+  return throw_range(env, "type", "\"seqpacket\", \"stream\" or \"dgram\"");
 }
 
 static napi_value addon_listen_unix(napi_env env, napi_callback_info info) {

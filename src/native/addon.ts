@@ -8,7 +8,7 @@ import { createRequire } from "node:module";
 import { HandoffError, SystemCallError } from "../errors.js";
 
 /** Kinds of unix sockets that the addon makes. */
-export type UnixSocketType = "seqpacket" | "dgram";
+export type UnixSocketType = "seqpacket" | "stream" | "dgram";
 
 /** Who is at the other end of a unix socket: unix(7), SO_PEERCRED and SCM_CREDENTIALS. */
 export interface Credentials {
@@ -314,7 +314,7 @@ export interface Addon {
 
   // --- unix sockets (paths, or abstract addresses written with a leading "@") --------------------------------------
   /**
-   * Binds and listens (SEQPACKET) or binds (DGRAM); non-blocking. The path appears with its mode (fchmod before bind),
+   * Binds and listens (SEQPACKET, STREAM) or binds (DGRAM); non-blocking. The path appears with its mode (fchmod before bind),
    * an existing path is EADDRINUSE and is left alone. The caller closes the result and removes the path. Paths may be
    * longer than sun_path's 107 bytes, their last part not longer than about 85.
    */
@@ -333,7 +333,7 @@ export interface Addon {
   /** SO_PASSCRED: whether messages that arrive carry their sender's credentials. While on, each message costs the kernel more both ways. */
   askCredentials(fd: number, on: boolean): void;
   /** Path (abstract ones with "@", "" if unnamed; a path over 107 bytes shows how it was reached: /proc/self/fd/…), type and whether it listens, of a unix socket; undefined if `fd` is none. */
-  unixSocket(fd: number): { path: string; type: "stream" | "seqpacket" | "dgram"; listening: boolean } | undefined;
+  unixSocket(fd: number): { path: string; type: UnixSocketType; listening: boolean } | undefined;
   /** shutdown(2): 0 SHUT_RD, 1 SHUT_WR, 2 SHUT_RDWR. */
   shutdown(fd: number, how: 0 | 1 | 2): void;
   /** One message, MSG_DONTWAIT | MSG_NOSIGNAL, with the descriptors given. Returns 0 or the positive errno. Any number of descriptors up to 253, so that tests can break the rules. */
