@@ -63,6 +63,8 @@ export class DoorWorkers {
       maxHeld: 1e6,
       maxHeldPerClient: 1e6,
       acknowledgeTimeout: 20_000,
+      connect: "eagerly",
+      maxConnections: 0,
       fallback: -1,
       uid: -1,
       ...over,
@@ -79,6 +81,7 @@ export class DoorWorkers {
         settings: this.settings(options),
         routes: routeTable(options.routes),
         listeners: [this.listener],
+        accepting: true,
         instances: options.backends.map(() => []),
       },
       {
@@ -94,7 +97,7 @@ export class DoorWorkers {
   /** Resolves when the new settings are in force. */
   async configure(options: WorkersOptions): Promise<void> {
     const instances = options.backends.map(() => []);
-    await this.workers.configure(this.settings(options), routeTable(options.routes), instances);
+    await this.workers.configure(this.settings(options), routeTable(options.routes), instances, [this.listener]);
   }
 
   private settings({ backends, settings }: WorkersOptions): DoorSettings {
