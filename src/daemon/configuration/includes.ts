@@ -1,11 +1,11 @@
 /** The files that a configuration includes: patterns to names, names to sources. */
-import { constants } from "node:fs";
-import { open, readdir } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Problem } from "../../errors.js";
 import { readDocument } from "./document.js";
 import { member } from "./outline.js";
 import { besideConfiguration, readFailure } from "./paths.js";
+import { openRegular, readText } from "./read.js";
 import { show } from "./scalars.js";
 import type { Place, Report, Source } from "./source.js";
 
@@ -38,7 +38,7 @@ export async function readIncludes(
       if (seen.has(resolve(file))) continue;
       seen.add(resolve(file));
       files.push(file);
-      const text = await readText(file).catch((error: Error) => {
+      const text = await readIncluded(file).catch((error: Error) => {
         fail(place, `cannot read ${show(file)}: ${readFailure(error)}`);
       });
       if (text === undefined) continue;
@@ -99,14 +99,10 @@ async function matches(place: Place, text: string, problem: Report, warning: Rep
   }
 }
 
-/** Opened once and without waiting: a FIFO would wait for its writer (fifo(7)). */
-async function readText(file: string): Promise<string> {
-  const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
+async function readIncluded(file: string): Promise<string> {
+  const handle = await openRegular(file);
   try {
-    if (!(await handle.stat()).isFile()) throw new Error("it is no regular file");
-    return new TextDecoder("utf-8", { fatal: true }).decode(await handle.readFile());
-  } catch (error) {
-    throw error instanceof TypeError ? new Error("it is not UTF-8 text") : error;
+    return await readText(handle);
   } finally {
     await handle.close();
   }

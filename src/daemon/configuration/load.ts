@@ -1,5 +1,5 @@
 /** A configuration file to a configuration, or to everything that is wrong with it. */
-import { readFile } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { ConfigurationError, type Problem } from "../../errors.js";
 import { RouteTable } from "../../routing/table.js";
@@ -12,6 +12,7 @@ import { readIncludes } from "./includes.js";
 import { problemsOf } from "./issues.js";
 import { member, outline as readOutline } from "./outline.js";
 import { readFailure } from "./paths.js";
+import { readText } from "./read.js";
 import { fillBuilder } from "./routes.js";
 import { configurationSchema, includedSchema } from "./schema.js";
 import { problemAt, type Report, type Source } from "./source.js";
@@ -27,7 +28,7 @@ export interface LoadOptions {
 
 /** Throws a `ConfigurationError` that lists every problem, in the order of the files. */
 export async function loadConfiguration(file: string, options: LoadOptions = {}): Promise<Configuration> {
-  const document = readDocument(await readText(file), file);
+  const document = readDocument(await readMain(file), file);
   const problems = [...document.problems];
   const warnings: Problem[] = [];
   if (document.value === undefined && problems.length > 0) throw new ConfigurationError(problems);
@@ -109,20 +110,18 @@ function checkControlGroup(source: Source, problem: Report): void {
     problem({ source, path: ["control", "group"] }, noSuch("group", group));
 }
 
-async function readText(file: string): Promise<string> {
-  const fail = (message: string): never => {
-    throw new ConfigurationError([{ file, line: 1, column: 1, key: "", message }]);
-  };
-  let bytes: Uint8Array;
+/** It may be a pipe, as of a shell's <(…): whoever starts the door chose it. */
+async function readMain(file: string): Promise<string> {
   try {
-    bytes = await readFile(file);
+    const handle = await open(file);
+    try {
+      return await readText(handle);
+    } finally {
+      await handle.close();
+    }
   } catch (error) {
-    return fail(`cannot be read: ${readFailure(error)}`);
-  }
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    return fail("is not UTF-8 text");
+    const message = `cannot be read: ${readFailure(error)}`;
+    throw new ConfigurationError([{ file, line: 1, column: 1, key: "", message }]);
   }
 }
 

@@ -1,6 +1,6 @@
 /** Routes and map files to a compiled table. */
-import { constants } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
+import type { Stats } from "node:fs";
+import type { FileHandle } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Problem } from "../../errors.js";
 import { MapCounter, MapParser } from "../../routing/map-file.js";
@@ -8,8 +8,9 @@ import { normaliseName } from "../../routing/name.js";
 import { RouteTableBuilder } from "../../routing/table.js";
 import type { Outline } from "./outline.js";
 import { besideConfiguration, readFailure } from "./paths.js";
+import { CHANGED, hasChanged, openRegular } from "./read.js";
 import { show } from "./scalars.js";
-import { formatPlace, type Report } from "./source.js";
+import { formatPlace, type Place, type Report } from "./source.js";
 
 const CHUNK_BYTES = 1 << 20;
 
@@ -53,10 +54,11 @@ export async function fillBuilder(
 
     const backends = new Map(outline.backends.map(({ name }, index) => [name, index]));
     addRoutes(outline, backends, builder, problem);
-    for (const { name, handle } of maps) {
+    for (const { name, handle, place, stats } of maps) {
       const parser = new MapParser({ file: name, backends, builder });
       await eachChunk(handle, buffer, (chunk) => parser.push(chunk));
       parser.end();
+      if (hasChanged(stats, await handle.stat())) problem(place, `cannot use ${show(name)}: ${CHANGED}`);
       problems.push(...parser.errors);
       warnings.push(...parser.warnings);
     }
@@ -113,6 +115,10 @@ function addRoutes(
 interface OpenMap {
   readonly name: string;
   readonly handle: FileHandle;
+  /** Where it is referred to. */
+  readonly place: Place;
+  /** As it was opened. */
+  readonly stats: Stats;
 }
 
 /** The caller closes the handles. */
@@ -122,14 +128,8 @@ async function openMaps({ maps }: Outline, problem: Report): Promise<OpenMap[]> 
     const name = besideConfiguration(place.source.file, text);
     if (opened.has(resolve(name))) continue;
     try {
-      // Without waiting: a FIFO would wait for its writer (fifo(7)).
-      const handle = await open(name, constants.O_RDONLY | constants.O_NONBLOCK);
-      opened.set(resolve(name), { name, handle });
-      // A map is read twice; what isn't a file couldn't be.
-      if ((await handle.stat()).isFile()) continue;
-      opened.delete(resolve(name));
-      await handle.close();
-      problem(place, `found ${show(name)}, which is no regular file`);
+      const handle = await openRegular(name);
+      opened.set(resolve(name), { name, handle, place, stats: await handle.stat() });
     } catch (error) {
       problem(place, `cannot read ${show(name)}: ${readFailure(error)}`);
     }

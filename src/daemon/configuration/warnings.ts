@@ -57,7 +57,8 @@ export function warnOfSettings(
     warning(at("accessLog", "sample"), "is one in one: the same as accessLog: all");
   if (typeof control === "object" && (Number.parseInt(control.mode, 8) & 0o002) !== 0)
     warning(at("control", "mode"), "lets every user of this machine stop and reload the door");
-  if (identity?.uid === 0) warning(at("user"), "is root: the door gives nothing up");
+  if (identity?.uid === 0 && member(main.value, "user") !== undefined)
+    warning(at("user"), "is root: the door gives nothing up");
 }
 
 /** The same of one file's backends. */

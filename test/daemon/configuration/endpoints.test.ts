@@ -1,4 +1,6 @@
 /** The keys about the process itself: control, metrics, user, privileges, limits, access log. */
+import { execFileSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { sniHandoff } from "../../support/command-line.js";
 import { ConfigurationFolder, LISTENERS } from "./scene.js";
@@ -186,6 +188,10 @@ describe("warnings", () => {
     expect(await folder.warningsOf(text)).toEqual([`door.yaml:${warning}`]);
   });
 
+  test("none of root as long as only the group changes", async () => {
+    expect(await folder.warningsOf(`${BASE}group: daemon\n`)).toEqual([]);
+  });
+
   test("none of what defaults would say", async () => {
     const text = `${BASE}limits: { waiting: 5, held: 3, acceptRate: 1 }\naccessLog: { sample: 2 }\ncontrol: { path: /c, mode: "660" }\n`;
     expect(await folder.warningsOf(text.replace("/run/app.sock", "/run/app.sock, hold: 0, maxHeld: 1"))).toEqual([]);
@@ -203,6 +209,13 @@ describe("check", () => {
 more/a.yaml:1:13: backends.app: is a backend of door.yaml:2:13 already; allowed: each name once
 `,
     });
+  });
+
+  test("takes a configuration from a pipe", async () => {
+    folder.write("door.yaml", BASE);
+    const program = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.url));
+    const command = `"${process.execPath}" "${program}" check --config <(cat door.yaml; sleep 0.1; echo 'workers: 1')`;
+    expect(execFileSync("bash", ["-c", command], { cwd: folder.path, encoding: "utf8" })).toContain("is right");
   });
 
   test("tells warnings of included files, with status 0", async () => {

@@ -197,7 +197,7 @@ describe("what cannot be included is told at the reference", () => {
       `${at} "routes.d/4.yaml": it is no regular file`,
     ]);
     expect(await folder.problemsOf(`${LISTENERS}backends: {}\nmaps: [names.map]\n`)).toEqual([
-      'door.yaml:3:8: maps[0]: found "names.map", which is no regular file',
+      'door.yaml:3:8: maps[0]: cannot read "names.map": it is no regular file',
     ]);
   });
 });

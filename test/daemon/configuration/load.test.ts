@@ -404,7 +404,7 @@ describe("one wrong thing is one problem, with its place", () => {
       `${BASE}maps: [missing.map]\n`,
       '4:8: maps[0]: cannot read "missing.map": ENOENT: no such file or directory',
     ],
-    ["a folder as a map", `${BASE}maps: [/usr]\n`, '4:8: maps[0]: found "/usr", which is no regular file'],
+    ["a folder as a map", `${BASE}maps: [/usr]\n`, '4:8: maps[0]: cannot read "/usr": it is no regular file'],
   ])("%s", async (_, text, problem) => {
     expect(await problemsOf(text)).toEqual([`${FILE}:${problem}`]);
   });
@@ -433,7 +433,7 @@ default: d
     );
     expect(await problem(folder.path)).toMatch(/:1:1: cannot be read: EISDIR: illegal operation on a directory$/);
     expect(await problem(folder.write("latin1.yaml", Buffer.from([0x61, 0x3a, 0xe4])))).toBe(
-      "latin1.yaml:1:1: is not UTF-8 text",
+      "latin1.yaml:1:1: cannot be read: it is not UTF-8 text",
     );
   });
 
