@@ -3,11 +3,22 @@
  * by one JSON value a line. Lies in the root of a copy of the package.
  */
 import { spawnSync } from "node:child_process";
-import { openSync, promises, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import {
+  openSync,
+  promises,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createInterface } from "node:readline";
 import { Worker } from "node:worker_threads";
 import { InstanceWatch } from "./dist/daemon/instance-watch.js";
 import { planPrivileges, privilegesInForce, reexecute, unreadableFor } from "./dist/daemon/privileges/index.js";
+import { claimPath } from "./dist/handoff/path.js";
 import { native } from "./dist/native/addon.js";
 
 const [, script, file, mode] = process.argv;
@@ -103,6 +114,21 @@ function commandsOf(handle) {
     unreadable: (paths) => unreadableFor(undefined, paths),
     connect: (path) => {
       native.close(native.connectUnix(path, "seqpacket", {}));
+    },
+    claim: (path) => {
+      const { descriptor, release } = claimPath(path, { backlog: 1, mode: 0o600 });
+      const made = statSync(path).isSocket();
+      release();
+      native.close(descriptor);
+      return made && statSync(path, { throwIfNoEntry: false }) === undefined;
+    },
+    replace: (path) => {
+      writeFileSync(path, "1");
+      writeFileSync(`${path}.new`, String(process.pid));
+      renameSync(`${path}.new`, path);
+      const content = readFileSync(path, "utf8");
+      rmSync(path);
+      return content;
     },
     again: () => spawnSync(process.execPath, [script, file, "again"], { encoding: "utf8" }),
     attempt: async (targets) => ({

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import {
   chmodSync,
+  chownSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -151,8 +152,7 @@ describe("a process that gave up its privileges", () => {
     mkdirSync(instances, { recursive: true });
     const settings = [backend(`${instances}/`)];
     const confined = new ConfinedProcess(folder, { door: { backends: settings } });
-    await confined.told();
-    confined.child.process.stdin!.write(`${JSON.stringify(["watch", settings])}\n`);
+    await confined.ask("watch", settings);
     const saw = (path: string) => (line: string) => JSON.parse(line)?.instances?.includes(path) === true;
     for (const name of ["one", "two"]) {
       rmSync(instances, { recursive: true });
@@ -172,6 +172,19 @@ describe("a process that gave up its privileges", () => {
     });
     native.close(accepted.connection);
     native.close(fd);
+  });
+
+  it("makes and removes its control socket and its pidfile", async () => {
+    const folder = publicFolder();
+    const run = join(folder, "run");
+    mkdirSync(run);
+    chmodSync(run, 0o777);
+    const control = { path: join(run, "control.sock") };
+    const pidfile = join(run, "pid");
+    const confined = new ConfinedProcess(folder, { control, pidfile });
+    for (let i = 0; i < 2; i++) expect(await confined.ask("claim", control.path)).toBe(true);
+    for (let i = 0; i < 2; i++) expect(await confined.ask("replace", pidfile)).toBe(String(confined.child.pid));
+    expect(readdirSync(run)).toEqual([]);
   });
 
   it("starts itself again from a package that was replaced, as an upgrade does", async () => {
@@ -260,6 +273,14 @@ describe("privileges that are kept", () => {
       noNewPrivileges: true,
       capabilities: isRoot ? ["CAP_CHOWN", "CAP_DAC_OVERRIDE"] : [],
     });
+    const folder = publicFolder();
+    const path = join(folder, "instance");
+    const owner = isRoot ? { uid: NOBODY, gid: NOBODY } : {};
+    const fd = native.listenUnix(path, "seqpacket", { backlog: 1, mode: 0o600, ...owner });
+    if (isRoot) chownSync(folder, NOBODY, NOBODY);
+    chmodSync(folder, 0o700);
+    expect(await confined.ask("connect", path)).toBeNull();
+    native.close(fd);
   });
 
   it("a user's number is enough", async () => {
