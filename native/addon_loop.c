@@ -271,6 +271,7 @@ static napi_value loop_wait(napi_env env, napi_callback_info info) {
     if (limit >= 0 && (timeout < 0 || limit < timeout)) timeout = limit;
   }
   int most = (int)loop->most_events, count = 0;
+  double waits_since = timeout == 0 ? -1 : clock_monotonic(); /* from the vdso: no system call */
   int found = epoll_set_wait(loop->set, loop->space, most, timeout);
   if (found == -1) return throw_system_call(env, "epoll_wait", errno, NULL);
   report_events(loop, found, &count);
@@ -281,6 +282,7 @@ static napi_value loop_wait(napi_env env, napi_callback_info info) {
   }
   if (limit > 0 && libuv_timeout(loop) == 0) loop->flags[0] = 1;
   clock_read(loop->clock, loop->clock_words);
+  if (waits_since >= 0) loop->clock[2] += loop->clock[0] - waits_since;
   return integer(env, count);
 }
 
@@ -372,9 +374,9 @@ static bool make_arrays(napi_env env, napi_value object, struct loop *loop, cons
     void *pointer; /* where the C side keeps the array's address */
   } arrays[] = {
       {"events", napi_uint32_array, 4, 3 * (size_t)sizes->events, &loop->events},
-      {"clock", napi_float64_array, 8, 2, &loop->clock},
+      {"clock", napi_float64_array, 8, 3, &loop->clock},
       {"clockWords", napi_uint32_array, 4, 2, &loop->clock_words},
-      {"flags", napi_int32_array, 4, 2, &loop->flags},
+      {"flags", napi_int32_array, 4, 3, &loop->flags},
       {"peekDescriptors", napi_int32_array, 4, (size_t)sizes->peeks, &loop->peek.descriptors},
       {"peekLengths", napi_int32_array, 4, (size_t)sizes->peeks, &loop->peek.lengths},
       {"peekBuffer", napi_uint8_array, 1, (size_t)(sizes->peeks * sizes->peek_bytes), &loop->peek.buffer},
@@ -465,6 +467,8 @@ static bool make_loop(napi_env env, napi_value object, struct loop *loop, const 
     return false;
   }
   if (!make_arrays(env, object, loop, sizes)) return false;
+  loop->peek.most = &loop->flags[2];
+  loop->flags[2] = (int32_t)sizes->peek_bytes;
   send_batch_prepare(&loop->send);
   clock_read(loop->clock, loop->clock_words);
   return make_functions(env, object, loop);

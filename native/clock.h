@@ -9,4 +9,7 @@
  */
 void clock_read(double milliseconds[2], uint32_t words[2]);
 
+/* CLOCK_MONOTONIC in milliseconds. */
+double clock_monotonic(void);
+
 #endif

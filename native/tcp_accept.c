@@ -45,8 +45,9 @@ static int connections_in_backlog(int listener) {
 }
 
 static void peek(int i, const struct peek_batch *batch) {
-  ssize_t length = recv(batch->descriptors[i], batch->buffer + (size_t)i * batch->stride, batch->stride,
-                        MSG_PEEK | MSG_DONTWAIT);
+  size_t most = *batch->most < 1 ? 1 : (size_t)*batch->most;
+  if (most > batch->stride) most = batch->stride;
+  ssize_t length = recv(batch->descriptors[i], batch->buffer + (size_t)i * batch->stride, most, MSG_PEEK | MSG_DONTWAIT);
   batch->lengths[i] = length >= 0 ? (int32_t)length : -errno;
 }
 

@@ -10,6 +10,7 @@ struct peek_batch {
   int32_t *lengths;   /* bytes peeked, 0 at end of file, or a negative errno */
   uint8_t *buffer;    /* connection i's bytes begin at i * stride */
   size_t stride;
+  const int32_t *most; /* most bytes to peek of each, at most `stride`; from 1 (an empty peek looks like the end) */
   uint8_t *addresses; /* TCP_ADDRESS_PACKED bytes each */
 };
 

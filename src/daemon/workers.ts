@@ -1,7 +1,20 @@
 /** The data plane's threads, as the control plane sees them. */
 import { Worker } from "node:worker_threads";
+import { createAccessRing } from "../door/access-events.js";
+import { createBackendCounters } from "../door/backend-counters.js";
 import { type CounterName, createCounters, sumCounters } from "../door/counters.js";
-import type { Adopted, DoorSettings, WorkerCommand, WorkerData, WorkerReport } from "../door/settings.js";
+import { createGauges } from "../door/gauges.js";
+import { createLatencies } from "../door/latency.js";
+import { createLimitMemory } from "../door/limits.js";
+import type {
+  Adopted,
+  BackendMemory,
+  DoorSettings,
+  WorkerCommand,
+  WorkerData,
+  WorkerMemory,
+  WorkerReport,
+} from "../door/settings.js";
 import { HandoffError } from "../errors.js";
 import { descriptorLimit } from "./descriptor-limit.js";
 
@@ -29,7 +42,10 @@ export interface WorkersListener {
 
 export class Workers {
   private readonly threads: Worker[] = [];
-  private readonly counters: SharedArrayBuffer[] = [];
+  /** What each worker writes. */
+  readonly memories: WorkerMemory[] = [];
+  /** What each worker writes about the backends of the configuration that was given last. */
+  backendMemories: readonly BackendMemory[] = [];
   private readonly listener: WorkersListener;
   private readonly reports: Set<(report: WorkerReport, index: number) => void> = new Set();
   private ending: boolean = false;
@@ -48,14 +64,18 @@ export class Workers {
     const reserved = Math.min(RESERVED_DESCRIPTORS, limit >> 1);
     const capacity = Math.max(1, Math.floor((limit - reserved) / start.count));
     const held = heldCounts(start.settings);
+    const sketch = createLimitMemory();
+    workers.backendMemories = backendMemories(start.settings, start.count);
     for (let index = 0; index < start.count; index++) {
-      const counters = createCounters();
-      workers.counters.push(counters);
+      const memory = { counters: createCounters(), gauges: createGauges(), accessRing: createAccessRing() };
+      workers.memories.push(memory);
       workers.spawn({
         index,
         settings: start.settings,
         routes: start.routes,
-        counters,
+        memory,
+        backendMemory: workers.backendMemories[index]!,
+        sketch,
         held,
         listeners: start.listeners,
         accepting: start.accepting,
@@ -119,7 +139,20 @@ export class Workers {
       this.threads.length,
       (report) => report.generation === settings.generation,
     );
-    this.command({ type: "configure", settings, routes, held: heldCounts(settings), instances, listeners });
+    const held = heldCounts(settings);
+    this.backendMemories = backendMemories(settings, this.threads.length);
+    this.threads.forEach((thread, index) => {
+      const backendMemory = this.backendMemories[index]!;
+      thread.postMessage({
+        type: "configure",
+        settings,
+        routes,
+        held,
+        instances,
+        listeners,
+        backendMemory,
+      } satisfies WorkerCommand);
+    });
     await configured;
   }
 
@@ -146,7 +179,7 @@ export class Workers {
 
   /** Sums of all workers' counters. */
   get totals(): Record<CounterName, number> {
-    return sumCounters(this.counters);
+    return sumCounters(this.memories.map(({ counters }) => counters));
   }
 
   /**
@@ -164,6 +197,14 @@ export class Workers {
     this.ending = true;
     await Promise.all(this.threads.map((thread) => thread.terminate()));
   }
+}
+
+function backendMemories(settings: DoorSettings, workers: number): BackendMemory[] {
+  const backends = settings.backends.length;
+  return Array.from({ length: workers }, () => ({
+    counters: createBackendCounters(backends),
+    latencies: createLatencies(backends),
+  }));
 }
 
 /** One count for each backend and one for a successor (door/successor.ts), shared by all workers. */

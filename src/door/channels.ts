@@ -35,6 +35,8 @@ export interface ChannelListener {
   refused(slot: number): void;
   /** It was outstanding at an instance that is dead or revoked: place it again if nobody has touched it. */
   takenBack(slot: number): void;
+  /** The channel that this one, among others, is outstanding at was revoked. Once a channel. */
+  revoked(slot: number): void;
   /** This backend may have an instance that takes connections again. */
   opened(backend: number): void;
   /** Sends what is queued, so that no message waits for a channel that is about to close. */
@@ -387,6 +389,7 @@ export class Channels {
       return;
     }
     this.counters[Counter.channels_revoked]!++;
+    this.listener.revoked(channel.oldest);
     try {
       native.shutdown(channel.descriptor, SHUT_RD);
     } catch {

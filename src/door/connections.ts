@@ -5,6 +5,8 @@
  * connection is told apart from one of this.
  */
 
+import { ADDRESS_BYTES } from "./client-address.js";
+
 export const State = {
   FREE: 0,
   /** Being examined or placed in this turn; in no list. */
@@ -32,6 +34,8 @@ export const Mark = {
   REFUSED: 4,
   /** The client has closed its side while the hello was incomplete. */
   ENDED: 8,
+  /** Its end is in the access log's ring. */
+  RECORDED: 16,
 } as const;
 
 export const NOBODY = -1;
@@ -44,6 +48,10 @@ export class Connections {
   readonly state: Uint8Array;
   readonly marks: Uint8Array;
   readonly generation: Uint32Array;
+  /** The client's address, packed: ADDRESS_BYTES a slot. Family 0: not known. */
+  readonly address: Uint8Array;
+  /** Index of the listener that it came by; NOBODY if it was taken over from the predecessor. */
+  readonly listener: Int16Array;
   /** The connection's id, two words. */
   readonly idLow: Uint32Array;
   readonly idHigh: Uint32Array;
@@ -56,10 +64,15 @@ export class Connections {
   readonly deadline: Float64Array;
   /** Since when its backend has had no instance for it; 0: it has not been held. */
   readonly heldSince: Float64Array;
+  /** When the present hold began, and how long earlier ones were together. */
+  readonly heldAt: Float64Array;
+  readonly heldFor: Float64Array;
   /** When it was sent to the instance whose acknowledgement it waits for. */
   readonly sentAt: Float64Array;
-  /** Index of the backend that it is placed at. */
+  /** Index of the backend that it is placed at; NOBODY: none yet, or one that is configured no more. */
   readonly backend: Int32Array;
+  /** The instance that it was sent to, or is about to be. */
+  readonly pid: Int32Array;
   /** Index of the fallback backend that it is to go to, whatever its route says; else NOBODY. */
   readonly diverted: Int32Array;
   /** Neighbours in the list that it is in. */
@@ -76,6 +89,8 @@ export class Connections {
     this.state = new Uint8Array(capacity);
     this.marks = new Uint8Array(capacity);
     this.generation = new Uint32Array(capacity);
+    this.address = new Uint8Array(capacity * ADDRESS_BYTES);
+    this.listener = new Int16Array(capacity);
     this.idLow = new Uint32Array(capacity);
     this.idHigh = new Uint32Array(capacity);
     this.acceptedAtLow = new Uint32Array(capacity);
@@ -83,8 +98,11 @@ export class Connections {
     this.acceptedAt = new Float64Array(capacity);
     this.deadline = new Float64Array(capacity);
     this.heldSince = new Float64Array(capacity);
+    this.heldAt = new Float64Array(capacity);
+    this.heldFor = new Float64Array(capacity);
     this.sentAt = new Float64Array(capacity);
     this.backend = new Int32Array(capacity);
+    this.pid = new Int32Array(capacity);
     this.diverted = new Int32Array(capacity);
     this.next = new Int32Array(capacity);
     this.previous = new Int32Array(capacity);
@@ -104,6 +122,10 @@ export class Connections {
     this.marks[slot] = 0;
     this.diverted[slot] = NOBODY;
     this.heldSince[slot] = 0;
+    this.heldFor[slot] = 0;
+    this.backend[slot] = NOBODY;
+    this.listener[slot] = NOBODY;
+    this.address[slot * ADDRESS_BYTES] = 0;
     return slot;
   }
 

@@ -52,6 +52,12 @@ export const counterNames = [
   "violations",
   /** Times that accept was rested for want of descriptors or memory. */
   "accept_rested",
+  /** Connections closed since too many waited for their hello. */
+  "waiting_full",
+  /** Connections closed since too many of one client waited for their hello. */
+  "client_full",
+  /** Connections reset since their client came faster than it may. */
+  "rate_limited",
   /** Closes that would have lingered and were left to a thread of their own. */
   "lingering_closes",
 ] as const;

@@ -22,18 +22,33 @@ import { RouteTable } from "../routing/table.js";
 import { type AlertName, alertRecord } from "../tls/alerts.js";
 import { ClientHelloReader } from "../tls/client-hello.js";
 import { alertFor, Status } from "../tls/outcome.js";
+import { Outcome, Reason } from "./access-events.js";
+import { AccessRecorder } from "./access-recorder.js";
+import { BACKEND_COUNTERS, BackendCounter } from "./backend-counters.js";
 import { Backend } from "./backends.js";
 import { choose } from "./balance.js";
 import type { Channel } from "./channel.js";
 import { Channels } from "./channels.js";
+import { ADDRESS_BYTES, writeAddress } from "./client-address.js";
 import { Connections, Mark, NOBODY, SlotList, State } from "./connections.js";
-import { Counter } from "./counters.js";
+import { Counter, type CounterName } from "./counters.js";
+import { Gauge } from "./gauges.js";
 import { Hold } from "./hold.js";
+import { countLatency } from "./latency.js";
+import { Limits } from "./limits.js";
 import { OUTBOX_BYTES, OUTBOX_CAPACITY, Outbox } from "./outbox.js";
 import { Parting } from "./parting.js";
 import { connectionTag, LISTENER_EVENTS, listenerTag, PollKind, WAITING_EVENTS } from "./poll-tags.js";
 import { Report } from "./report.js";
-import type { Adopted, DoorSettings, HandoffBackendSettings, WorkerData, WorkerReport } from "./settings.js";
+import {
+  type Adopted,
+  type DoorSettings,
+  type HandoffBackendSettings,
+  MOST_HELLO,
+  type Reconfiguration,
+  type WorkerData,
+  type WorkerReport,
+} from "./settings.js";
 import { successorSettings } from "./successor.js";
 
 /** Connections that one accept call, or one round of peeks, handles. */
@@ -50,11 +65,27 @@ const PATIENCE = 1;
 /** What `peekLengths` says of a client that has sent nothing yet. */
 const NOTHING_YET = -constants.errno.EAGAIN;
 const NOTHING = new Uint8Array(0);
+// Not a multiple of the page: the first lines of all hellos would share one set of the first-level cache.
+const PEEK_BYTES = MOST_HELLO + 13 * CACHE_LINE;
+
+// What each connection needs, as constants of this file: see routing/hash.ts for what imports cost.
+const ADDRESS = ADDRESS_BYTES;
+const ROW = BACKEND_COUNTERS;
+const HANDED_OVER = BackendCounter.handed_over;
+const ACKNOWLEDGED = BackendCounter.acknowledged;
+const NO_REASON = Reason[""];
 
 export class Door {
   readonly loop: Loop;
   private readonly connections: Connections;
   private readonly counters: Uint32Array;
+  private readonly gauges: Float64Array;
+  private readonly startedAt: number;
+  /** Of the backends of the configuration in force, as its indices are. */
+  private backendCounters: Uint32Array;
+  private latencies: Float64Array;
+  private readonly recorder: AccessRecorder;
+  private readonly limits: Limits;
   private readonly report: Report;
   private readonly post: (report: WorkerReport) => void;
   private readonly channels: Channels;
@@ -83,7 +114,6 @@ export class Door {
   private backends: readonly Backend[] = [];
   /** In an upgrade: the process that takes over, as one more backend. */
   private successor: Backend | undefined;
-  private readonly peekBytes: number;
 
   private listenersRestUntil: number = 0;
   private restSaid: boolean = false;
@@ -120,29 +150,33 @@ export class Door {
   constructor(data: WorkerData, post: (report: WorkerReport) => void) {
     this.post = post;
     this.report = new Report(post);
-    this.counters = new Uint32Array(data.counters);
     this.accepting = data.accepting;
+    this.counters = new Uint32Array(data.memory.counters);
+    this.gauges = new Float64Array(data.memory.gauges);
+    this.backendCounters = new Uint32Array(data.backendMemory.counters);
+    this.latencies = new Float64Array(data.backendMemory.latencies);
     this.unacknowledgedLimit = data.unacknowledgedLimit;
     this.settings = data.settings;
-    // Not a multiple of the page: the first lines of all hellos would share one set of the first-level cache.
-    this.peekBytes = data.settings.helloLimit + 13 * CACHE_LINE;
     this.loop = native.createLoop({
       events: EVENTS,
       peeks: BATCH,
-      peekBytes: this.peekBytes,
+      peekBytes: PEEK_BYTES,
       sends: OUTBOX_CAPACITY,
       sendBytes: OUTBOX_BYTES,
       closes: BATCH,
     });
+    this.startedAt = this.loop.clock[0]!;
     // So that ids differ between workers and between runs of the door.
     this.idHigh = ((Math.floor(Math.random() * 0x1000000) << 8) | (data.index & 0xff)) >>> 0;
     this.nextIdLow = 0;
     this.connections = new Connections(data.capacity);
+    this.recorder = new AccessRecorder(data.memory.accessRing, this.loop, this.connections, this.idHigh);
+    this.limits = new Limits(data.sketch, this.connections, this.report, data.settings.limits);
     this.waiting = new SlotList(this.connections);
     this.again = new Int32Array(data.capacity);
     this.outbox = new Outbox(this.loop, this.connections);
     this.parting = new Parting(this.loop, this.connections, (slot) => this.close(slot));
-    this.hold = new Hold(this.loop, this.connections, data.held);
+    this.hold = new Hold(this.loop, this.connections, this.limits, data.held, data.settings.backends);
     this.channels = new Channels(
       this.loop,
       this.connections,
@@ -150,15 +184,20 @@ export class Door {
       this.report,
       {
         owned: (slot) => this.owned(slot),
-        refused: (slot) => this.comesBack(slot),
+        refused: (slot) => {
+          this.countAt(slot, BackendCounter.refused_by_instance);
+          this.comesBack(slot);
+        },
         takenBack: (slot) => this.comesBack(slot),
+        revoked: (slot) => this.countAt(slot, BackendCounter.revoked),
         opened: (backend) => this.opened(backend),
         flush: () => this.flush(),
       },
       data.index === 0,
     );
     this.routes = new RouteTable(data.routes);
-    this.reader = new ClientHelloReader({ maxLength: data.settings.helloLimit });
+    this.reader = this.readerFor(data.settings);
+    this.recorder.configure(data.settings);
     this.useBackends(data.settings, data.instances);
     this.useListeners(data.listeners);
   }
@@ -166,19 +205,18 @@ export class Door {
   // --- from the control plane ------------------------------------------------------------------------------------
 
   /** A new configuration, between two turns. What is held is examined again by the new routes. */
-  configure(
-    settings: DoorSettings,
-    routes: SharedArrayBuffer,
-    held: SharedArrayBuffer,
-    instances: readonly (readonly string[])[],
-    listeners: readonly number[],
-  ): void {
+  configure({ settings, routes, held, instances, backendMemory, listeners }: Reconfiguration): void {
     this.examineAllAgain();
     this.connections.diverted.fill(NOBODY);
-    this.hold.configure(held);
+    this.hold.configure(held, settings.backends);
+    this.renumberBackends(settings);
+    this.backendCounters = new Uint32Array(backendMemory.counters);
+    this.latencies = new Float64Array(backendMemory.latencies);
+    this.limits.configure(settings.limits);
+    this.recorder.configure(settings);
     this.settings = settings;
     this.routes = new RouteTable(routes);
-    this.reader = new ClientHelloReader({ maxLength: Math.min(settings.helloLimit, this.peekBytes) });
+    this.reader = this.readerFor(settings);
     this.useBackends(settings, instances);
     this.useListeners(listeners);
     this.post({ type: "configured", generation: settings.generation });
@@ -224,6 +262,11 @@ export class Door {
     this.counters[Counter.adopted]!++;
     const now = loop.clock[0]!;
     const slot = connections.take(connection.descriptor);
+    try {
+      writeAddress(native.peerAddress(connection.descriptor), connections.address, slot * ADDRESS_BYTES);
+    } catch {
+      // ENOTCONN: the client is gone, as the peek will tell.
+    }
     connections.idLow[slot] = connection.idLow;
     connections.idHigh[slot] = connection.idHigh;
     connections.acceptedAtLow[slot] = connection.acceptedAtLow;
@@ -232,6 +275,27 @@ export class Door {
     const left = connection.deadline === 0 ? this.settings.helloTimeout : connection.deadline - Date.now();
     connections.deadline[slot] = now + Math.max(0, Math.min(left, this.settings.helloTimeout));
     this.examineAgain(slot);
+  }
+
+  /** Repeats `beat` where the control plane sees it. */
+  ping(beat: number): void {
+    this.gauges[Gauge.heartbeat] = beat;
+  }
+
+  /** What connections that are outstanding now come to will be counted for the backend of the same name, if there is one. */
+  private renumberBackends(settings: DoorSettings): void {
+    const indices = new Map(settings.backends.map(({ name }, index) => [name, index]));
+    const renumbered = Int32Array.from(this.backends, (backend) => indices.get(backend.settings.name) ?? NOBODY);
+    const { backend, capacity, state } = this.connections;
+    for (let slot = 0; slot < capacity; slot++) {
+      if (state[slot] !== State.FREE && backend[slot] !== NOBODY) backend[slot] = renumbered[backend[slot]!]!;
+    }
+  }
+
+  private readerFor(settings: DoorSettings): ClientHelloReader {
+    const maxLength = Math.min(settings.helloLimit, MOST_HELLO);
+    this.loop.flags[2] = maxLength;
+    return new ClientHelloReader({ maxLength });
   }
 
   /** The sockets that a backend's folder has now. */
@@ -297,6 +361,7 @@ export class Door {
   turns(): void {
     const { loop } = this;
     do {
+      this.writeGauges();
       const count = loop.wait(this.timeout(), this.isBusy ? PATIENCE : 0);
       this.isBusy = false;
       this.dispatch(count);
@@ -317,6 +382,17 @@ export class Door {
       if (this.drainDeadline !== 0) this.checkDrained();
       if (this.unacknowledged === 0) this.isBusy = false;
     } while (loop.flags[0] === 0);
+  }
+
+  private writeGauges(): void {
+    const { gauges } = this;
+    const { clock } = this.loop;
+    gauges[Gauge.connections] = this.connections.count;
+    gauges[Gauge.waiting] = this.waiting.count;
+    gauges[Gauge.held] = this.hold.count;
+    gauges[Gauge.unacknowledged] = this.unacknowledged;
+    gauges[Gauge.parting] = this.parting.count;
+    gauges[Gauge.busy_milliseconds] = clock[0]! - this.startedAt - clock[2]!;
   }
 
   /** How long there is nothing to do unless something happens: milliseconds, -1 for ever. */
@@ -380,8 +456,9 @@ export class Door {
     const { connections } = this;
     while (this.waiting.count > 0 && connections.deadline[this.waiting.head]! <= now) {
       const slot = this.waiting.head;
-      this.waiting.remove(slot);
+      this.stopWaiting(slot);
       this.counters[Counter.hello_timeout]!++;
+      this.recorder.record(slot, Outcome.timeout, Reason.hello_timeout);
       this.part(slot, NOTHING);
     }
     if (this.partingDueAt <= now) this.partingDueAt = this.parting.tick(now);
@@ -406,6 +483,8 @@ export class Door {
     const count = room === 0 ? 0 : loop.accept(this.listeners[index]!, room);
     this.counters[Counter.accepted]! += count;
     const deadline = loop.clock[0]! + this.settings.helloTimeout;
+    const { ratesApply } = this.limits;
+    const { address } = connections;
     for (let i = 0; i < count; i++) {
       const slot = connections.take(loop.peekDescriptors[i]!);
       connections.idLow[slot] = this.nextIdLow++;
@@ -414,7 +493,11 @@ export class Door {
       connections.acceptedAtHigh[slot] = loop.clockWords[1]!;
       connections.acceptedAt[slot] = loop.clock[0]!;
       connections.deadline[slot] = deadline;
-      this.examine(slot, i);
+      connections.listener[slot] = index;
+      const packed = slot * ADDRESS;
+      for (let byte = 0; byte < ADDRESS; byte++) address[packed + byte] = loop.peekAddresses[i * ADDRESS + byte]!;
+      if (ratesApply && !this.limits.admit(slot, loop.clock[0]!)) this.turnAway(slot, "rate_limited", "reset");
+      else this.examine(slot, i);
     }
     const error = room === 0 ? constants.errno.EMFILE : loop.flags[1]!;
     if (error === constants.errno.EAGAIN) this.restSaid = false;
@@ -435,6 +518,15 @@ export class Door {
       connections: this.connections.count,
       capacity: this.connections.capacity,
     });
+  }
+
+  /** Over a limit: ends it at once, without a word that would cost something. */
+  private turnAway(slot: number, counter: CounterName & keyof typeof Reason, how: "close" | "reset"): void {
+    this.counters[Counter[counter]]!++;
+    this.recorder.record(slot, Outcome.refused, Reason[counter]);
+    // A reset leaves nothing of a flood in the kernel.
+    if (how === "reset") native.resetOnClose(this.connections.descriptor[slot]!);
+    this.close(slot);
   }
 
   // --- examine ---------------------------------------------------------------------------------------------------
@@ -469,7 +561,7 @@ export class Door {
   /** Decides about the connection whose bytes are the i-th of the last accept or peek. */
   private examine(slot: number, i: number): void {
     try {
-      this.decide(slot, this.loop.peekLengths[i]!, i * this.peekBytes);
+      this.decide(slot, this.loop.peekLengths[i]!, i * PEEK_BYTES);
     } catch (error) {
       this.defect(slot, error as Error);
     }
@@ -479,7 +571,10 @@ export class Door {
     const { reader } = this;
     if (length === 0 || (length < 0 && length !== NOTHING_YET)) return this.clientGone(slot);
     const status = reader.read(this.loop.peekBuffer, start, start + Math.max(0, length));
-    if (status !== Status.PARTIAL) this.stopWaiting(slot);
+    if (status !== Status.PARTIAL) {
+      this.stopWaiting(slot);
+      if (this.recorder.isOn) this.recorder.noteHello(slot, reader);
+    }
     switch (status) {
       case Status.DONE: {
         if (this.successor !== undefined && this.channels.isOpen(this.successor)) {
@@ -488,8 +583,10 @@ export class Door {
         const { routes } = this;
         const target =
           reader.nameLength > 0 ? routes.lookup(reader.name, 0, reader.nameLength) : routes.noServerNameTarget;
+        if (reader.nameLength > 0 && this.recorder.isOn) this.recorder.noteRoute(slot, routes);
         if (target < 0) {
           this.counters[Counter.no_route]!++;
+          this.recorder.record(slot, Outcome.refused, Reason.no_route);
           return this.refuse(slot, "unrecognized_name");
         }
         return this.place(slot, target, Flag.TLS | (reader.ech ? Flag.ECH : 0));
@@ -506,6 +603,7 @@ export class Door {
         const target = this.routes.notTlsTarget;
         if (target < 0) {
           this.counters[Counter.not_tls]!++;
+          this.recorder.record(slot, Outcome.refused, Reason.not_tls);
           return this.refuse(slot, "close");
         }
         reader.nameLength = reader.alpnLength = 0;
@@ -513,6 +611,7 @@ export class Door {
       }
       case Status.INVALID:
         this.counters[Counter.hello_invalid]!++;
+        this.recorder.record(slot, Outcome.refused, Reason[reader.reason]);
         return this.refuse(slot, alertFor(reader.reason));
     }
   }
@@ -527,10 +626,17 @@ export class Door {
       connections.marks[slot]! |= Mark.LOW_WATER;
     }
     if (connections.state[slot] === State.WAITING) return;
+    const full = this.limits.beginWaiting(slot, this.loop.clock[0]!);
+    if (full !== undefined) return this.turnAway(slot, full, "close");
     this.restorePoll(slot);
     const tag = connectionTag(connections.generation[slot]!);
-    // Adding looks at the state, so bytes that came since the peek are not missed.
-    this.loop.add(descriptor, WAITING_EVENTS, tag, slot);
+    try {
+      // Adding looks at the state, so bytes that came since the peek are not missed.
+      this.loop.add(descriptor, WAITING_EVENTS, tag, slot);
+    } catch (error) {
+      this.limits.endWaiting(slot);
+      throw error;
+    }
     connections.state[slot] = State.WAITING;
     connections.marks[slot]! |= Mark.POLLED;
     this.waiting.push(slot);
@@ -539,6 +645,7 @@ export class Door {
   private stopWaiting(slot: number): void {
     if (this.connections.state[slot] !== State.WAITING) return;
     this.waiting.remove(slot);
+    this.limits.endWaiting(slot);
     this.connections.state[slot] = State.PLACING;
   }
 
@@ -554,7 +661,10 @@ export class Door {
     this.connections.backend[slot] = backend.index;
     const { settings } = backend;
     if (settings.kind === "reject") {
-      this.counters[Counter[settings.countedAs ?? "rejected"]]!++;
+      const counter = settings.countedAs ?? "rejected";
+      this.counters[Counter[counter]]!++;
+      this.countAt(slot, BackendCounter.rejected);
+      this.recorder.record(slot, Outcome.refused, Reason[counter]);
       this.refuse(slot, settings.reject);
       return;
     }
@@ -589,6 +699,7 @@ export class Door {
     facts.alpn = reader.source;
     facts.alpnStart = reader.alpnOffset;
     facts.alpnLength = reader.alpnLength;
+    connections.pid[slot] = channel.pid;
     this.outbox.add(slot, channel, facts);
     this.unacknowledged++;
   }
@@ -620,12 +731,16 @@ export class Door {
   private flush(): void {
     if (this.outbox.empty) return;
     const now = this.loop.clock[0]!;
-    const sent = this.outbox.flush(now, this.sendFailed);
+    const sent = this.outbox.flush(now, this.sent, this.sendFailed);
     this.counters[Counter.handed_over]! += sent;
     if (sent === 0) return;
     this.isBusy = true;
     this.channels.wake(now + this.leastAcknowledgeTimeout);
   }
+
+  private readonly sent = (slot: number): void => {
+    this.countAt(slot, HANDED_OVER);
+  };
 
   private readonly sendFailed = (slot: number, channel: Channel, errno: number): void => {
     this.unacknowledged--;
@@ -638,8 +753,20 @@ export class Door {
   /** Acknowledged: the instance has it, the copy that was kept for it goes. */
   private owned(slot: number): void {
     this.unacknowledged--;
-    const isPassedOn = this.successor !== undefined && this.connections.backend[slot] === this.successor.index;
-    this.counters[isPassedOn ? Counter.passed_on : Counter.acknowledged]!++;
+    if (this.successor !== undefined && this.connections.backend[slot] === this.successor.index) {
+      this.counters[Counter.passed_on]!++;
+      this.recorder.record(slot, Outcome.passed_on, NO_REASON);
+      this.close(slot);
+      return;
+    }
+    this.counters[Counter.acknowledged]!++;
+    const { connections } = this;
+    const backend = connections.backend[slot]!;
+    if (backend !== NOBODY) {
+      this.backendCounters[backend * ROW + ACKNOWLEDGED]!++;
+      countLatency(this.latencies, backend, this.loop.clock[0]! - connections.acceptedAt[slot]!);
+    }
+    this.recorder.record(slot, Outcome.handed_over, NO_REASON);
     this.close(slot);
   }
 
@@ -652,6 +779,7 @@ export class Door {
     switch (native.intact(connections.descriptor[slot]!, 0)) {
       case Intact.WHOLE:
         this.counters[Counter.redelivered]!++;
+        this.countAt(slot, BackendCounter.redelivered);
         this.examineAgain(slot);
         break;
       case Intact.GONE:
@@ -659,6 +787,8 @@ export class Door {
         break;
       default:
         this.counters[Counter.lost_after_read]!++;
+        this.countAt(slot, BackendCounter.lost_after_read);
+        this.recorder.record(slot, Outcome.lost, Reason.lost_after_read);
         this.close(slot);
     }
   }
@@ -669,10 +799,11 @@ export class Door {
     const { connections } = this;
     const now = this.loop.clock[0]!;
     const since = connections.heldSince[slot]! || now;
-    if (now >= since + settings.hold) return this.giveUp(slot, settings, Counter.hold_timeout);
+    if (now >= since + settings.hold) return this.giveUp(slot, settings, "hold_timeout");
     this.restore(slot);
-    if (!this.hold.begin(slot, backend, settings)) return this.giveUp(slot, settings, Counter.hold_full);
+    if (!this.hold.begin(slot, backend, settings)) return this.giveUp(slot, settings, "hold_full");
     this.counters[Counter.held]!++;
+    this.countAt(slot, BackendCounter.held);
     this.heldDueAt = Math.min(this.heldDueAt, since + settings.hold);
   }
 
@@ -696,7 +827,7 @@ export class Door {
         const due = heldSince[slot]! + backend.settings.hold;
         if (due <= now) {
           this.hold.end(slot, backend);
-          this.giveUp(slot, backend.settings, Counter.hold_timeout);
+          this.giveUp(slot, backend.settings, "hold_timeout");
         } else {
           this.heldDueAt = Math.min(this.heldDueAt, due);
         }
@@ -706,13 +837,16 @@ export class Door {
   }
 
   /** No instance took it in time, or there is no room to hold it. */
-  private giveUp(slot: number, settings: HandoffBackendSettings, counter: number): void {
+  private giveUp(slot: number, settings: HandoffBackendSettings, counter: "hold_timeout" | "hold_full"): void {
     if (settings.fallback === NOBODY || this.connections.diverted[slot] === settings.fallback) {
-      this.counters[counter]!++;
+      this.counters[Counter[counter]]!++;
+      this.countAt(slot, BackendCounter[counter]);
+      this.recorder.record(slot, Outcome.refused, Reason[counter]);
       this.refuse(slot, "internal_error");
       return;
     }
     this.counters[Counter.fallback]!++;
+    this.countAt(slot, BackendCounter.fallback);
     this.connections.diverted[slot] = settings.fallback;
     this.connections.heldSince[slot] = 0;
     this.examineAgain(slot);
@@ -739,6 +873,8 @@ export class Door {
   private clientGone(slot: number): void {
     this.stopWaiting(slot);
     this.counters[Counter.client_gone]!++;
+    this.countAt(slot, BackendCounter.client_gone);
+    this.recorder.record(slot, Outcome.client_gone, Reason.client_gone);
     this.close(slot);
   }
 
@@ -748,7 +884,15 @@ export class Door {
     this.report.line(this.loop.clock[0]!, "error", "connection.defect", `defect: ${error.message}`, {
       stack: error.stack ?? "",
     });
-    if (this.connections.state[slot] === State.PLACING) this.close(slot);
+    if (this.connections.state[slot] !== State.PLACING) return;
+    this.recorder.record(slot, Outcome.lost, Reason.defect);
+    this.close(slot);
+  }
+
+  /** Counts for the backend that the connection is placed at, if that is configured. */
+  private countAt(slot: number, column: number): void {
+    const backend = this.connections.backend[slot]!;
+    if (backend !== NOBODY) this.backendCounters[backend * ROW + column]!++;
   }
 
   /** The one place that closes a client's descriptor, at the end of the turn or when the batch is full. */
@@ -777,6 +921,7 @@ export class Door {
       // What is outstanding belongs to its instance once the channel ends.
       if (connections.state[slot] === State.WAITING || connections.state[slot] === State.HELD) {
         abandoned++;
+        this.recorder.record(slot, Outcome.refused, Reason.abandoned);
         native.farewell(connections.descriptor[slot]!, alertRecord("internal_error"), 0);
       }
     }

@@ -53,9 +53,14 @@ export class Outbox {
 
   /**
    * Sends everything. Calls `failed(slot, channel, errno)` for each connection that the channel did not take (which must
-   * not use the outbox); the others are outstanding on their channels. Returns how many those are.
+   * not use the outbox), and `delivered(slot)` for the others, which are outstanding on their channels. Returns how many
+   * those are.
    */
-  flush(now: number, failed: (slot: number, channel: Channel, errno: number) => void): number {
+  flush(
+    now: number,
+    delivered: (slot: number) => void,
+    failed: (slot: number, channel: Channel, errno: number) => void,
+  ): number {
     const { loop, connections, count } = this;
     if (count === 0) return 0;
     let next = 0;
@@ -90,6 +95,7 @@ export class Outbox {
       channel.sent(slot);
       connections.state[slot] = State.OUTSTANDING;
       connections.sentAt[slot] = now;
+      delivered(slot);
       sent++;
     }
     return sent;

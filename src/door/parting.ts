@@ -27,6 +27,11 @@ export class Parting {
     this.list = new SlotList(connections);
   }
 
+  /** How many wait for their client's end. */
+  get count(): number {
+    return this.list.count;
+  }
+
   /** Says `bytes` (an alert's record, or nothing) and ends the connection, which is in no list and in no epoll set. */
   begin(slot: number, bytes: Uint8Array): void {
     const { connections, loop } = this;

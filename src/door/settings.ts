@@ -19,7 +19,7 @@ export interface HandoffBackendSettings {
   readonly hold: number;
   /** Most connections held for this backend at once, all workers together. */
   readonly maxHeld: number;
-  /** Most of them from one client address (an IPv6 /64), for each worker. */
+  /** Most of them from one client address (an IPv6 /64), all workers together. */
   readonly maxHeldPerClient: number;
   /** An instance that leaves a handoff unacknowledged for so long gets no more, and loses what it has not acknowledged to another one. */
   readonly acknowledgeTimeout: number;
@@ -39,6 +39,27 @@ export interface RejectBackendSettings {
 
 export type BackendSettings = HandoffBackendSettings | RejectBackendSettings;
 
+/** What there may be of things, all workers together. */
+export interface DoorLimits {
+  /** Connections that wait for their hello. */
+  readonly waiting: number;
+  /** Those of one client address (an IPv6 /64). */
+  readonly waitingPerClient: number;
+  /** Connections that are held, of all backends together. */
+  readonly held: number;
+  /** Connections a second of one client address (an IPv6 /64); 0: no limit. */
+  readonly acceptRate: number;
+  /** How many of them may come at once above that. */
+  readonly acceptBurst: number;
+}
+
+export interface AccessLogSettings {
+  /** Which connections' ends are recorded: errors are those that were not handed over, which "sample" has all of too. */
+  readonly mode: "all" | "errors" | "off" | "sample";
+  /** One in so many of those that were handed over, for "sample". */
+  readonly sample: number;
+}
+
 export interface DoorSettings {
   /** Counts up with each configuration. */
   readonly generation: number;
@@ -46,8 +67,31 @@ export interface DoorSettings {
   readonly helloTimeout: number;
   /** Most bytes of a hello, record headers included. */
   readonly helloLimit: number;
+  readonly limits: DoorLimits;
+  readonly accessLog: AccessLogSettings;
   /** In the order of their indices, which are the route table's targets. */
   readonly backends: readonly BackendSettings[];
+}
+
+/** The most that `helloLimit` may be: memory for peeking is reserved for it. */
+export const MOST_HELLO = 65_536;
+
+/** What one worker writes as long as it runs. */
+export interface WorkerMemory {
+  /** counters.ts */
+  readonly counters: SharedArrayBuffer;
+  /** gauges.ts */
+  readonly gauges: SharedArrayBuffer;
+  /** access-events.ts */
+  readonly accessRing: SharedArrayBuffer;
+}
+
+/** What one worker writes about the backends of one generation. */
+export interface BackendMemory {
+  /** backend-counters.ts */
+  readonly counters: SharedArrayBuffer;
+  /** latency.ts */
+  readonly latencies: SharedArrayBuffer;
 }
 
 export interface WorkerData {
@@ -55,8 +99,10 @@ export interface WorkerData {
   readonly settings: DoorSettings;
   /** A route table's region (routing/table.ts). */
   readonly routes: SharedArrayBuffer;
-  /** This worker's counters (counters.ts). */
-  readonly counters: SharedArrayBuffer;
+  readonly memory: WorkerMemory;
+  readonly backendMemory: BackendMemory;
+  /** What limits count, all workers together (limits.ts). */
+  readonly sketch: SharedArrayBuffer;
   /** Connections held per backend index, all workers together: Int32. */
   readonly held: SharedArrayBuffer;
   /** Listening descriptors, owned by the control plane. */
@@ -83,18 +129,21 @@ export interface Adopted {
   readonly deadline: number;
 }
 
+/** A configuration that is to take the place of another, and what it is made of. */
+export interface Reconfiguration {
+  readonly settings: DoorSettings;
+  readonly routes: SharedArrayBuffer;
+  /** As in `WorkerData`, for the backends of this configuration. */
+  readonly held: SharedArrayBuffer;
+  readonly backendMemory: BackendMemory;
+  readonly instances: readonly (readonly string[])[];
+  /** All that there are from now on. Those that are missing are left when their backlogs are empty. */
+  readonly listeners: readonly number[];
+}
+
 /** Control plane to worker. */
 export type WorkerCommand =
-  | {
-      readonly type: "configure";
-      readonly settings: DoorSettings;
-      readonly routes: SharedArrayBuffer;
-      /** As in `WorkerData`, for the backends of this configuration. */
-      readonly held: SharedArrayBuffer;
-      readonly instances: readonly (readonly string[])[];
-      /** All that there are from now on. Those that are missing are left when their backlogs are empty. */
-      readonly listeners: readonly number[];
-    }
+  | ({ readonly type: "configure" } & Reconfiguration)
   /** The sockets that a backend's folder has now. */
   | { readonly type: "instances"; readonly backend: number; readonly paths: readonly string[] }
   /** A path appeared or was replaced: try it now, not at the end of the back-off. */
@@ -106,7 +155,9 @@ export type WorkerCommand =
   /** Upgrade: a connection of the process before. */
   | { readonly type: "adopt"; readonly connection: Adopted }
   /** Accept what the backlog has, then no more; report "drained" when nothing is left, or after `timeout` milliseconds. */
-  | { readonly type: "drain"; readonly timeout: number };
+  | { readonly type: "drain"; readonly timeout: number }
+  /** Write this to the gauge `heartbeat`: whoever does not is stuck. */
+  | { readonly type: "ping"; readonly beat: number };
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 

@@ -10,7 +10,7 @@ const door = new Door(data, (report: WorkerReport) => port.postMessage(report));
 port.on("message", (command: WorkerCommand) => {
   switch (command.type) {
     case "configure":
-      return door.configure(command.settings, command.routes, command.held, command.instances, command.listeners);
+      return door.configure(command);
     case "instances":
       return door.instances(command.backend, command.paths);
     case "appeared":
@@ -23,6 +23,8 @@ port.on("message", (command: WorkerCommand) => {
       return door.adopt(command.connection);
     case "drain":
       return door.drain(command.timeout);
+    case "ping":
+      return door.ping(command.beat);
   }
 });
 

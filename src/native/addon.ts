@@ -57,7 +57,7 @@ export interface LoopSizes {
   readonly events: number;
   /** Most connections that one accept or peek call handles. */
   readonly peeks: number;
-  /** Bytes reserved for each peeked connection. */
+  /** Bytes reserved for each peeked connection. Memory that no peek has reached costs nothing. */
   readonly peekBytes: number;
   /** Most messages that one send call handles. */
   readonly sends: number;
@@ -74,7 +74,10 @@ export interface LoopSizes {
 export interface Loop {
   /** Three words an event of the last `wait`: epoll events, then the tag and the index that `add` was given. */
   readonly events: Uint32Array;
-  /** [0] CLOCK_MONOTONIC in milliseconds, [1] CLOCK_REALTIME in milliseconds; set by every `wait`. */
+  /**
+   * [0] CLOCK_MONOTONIC in milliseconds, [1] CLOCK_REALTIME in milliseconds; set by every `wait`. [2] milliseconds spent
+   * in `wait` so far, those without a timeout (0) apart.
+   */
   readonly clock: Float64Array;
   /** CLOCK_REALTIME in nanoseconds as a little-endian u64 in two words; set with `clock`. */
   readonly clockWords: Uint32Array;
@@ -82,6 +85,7 @@ export interface Loop {
    * [0] is 1 after a `wait` when libuv wants a turn: return from the callback of `run` as soon as possible.
    * [1] is the errno that ended the last `accept`: EAGAIN when all that waited are accepted, EMFILE, ENFILE, ENOBUFS,
    * ENOMEM, …; 0 if `max` was reached.
+   * [2] in: most bytes that are peeked of a connection, from 1 to `peekBytes`, which it is at first.
    */
   readonly flags: Int32Array;
 

@@ -71,7 +71,14 @@ function settings(generation: number): DoorSettings {
     uid: -1,
   });
   const backends = ["blue", "green", "nobody"].map(backend);
-  return { generation, helloTimeout: 5000, helloLimit: 16384, backends };
+  return {
+    generation,
+    helloTimeout: 5000,
+    helloLimit: 16384,
+    limits: { waiting: 1000, waitingPerClient: 1000, held: 1000, acceptRate: 0, acceptBurst: 0 },
+    accessLog: { mode: "errors", sample: 1 },
+    backends,
+  };
 }
 
 function routesTo(target: number, region?: SharedArrayBuffer): SharedArrayBuffer {

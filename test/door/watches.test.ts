@@ -3,7 +3,9 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { Backend } from "../../src/door/backends.js";
 import { Connections, State } from "../../src/door/connections.js";
 import { Hold } from "../../src/door/hold.js";
+import { createLimitMemory, Limits } from "../../src/door/limits.js";
 import { Parting } from "../../src/door/parting.js";
+import { Report } from "../../src/door/report.js";
 import type { HandoffBackendSettings } from "../../src/door/settings.js";
 import { SystemCallError } from "../../src/errors.js";
 import { type Loop, native } from "../../src/native/addon.js";
@@ -35,10 +37,15 @@ const full = {
 } as Partial<Loop> as Loop;
 
 it("it is not held", () => {
-  const settings = { kind: "handoff", maxHeld: 1, maxHeldPerClient: 1 } as HandoffBackendSettings;
+  const settings = { kind: "handoff", name: "app", maxHeld: 1, maxHeldPerClient: 1 } as HandoffBackendSettings;
   const backend = new Backend(0, settings, connections);
   const counts = new SharedArrayBuffer(4);
-  expect(new Hold(full, connections, counts).begin(slot, backend, settings)).toBe(false);
+  const most = { waiting: 1, waitingPerClient: 1, held: 1, acceptRate: 0, acceptBurst: 0 };
+  const limits = new Limits(createLimitMemory(), connections, new Report(() => {}), most);
+  const hold = new Hold(full, connections, limits, counts, [settings]);
+  // Twice: what was counted for the first is given back.
+  for (let i = 0; i < 2; i++) expect(hold.begin(slot, backend, settings)).toBe(false);
+  expect(hold.count).toBe(0);
   expect(connections.state[slot]).toBe(State.PLACING);
   expect(connections.marks[slot]).toBe(0);
   expect(backend.held.count).toBe(0);

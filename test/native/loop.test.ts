@@ -45,7 +45,7 @@ describe("createLoop", () => {
   it("makes arrays of the sizes asked for, over memory of their own", () => {
     const loop = newLoop({ events: 3, peeks: 5, peekBytes: 7, sends: 11, sendBytes: 13, closes: 17 });
     expect(loop.events).toEqual(new Uint32Array(9));
-    expect(loop.flags).toEqual(new Int32Array(2));
+    expect(loop.flags).toEqual(Int32Array.of(0, 0, 7));
     expect(loop.peekDescriptors).toEqual(new Int32Array(5));
     expect(loop.peekLengths).toEqual(new Int32Array(5));
     expect(loop.peekBuffer).toEqual(new Uint8Array(35));
@@ -82,6 +82,21 @@ describe("createLoop", () => {
     loop.wait(5, 0);
     check();
     expect(loop.clock[0]! - monotonic).toBeGreaterThanOrEqual(5);
+  });
+
+  it("tells how long it waited, and counts no look without a timeout", () => {
+    const loop = newLoop();
+    expect(loop.clock[2]).toBe(0);
+    loop.wait(0, 0);
+    expect(loop.clock[2]).toBe(0);
+    loop.wait(20, 0);
+    loop.wait(20, 0);
+    expect(loop.clock[2]).toBeGreaterThanOrEqual(40);
+    const waited = loop.clock[2];
+    const until = performance.now() + 20;
+    while (performance.now() < until);
+    loop.wait(0, 0);
+    expect(loop.clock[2]).toBe(waited);
   });
 
   it("cannot be given away to another thread, which would leave the addon without its memory", () => {
@@ -262,6 +277,19 @@ describe("accept", () => {
     small.peek(3);
     expect([...small.peekLengths.subarray(0, 3)]).toEqual([3, -EAGAIN, 3]);
     expect(Buffer.from(small.peekBuffer.subarray(0, 9)).toString()).toBe("fir\0\0\0thi");
+    // Fewer than there is room for; never more.
+    const few = newLoop();
+    few.peekDescriptors.set(accepted);
+    for (const [most, peeked] of [
+      [2, 2],
+      [0, 1],
+      [-1, 1],
+      [1 << 30, 5],
+    ] as const) {
+      few.flags[2] = most;
+      few.peek(3);
+      expect(few.peekLengths[0]).toBe(peeked);
+    }
     clients[1]!.end();
     await until("an end", () => {
       small.peek(3);

@@ -1,7 +1,7 @@
 /** A checked configuration to the form that the workers use. */
 import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import type { BackendSettings, Rejection } from "../../door/settings.js";
+import type { AccessLogSettings, BackendSettings, DoorLimits, Rejection } from "../../door/settings.js";
 import { formatListenAddress } from "./addresses.js";
 import type { ListenerSettings } from "./configuration.js";
 import { socketPath } from "./paths.js";
@@ -10,6 +10,16 @@ import { findUid } from "./users.js";
 
 /** Workers spend their time in system calls; the other half of the processors is for the backends behind them. */
 export const defaultWorkers = Math.max(1, Math.min(4, Math.floor(availableParallelism() / 2)));
+
+export const limits: DoorLimits = {
+  waiting: 10_000,
+  waitingPerClient: 1000,
+  held: 20_000,
+  acceptRate: 0,
+  acceptBurst: 100,
+};
+
+export const accessLog: AccessLogSettings = { mode: "errors", sample: 1 };
 
 export function compileListeners(listeners: ConfigurationInput["listeners"]): ListenerSettings[] {
   return listeners.map(({ address, backlog, v6Only, freebind, deferAccept, keepAlive }) => {

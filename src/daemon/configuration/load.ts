@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { ConfigurationError, type Problem } from "../../errors.js";
 import { RouteTable } from "../../routing/table.js";
 import { checkOutline, type Report } from "./checks.js";
-import { compileBackends, compileListeners, defaultWorkers } from "./compile.js";
+import { accessLog, compileBackends, compileListeners, defaultWorkers, limits } from "./compile.js";
 import type { Configuration } from "./configuration.js";
 import { readDocument } from "./document.js";
 import { problemsOf } from "./issues.js";
@@ -63,6 +63,8 @@ export async function loadConfiguration(file: string, options: LoadOptions = {})
       generation: options.generation ?? 1,
       helloTimeout: input.timeouts.hello,
       helloLimit: input.limits.hello,
+      limits,
+      accessLog,
       backends,
     },
     routes,

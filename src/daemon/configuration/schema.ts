@@ -55,7 +55,7 @@ const handoffBackend = z
         .describe("Most connections kept at once for this backend."),
       maxHeldPerClient: count("connections", { min: 0, max: 1_000_000 })
         .default(1000)
-        .describe("Most of them from one client address (an IPv6 /64), for each worker."),
+        .describe("Most of them from one client address (an IPv6 /64)."),
       acknowledgeTimeout: duration({ min: 10, max: 10 * MINUTE })
         .prefault("500ms")
         .describe(

@@ -1,0 +1,228 @@
+/**
+ * What became of connections, one event each, in a ring of shared memory (byte-ring.ts): one worker writes, the control
+ * plane reads. The layout of an event is in this file only.
+ */
+import type { MatchKind } from "../routing/match.js";
+import { INVALID_REASONS } from "../tls/outcome.js";
+import { createRing, RingReader, type RingWriter } from "./byte-ring.js";
+import { ADDRESS_BYTES, type ClientAddress, readAddress } from "./client-address.js";
+import { counterNames } from "./counters.js";
+
+export const outcomes = [
+  /** An instance acknowledged it. */
+  "handed_over",
+  /** The door ended it. */
+  "refused",
+  /** The client closed before it was handed over. */
+  "client_gone",
+  /** The hello was not complete in time. */
+  "timeout",
+  /** An instance had touched it and did not take it, or the door has a defect. */
+  "lost",
+  /** It was given to the successor in an upgrade. */
+  "passed_on",
+] as const;
+
+export type OutcomeName = (typeof outcomes)[number];
+
+/** Index of each outcome. */
+export const Outcome = Object.fromEntries(outcomes.map((name, index) => [name, index])) as Readonly<
+  Record<OutcomeName, number>
+>;
+
+/** Why: nothing to say, the counter that counted it, or what is wrong with the hello (tls/outcome.ts). */
+export const reasons = ["", ...counterNames, ...INVALID_REASONS] as const;
+
+/** Index of each reason. */
+export const Reason = Object.fromEntries(reasons.map((name, index) => [name, index])) as Readonly<
+  Record<(typeof reasons)[number], number>
+>;
+
+export interface AccessEvent {
+  /** Of the settings that were in force at the end. */
+  readonly generation: number;
+  /** Milliseconds since 1970, with fractions. */
+  readonly acceptedAt: number;
+  /** Decimal u64: the id that the instance was given too. */
+  readonly connectionId: string;
+  /** Undefined if it is not known. */
+  readonly client: ClientAddress | undefined;
+  /** Index among the worker's listeners; -1: taken over from the predecessor. */
+  readonly listener: number;
+  /** Lower case ASCII as the parser leaves it; "": none, or not read. */
+  readonly serverName: string;
+  /** The first protocol that the client offered, one character a byte (latin1), unsanitised; "" if it offered none. */
+  readonly alpn: string;
+  /** Highest that the client offered, 0x0304 for TLS 1.3; 0 if unknown. */
+  readonly tlsVersion: number;
+  /** It has an encrypted_client_hello extension. */
+  readonly ech: boolean;
+  /** `matchedPattern` (routing/match.ts) gives the text; kind -1: none was looked up. */
+  readonly route: { readonly kind: MatchKind | -1; readonly length: number };
+  /** Index in the settings of that generation; -1: none. */
+  readonly backend: number;
+  /** Of the instance that has it, or had it when it was lost; -1: none. */
+  readonly pid: number;
+  readonly outcome: OutcomeName;
+  readonly reason: string;
+  /** Milliseconds, as all that follow: from accept until the hello was complete, or the end. */
+  readonly waited: number;
+  /** How long it was kept for want of an instance. */
+  readonly held: number;
+  /** From being sent to being acknowledged. */
+  readonly handoff: number;
+  readonly total: number;
+}
+
+// Places in an event, in bytes from its start, which is at a multiple of 8.
+const ACCEPTED_AT = 0;
+const WAITED = 8;
+const HELD = 16;
+const HANDOFF = 24;
+const TOTAL = 32;
+const ID_LOW = 40;
+const ID_HIGH = 44;
+const GENERATION = 48;
+const BACKEND = 52;
+const PID = 56;
+const LISTENER = 60;
+const ADDRESS = 64;
+const TLS_VERSION = 84;
+const OUTCOME = 86;
+const REASON = 87;
+/** The kind + 1. */
+const ROUTE_KIND = 88;
+const ROUTE_LENGTH = 89;
+const ECH = 90;
+const NAME_LENGTH = 91;
+const ALPN_LENGTH = 92;
+/** The name, then the protocol. */
+const NAME = 96;
+
+const DEFAULT_BYTES = 1 << 20;
+
+/** Shared memory for one worker's events: `bytes` is a power of two. An event takes about 130. */
+export function createAccessRing(bytes: number = DEFAULT_BYTES): SharedArrayBuffer {
+  return createRing(bytes);
+}
+
+/** Reads one worker's events. */
+export class AccessReader {
+  private readonly ring: RingReader;
+  private readonly text: Buffer;
+
+  constructor(memory: SharedArrayBuffer) {
+    this.ring = new RingReader(memory);
+    this.text = Buffer.from(memory);
+  }
+
+  /** Calls `each` for at most `most` events, oldest first. Returns how many there were. */
+  read(each: (event: AccessEvent) => void, most: number = Number.POSITIVE_INFINITY): number {
+    let count = 0;
+    for (; count < most; count++) {
+      const at = this.ring.next();
+      if (at < 0) break;
+      const event = this.decode(at);
+      this.ring.release();
+      each(event);
+    }
+    return count;
+  }
+
+  /** Events that were dropped so far, because they were not read in time. */
+  get dropped(): number {
+    return this.ring.dropped;
+  }
+
+  private decode(at: number): AccessEvent {
+    const { bytes, words, doubles } = this.ring;
+    const word = (place: number) => words[(at + place) >> 2]!;
+    const double = (place: number) => doubles[(at + place) >> 3]!;
+    const id = (BigInt(word(ID_HIGH) >>> 0) << 32n) | BigInt(word(ID_LOW) >>> 0);
+    const nameEnd = at + NAME + bytes[at + NAME_LENGTH]!;
+    return {
+      generation: word(GENERATION) >>> 0,
+      acceptedAt: double(ACCEPTED_AT),
+      connectionId: id.toString(),
+      client: readAddress(bytes, at + ADDRESS),
+      listener: word(LISTENER),
+      serverName: this.text.toString("latin1", at + NAME, nameEnd),
+      alpn: this.text.toString("latin1", nameEnd, nameEnd + bytes[at + ALPN_LENGTH]!),
+      tlsVersion: bytes[at + TLS_VERSION]! | (bytes[at + TLS_VERSION + 1]! << 8),
+      ech: bytes[at + ECH] === 1,
+      route: {
+        kind: (bytes[at + ROUTE_KIND]! - 1) as MatchKind | -1,
+        length: bytes[at + ROUTE_LENGTH]!,
+      },
+      backend: word(BACKEND),
+      pid: word(PID),
+      outcome: outcomes[bytes[at + OUTCOME]!]!,
+      reason: reasons[bytes[at + REASON]!]!,
+      waited: double(WAITED),
+      held: double(HELD),
+      handoff: double(HANDOFF),
+      total: double(TOTAL),
+    };
+  }
+}
+
+/** One event's facts, filled anew for each. */
+export interface EventFacts {
+  generation: number;
+  acceptedAt: number;
+  idLow: number;
+  idHigh: number;
+  /** The packed address is addresses[addressStart..addressStart + 20). */
+  addresses: Uint8Array;
+  addressStart: number;
+  listener: number;
+  /** The name, then the protocol, from hello[helloStart]. */
+  hello: Uint8Array;
+  helloStart: number;
+  nameLength: number;
+  alpnLength: number;
+  tlsVersion: number;
+  ech: boolean;
+  routeKind: MatchKind | -1;
+  routeLength: number;
+  backend: number;
+  pid: number;
+  outcome: number;
+  reason: number;
+  waited: number;
+  held: number;
+  handoff: number;
+  total: number;
+}
+
+/** Writes an event, or counts it as dropped. Allocates nothing. */
+export function writeEvent(ring: RingWriter, facts: EventFacts): void {
+  const texts = facts.nameLength + facts.alpnLength;
+  const length = NAME + texts;
+  const at = ring.reserve(length);
+  if (at < 0) return;
+  const { bytes, words, doubles } = ring;
+  doubles[(at + ACCEPTED_AT) >> 3] = facts.acceptedAt;
+  doubles[(at + WAITED) >> 3] = facts.waited;
+  doubles[(at + HELD) >> 3] = facts.held;
+  doubles[(at + HANDOFF) >> 3] = facts.handoff;
+  doubles[(at + TOTAL) >> 3] = facts.total;
+  words[(at + ID_LOW) >> 2] = facts.idLow;
+  words[(at + ID_HIGH) >> 2] = facts.idHigh;
+  words[(at + GENERATION) >> 2] = facts.generation;
+  words[(at + BACKEND) >> 2] = facts.backend;
+  words[(at + PID) >> 2] = facts.pid;
+  words[(at + LISTENER) >> 2] = facts.listener;
+  for (let i = 0; i < ADDRESS_BYTES; i++) bytes[at + ADDRESS + i] = facts.addresses[facts.addressStart + i]!;
+  bytes[at + TLS_VERSION] = facts.tlsVersion;
+  bytes[at + TLS_VERSION + 1] = facts.tlsVersion >>> 8;
+  bytes[at + OUTCOME] = facts.outcome;
+  bytes[at + REASON] = facts.reason;
+  bytes[at + ROUTE_KIND] = facts.routeKind + 1;
+  bytes[at + ROUTE_LENGTH] = facts.routeLength;
+  bytes[at + ECH] = facts.ech ? 1 : 0;
+  bytes[at + NAME_LENGTH] = facts.nameLength;
+  bytes[at + ALPN_LENGTH] = facts.alpnLength;
+  for (let i = 0; i < texts; i++) bytes[at + NAME + i] = facts.hello[facts.helloStart + i]!;
+  ring.commit(length);
+}

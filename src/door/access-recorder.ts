@@ -1,0 +1,182 @@
+/**
+ * The worker's side of the access log: keeps what the hello of a connection said until its end, and writes an event then,
+ * if the settings want one. Nothing is allocated for a connection, but for memory for the notes of so many at once as
+ * there have not been before.
+ */
+import type { Loop } from "../native/addon.js";
+import type { RouteTable } from "../routing/table.js";
+import type { ClientHelloReader } from "../tls/client-hello.js";
+import { type EventFacts, Outcome, writeEvent } from "./access-events.js";
+import { RingWriter } from "./byte-ring.js";
+import { ADDRESS_BYTES } from "./client-address.js";
+import { type Connections, Mark, NOBODY } from "./connections.js";
+import type { AccessLogSettings, DoorSettings } from "./settings.js";
+
+/** A slot's notes of texts: the name and the protocol, at most 255 bytes each. */
+const TEXT_BYTES = 512;
+/** Slots a page of notes: low slots are used first. */
+const PAGE = 1 << 10;
+
+const HANDED_OVER = Outcome.handed_over;
+const LOST = Outcome.lost;
+const RECORDED = Mark.RECORDED;
+
+export class AccessRecorder {
+  /** Whether anything is recorded: without it `noteHello` and `noteRoute` need not be called. */
+  isOn: boolean = false;
+  private readonly loop: Loop;
+  private readonly connections: Connections;
+  private readonly ring: RingWriter;
+  private readonly idHigh: number;
+  private settings: AccessLogSettings = { mode: "off", sample: 1 };
+  /** Handed over since the last one that was recorded. */
+  private passed: number = 0;
+
+  /** Generation of the connection that a slot's notes are about, + 1; 0: none. */
+  private readonly notedOf: Uint32Array;
+  private readonly helloAt: Float64Array;
+  private readonly tlsVersion: Uint16Array;
+  private readonly ech: Uint8Array;
+  /** The kind + 1; 0: none was looked up. */
+  private readonly routeKind: Uint8Array;
+  private readonly routeLength: Uint8Array;
+  private readonly nameLength: Uint8Array;
+  private readonly alpnLength: Uint8Array;
+  private readonly texts: (Uint8Array | undefined)[];
+
+  /** Filled for each event and written at once. */
+  private readonly facts: EventFacts;
+
+  constructor(memory: SharedArrayBuffer, loop: Loop, connections: Connections, idHigh: number) {
+    this.loop = loop;
+    this.connections = connections;
+    this.ring = new RingWriter(memory);
+    this.idHigh = idHigh;
+    const { capacity } = connections;
+    this.notedOf = new Uint32Array(capacity);
+    this.helloAt = new Float64Array(capacity);
+    this.tlsVersion = new Uint16Array(capacity);
+    this.ech = new Uint8Array(capacity);
+    this.routeKind = new Uint8Array(capacity);
+    this.routeLength = new Uint8Array(capacity);
+    this.nameLength = new Uint8Array(capacity);
+    this.alpnLength = new Uint8Array(capacity);
+    this.texts = new Array(Math.ceil(capacity / PAGE)).fill(undefined);
+    this.facts = {
+      generation: 0,
+      acceptedAt: 0,
+      idLow: 0,
+      idHigh,
+      addresses: connections.address,
+      addressStart: 0,
+      listener: 0,
+      hello: connections.address,
+      helloStart: 0,
+      nameLength: 0,
+      alpnLength: 0,
+      tlsVersion: 0,
+      ech: false,
+      routeKind: -1,
+      routeLength: 0,
+      backend: 0,
+      pid: 0,
+      outcome: 0,
+      reason: 0,
+      waited: 0,
+      held: 0,
+      handoff: 0,
+      total: 0,
+    };
+  }
+
+  configure(settings: DoorSettings): void {
+    this.settings = settings.accessLog;
+    this.isOn = settings.accessLog.mode !== "off";
+    this.facts.generation = settings.generation;
+  }
+
+  /** Keeps what the reader has just read of the connection's hello, which is complete (or wrong). */
+  noteHello(slot: number, reader: ClientHelloReader): void {
+    const generation = (this.connections.generation[slot]! + 1) >>> 0;
+    if (this.notedOf[slot] !== generation) {
+      this.notedOf[slot] = generation;
+      this.helloAt[slot] = this.loop.clock[0]!;
+    }
+    const { nameLength, alpnLength } = reader;
+    this.tlsVersion[slot] = reader.maxVersion;
+    this.ech[slot] = reader.ech ? 1 : 0;
+    this.routeKind[slot] = 0;
+    this.routeLength[slot] = 0;
+    this.nameLength[slot] = nameLength;
+    this.alpnLength[slot] = alpnLength;
+    if (nameLength + alpnLength === 0) return;
+    const texts = this.page(slot);
+    let at = (slot % PAGE) * TEXT_BYTES;
+    const { name, source } = reader;
+    for (let i = 0; i < nameLength; i++) texts[at++] = name[i]!;
+    for (let i = reader.alpnOffset, end = i + alpnLength; i < end; i++) texts[at++] = source[i]!;
+  }
+
+  private page(slot: number): Uint8Array {
+    const index = Math.floor(slot / PAGE);
+    this.texts[index] ??= new Uint8Array(PAGE * TEXT_BYTES);
+    return this.texts[index];
+  }
+
+  /** Keeps which route the table has just found, after `noteHello`. */
+  noteRoute(slot: number, routes: RouteTable): void {
+    this.routeKind[slot] = routes.matchedKind + 1;
+    this.routeLength[slot] = routes.matchedLength;
+  }
+
+  /**
+   * The connection's end: `outcome` is an index of `outcomes`, `reason` one of `reasons`. Its slot is still its own. Only
+   * the first call for a connection counts.
+   */
+  record(slot: number, outcome: number, reason: number): void {
+    if (!this.isOn || (outcome === HANDED_OVER && !this.wantsHandedOver())) return;
+    const { connections, facts, loop } = this;
+    if ((connections.marks[slot]! & RECORDED) !== 0) return;
+    connections.marks[slot]! |= RECORDED;
+    const now = loop.clock[0]!;
+    const acceptedAt = connections.acceptedAt[slot]!;
+    const isNoted = this.notedOf[slot] === (connections.generation[slot]! + 1) >>> 0;
+    facts.acceptedAt = (connections.acceptedAtHigh[slot]! * 0x100000000 + connections.acceptedAtLow[slot]!) / 1_000_000;
+    facts.idLow = connections.idLow[slot]!;
+    facts.idHigh = this.idHigh;
+    facts.addressStart = slot * ADDRESS_BYTES;
+    facts.listener = connections.listener[slot]!;
+    facts.nameLength = isNoted ? this.nameLength[slot]! : 0;
+    facts.alpnLength = isNoted ? this.alpnLength[slot]! : 0;
+    if (facts.nameLength + facts.alpnLength > 0) {
+      facts.hello = this.page(slot);
+      facts.helloStart = (slot % PAGE) * TEXT_BYTES;
+    }
+    facts.tlsVersion = isNoted ? this.tlsVersion[slot]! : 0;
+    facts.ech = isNoted && this.ech[slot] === 1;
+    facts.routeKind = (isNoted ? this.routeKind[slot]! - 1 : -1) as EventFacts["routeKind"];
+    facts.routeLength = isNoted ? this.routeLength[slot]! : 0;
+    facts.backend = connections.backend[slot]!;
+    facts.pid = outcome === HANDED_OVER || outcome === LOST ? connections.pid[slot]! : NOBODY;
+    facts.outcome = outcome;
+    facts.reason = reason;
+    facts.total = now - acceptedAt;
+    facts.waited = isNoted ? this.helloAt[slot]! - acceptedAt : facts.total;
+    facts.held = connections.heldFor[slot]!;
+    facts.handoff = outcome === HANDED_OVER ? now - connections.sentAt[slot]! : 0;
+    writeEvent(this.ring, facts);
+  }
+
+  private wantsHandedOver(): boolean {
+    switch (this.settings.mode) {
+      case "all":
+        return true;
+      case "sample":
+        if (++this.passed < this.settings.sample) return false;
+        this.passed = 0;
+        return true;
+      default:
+        return false;
+    }
+  }
+}
