@@ -15,6 +15,10 @@ port.on("message", (command: WorkerCommand) => {
       return door.instances(command.backend, command.paths);
     case "appeared":
       return door.appeared(command.path);
+    case "drained":
+      return door.setDrained(command.targets);
+    case "snapshot":
+      return door.snapshot(command.id);
     case "drain":
       return door.drain(command.timeout);
   }

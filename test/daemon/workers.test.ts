@@ -62,6 +62,8 @@ function settings(generation: number): DoorSettings {
     acknowledgeTimeout: 5000,
     fallback: -1,
     uid: -1,
+    connect: "eagerly",
+    maxConnections: 0,
   });
   const backends = ["blue", "green", "nobody"].map(backend);
   return { generation, helloTimeout: 5000, helloLimit: 16384, backends };

@@ -53,6 +53,8 @@ export function compileBackends(input: ConfigurationInput, file: string): Compil
       name,
       path: socketPath(file, handoff),
       ...settings,
+      connect: "eagerly",
+      maxConnections: 0,
       fallback: fallback === undefined ? -1 : target(fallback),
       uid: user === undefined ? -1 : typeof user === "number" ? user : (findUid(user) ?? -1),
     };
