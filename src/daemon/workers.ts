@@ -9,6 +9,7 @@ import { createLimitMemory } from "../door/limits.js";
 import type {
   Adopted,
   BackendMemory,
+  ChannelStatus,
   DoorSettings,
   WorkerCommand,
   WorkerData,
@@ -50,6 +51,7 @@ export class Workers {
   private readonly reports: Set<(report: WorkerReport, index: number) => void> = new Set();
   private ending: boolean = false;
   private nextAdopter: number = 0;
+  private snapshots: number = 0;
 
   private constructor(listener: WorkersListener) {
     this.listener = listener;
@@ -175,6 +177,14 @@ export class Workers {
 
   get count(): number {
     return this.threads.length;
+  }
+
+  /** The channels of each worker. Everything that was commanded before is done by then. */
+  async snapshot(): Promise<(readonly ChannelStatus[])[]> {
+    const id = ++this.snapshots;
+    const answers = this.all("snapshot", this.threads.length, (report) => report.id === id);
+    this.command({ type: "snapshot", id });
+    return (await answers).map(({ channels }) => channels);
   }
 
   /** Sums of all workers' counters. */
