@@ -1,4 +1,4 @@
-/* The addon: what src/native/addon.ts calls `Addon`, except the classes (addon_loop.c, addon_watch.c). */
+/* The addon: what src/native/addon.ts calls `Addon`, except the classes (addon_loop.c, addon_watch.c) and addon_privilege.c. */
 
 #include "addon.h"
 
@@ -400,9 +400,9 @@ static napi_value addon_reset_on_close(napi_env env, napi_callback_info info) {
 static bool take_socket_type(napi_env env, napi_value value, int *out) {
   char text[16];
   if (!take_text(env, value, "type", text, sizeof text)) return false;
-  *out = strcmp(text, "seqpacket") == 0 ? SOCK_SEQPACKET : SOCK_DGRAM;
-  if (*out == SOCK_SEQPACKET || strcmp(text, "dgram") == 0) return true;
-  return throw_range(env, "type", "\"seqpacket\" or \"dgram\"");
+  *out = strcmp(text, "seqpacket") == 0 ? SOCK_SEQPACKET : strcmp(text, "stream") == 0 ? SOCK_STREAM : SOCK_DGRAM;
+  if (*out != SOCK_DGRAM || strcmp(text, "dgram") == 0) return true;
+  return throw_range(env, "type", "\"seqpacket\", \"stream\" or \"dgram\"");
 }
 
 static napi_value addon_listen_unix(napi_env env, napi_callback_info info) {
@@ -572,6 +572,10 @@ static napi_value initialize(napi_env env, napi_callback_info info) {
       FUNCTION("lockFolder", addon_lock_folder),
       FUNCTION("watch", create_watch),
       FUNCTION("watchMessages", create_message_watch),
+      FUNCTION("landlockAbi", get_landlock_abi),
+      FUNCTION("accountGroups", get_account_groups),
+      FUNCTION("tryReading", try_reading_as),
+      FUNCTION("execute", execute_restricted),
       FUNCTION("createLoop", create_loop),
   };
 #undef FUNCTION

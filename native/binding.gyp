@@ -5,6 +5,7 @@
       "sources": [
         "addon.c",
         "addon_loop.c",
+        "addon_privilege.c",
         "addon_watch.c",
         "arguments.c",
         "clock.c",
@@ -12,7 +13,9 @@
         "descriptor.c",
         "epoll_set.c",
         "errno_name.c",
+        "landlock.c",
         "messages.c",
+        "privilege.c",
         "tcp_accept.c",
         "tcp_address.c",
         "tcp_listen.c",

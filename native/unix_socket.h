@@ -8,7 +8,8 @@
 
 /*
  * Unix sockets, unix(7). An address is a path, or an abstract name written with a leading "@". Paths longer than
- * sun_path (107 bytes) are reached through /proc/self/fd of their folder. `type` is SOCK_SEQPACKET or SOCK_DGRAM.
+ * sun_path (107 bytes) are reached through /proc/self/fd of their folder. `type` is SOCK_SEQPACKET, SOCK_STREAM or
+ * SOCK_DGRAM.
  * Functions return -1, set errno, and have `*call` name the call that failed. All descriptors are close-on-exec and,
  * unless said otherwise, non-blocking; the caller closes what is returned.
  */

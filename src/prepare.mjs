@@ -113,7 +113,17 @@ async function plan() {
       fs.writeFileSync(stamp, before);
     },
   };
-  return { root, steps: [install, buildAddon, compile] };
+
+  // --- manual page ----------------------------------------------------------------------------------------------------
+  const page = at("dist", "sni-handoff.1");
+  const program = at("dist", "cli", "main.js");
+  const manual = {
+    title: "writing the manual page",
+    needed: () =>
+      fs.existsSync(program) && !(modified(page) >= Math.max(modified(stamp), modified(at("package.json")))),
+    run: async () => fs.writeFileSync(page, await command(process.execPath, [program, "man"], root)),
+  };
+  return { root, steps: [install, buildAddon, compile, manual] };
 }
 
 /** The npm that runs this script, else the one in PATH: command and leading arguments. */
@@ -122,12 +132,16 @@ function npm() {
   return script !== undefined && /npm-cli\.[cm]?js$/.test(script) ? [process.execPath, script] : ["npm"];
 }
 
-/** Runs a program; what it wrote is shown only if it fails. */
+/** Runs a program; resolves to its standard output. What it wrote is shown only if it fails. */
 async function command(program, args, cwd) {
   const { spawn } = await import("node:child_process");
   const [file, ...leading] = [program].flat();
   const child = spawn(file, [...leading, ...args], { cwd, stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
+  let standardOutput = "";
+  child.stdout.on("data", (text) => {
+    standardOutput += text;
+  });
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding("utf8");
     stream.on("data", (text) => {
@@ -139,6 +153,7 @@ async function command(program, args, cwd) {
     child.on("close", (code, signal) => resolve(code ?? signal));
   });
   if (status !== 0) throw new Remedy(output.trim() || `${file} ${args.join(" ")} ended with ${status}`);
+  return standardOutput;
 }
 
 /** One line for each step, with the time that it took. */

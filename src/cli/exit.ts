@@ -10,6 +10,8 @@ export const ExitStatus = {
 } as const;
 export type ExitStatus = (typeof ExitStatus)[keyof typeof ExitStatus];
 
+export const EXIT_STATUSES = "Exit status: 0 done, 1 failed while running, 2 wrong usage or configuration.";
+
 /** Says on standard error what failed. Only errors that nobody foresaw come with their stack. */
 export function reportFailure(error: unknown): ExitStatus {
   const foreseen = error instanceof HandoffError || error instanceof SystemCallError;

@@ -1,31 +1,29 @@
 /** The command line: arguments to a command, the command's result to an exit status. */
-import { readFileSync } from "node:fs";
 import yargs, { type Argv } from "yargs";
 import type { Command } from "./command.js";
-import { bench } from "./commands/bench.js";
-import { check } from "./commands/check.js";
-import { demo } from "./commands/demo.js";
-import { explain } from "./commands/explain.js";
-import { schema } from "./commands/schema.js";
-import { serve } from "./commands/serve.js";
+import { commands } from "./commands/all.js";
 import { complaint } from "./complaint.js";
-import { ExitStatus, reportFailure, usageError } from "./exit.js";
-
-const commands: readonly Command[] = [serve, check, explain, schema, demo, bench];
-
-const EXIT_STATUSES = "Exit status: 0 done, 1 failed while running, 2 wrong usage or configuration.";
+import { EXIT_STATUSES, ExitStatus, reportFailure, usageError } from "./exit.js";
+import { version } from "./version.js";
 
 /** Runs one command line (without node and the script) and returns the exit status. */
 export async function run(args: readonly string[]): Promise<number> {
   try {
-    return await runCommand(args);
+    const asked = await parse(args);
+    return asked === undefined ? ExitStatus.DONE : await asked.command.run(asked.args);
   } catch (error) {
     return reportFailure(error);
   }
 }
 
-async function runCommand(args: readonly string[]): Promise<number> {
-  let status: number = ExitStatus.DONE;
+export interface Asked {
+  readonly command: Command;
+  readonly args: Readonly<Record<string, unknown>>;
+}
+
+/** Throws a usage error. undefined: help or version was asked for, and has been printed. */
+export async function parse(args: readonly string[]): Promise<Asked | undefined> {
+  let asked: Asked | undefined;
   const parser = yargs([...args])
     .scriptName("sni-handoff")
     .locale("en")
@@ -43,7 +41,7 @@ async function runCommand(args: readonly string[]): Promise<number> {
     // yargs would print and exit by itself, with status 1.
     .exitProcess(false)
     .fail((message, error) => {
-      // YError is what yargs itself finds wrong; other errors come out of a command.
+      // YError is what yargs itself finds wrong.
       throw error === undefined || error === null || error.name === "YError"
         ? usageError(complaint(message, args, commands))
         : error;
@@ -53,21 +51,17 @@ async function runCommand(args: readonly string[]): Promise<number> {
       command.usage,
       command.describe,
       (sub) => declare(sub, command),
-      async (parsed) => {
-        status = await command.run(parsed);
+      (parsed) => {
+        asked = { command, args: parsed };
       },
     );
   }
   await parser.parseAsync();
-  return status;
+  return asked;
 }
 
 function declare(parser: Argv, { positionals = {}, options = {}, examples = [] }: Command): Argv {
   for (const [name, positional] of Object.entries(positionals)) parser.positional(name, positional);
   for (const [usage, description] of examples) parser.example(usage, description);
   return parser.options({ ...options }).epilogue(EXIT_STATUSES);
-}
-
-function version(): string {
-  return JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")).version;
 }

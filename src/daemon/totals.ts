@@ -103,7 +103,10 @@ export class Totals {
       generation.names.length,
     );
     return new Map(
-      generation.names.map((name, index) => [name, add(present[index]!, this.earlierLatencies.get(name) ?? NO_LATENCIES)]),
+      generation.names.map((name, index) => [
+        name,
+        add(present[index]!, this.earlierLatencies.get(name) ?? NO_LATENCIES),
+      ]),
     );
   }
 }

@@ -27,6 +27,10 @@ export interface HandoffBackendSettings {
   readonly fallback: number;
   /** The user whose processes may be instances, beside root and the path's owner; -1: none. */
   readonly uid: number;
+  /** When instances are connected to: at the start, or with the first connection for them. */
+  readonly connect: "eagerly" | "lazily";
+  /** Most connections that the backend has open at once; 0: no limit. */
+  readonly maxConnections: number;
 }
 
 export interface RejectBackendSettings {

@@ -15,6 +15,8 @@ export const successorSettings: HandoffBackendSettings = {
   maxHeld: Number.MAX_SAFE_INTEGER,
   maxHeldPerClient: Number.MAX_SAFE_INTEGER,
   acknowledgeTimeout: MINUTE,
+  connect: "eagerly",
+  maxConnections: 0,
   fallback: -1,
   uid: -1,
 };

@@ -1,5 +1,5 @@
 /**
- * The life of a receiver's unix socket path: bound under its folder's lock, a dead owner's remains removed, a living
+ * The life of a listening unix socket's path (a receiver's, the control socket's): bound under its folder's lock, a dead owner's remains removed, a living
  * owner respected and named, and on release removed only if it still is the one that was bound.
  */
 import { randomBytes } from "node:crypto";
@@ -14,8 +14,17 @@ const MAX_PATH_LENGTH = 107;
 /** What this library calls its own sockets in a folder. Only these are removed there when they are stale. */
 const OWN_SOCKET = /^[0-9]+-[0-9a-f]+\.sock$/;
 
+type ListeningType = "seqpacket" | "stream";
+
+export interface ClaimOptions {
+  /** "seqpacket" if absent. */
+  readonly type?: ListeningType;
+  /** Whether a folder may be given. true if absent. */
+  readonly folders?: boolean;
+}
+
 export interface ClaimedPath {
-  /** The listening SEQPACKET socket; the caller closes it. */
+  /** The listening socket; the caller closes it. */
   readonly descriptor: number;
   /** The path of the socket itself, also where a folder was asked for; abstract addresses begin with "@". */
   readonly path: string;
@@ -30,15 +39,19 @@ export interface ClaimedPath {
  * Throws ERR_PATH_IN_USE (a living process has the path) and ERR_PATH_UNUSABLE (everything else, with the failed
  * system call as its cause).
  */
-export function claimPath(path: string, options: UnixListenOptions): ClaimedPath {
-  if (path.startsWith("@")) return claimAbstract(path, options);
-  const inFolder = path.endsWith("/") || isFolder(path);
+export function claimPath(
+  path: string,
+  options: UnixListenOptions,
+  { type = "seqpacket", folders = true }: ClaimOptions = {},
+): ClaimedPath {
+  if (path.startsWith("@")) return claimAbstract(path, options, type);
+  const inFolder = folders && (path.endsWith("/") || isFolder(path));
   const folder = inFolder ? path : dirname(path);
   const lock = lockFolderOf(folder, path);
   try {
-    if (inFolder) removeStale(folder);
+    if (inFolder) removeStale(folder, type);
     const socket = inFolder ? join(folder, `${process.pid}-${randomBytes(4).toString("hex")}.sock`) : path;
-    const descriptor = bindPath(socket, options);
+    const descriptor = bindPath(socket, options, type);
     const identity = identify(socket);
     return { descriptor, path: socket, release: () => removeOwn(socket, folder, identity) };
   } finally {
@@ -46,18 +59,25 @@ export function claimPath(path: string, options: UnixListenOptions): ClaimedPath
   }
 }
 
-function claimAbstract(path: string, options: UnixListenOptions): ClaimedPath {
+/** An inherited listening socket: `release` removes the path as long as it is what is there now. */
+export function adoptPath(descriptor: number, path: string): ClaimedPath {
+  if (path.startsWith("@")) return { descriptor, path, release: () => {} };
+  const identity = identify(path);
+  return { descriptor, path, release: () => removeOwn(path, dirname(path), identity) };
+}
+
+function claimAbstract(path: string, options: UnixListenOptions, type: ListeningType): ClaimedPath {
   try {
-    return { descriptor: native.listenUnix(path, "seqpacket", options), path, release: () => {} };
+    return { descriptor: native.listenUnix(path, type, options), path, release: () => {} };
   } catch (error) {
     if (codeOf(error) !== "EADDRINUSE") throw unusable(path, error);
-    const found = probe(path);
-    throw inUse(path, found.state === "alive" ? found.pid : undefined);
+    const found = probe(path, type);
+    throw inUse(path, type, found.state === "alive" ? found.pid : undefined);
   }
 }
 
 /** Binds under the folder's lock: nobody who takes the lock too can be between bind and listen now. */
-function bindPath(path: string, options: UnixListenOptions): number {
+function bindPath(path: string, options: UnixListenOptions, type: ListeningType): number {
   if (Buffer.byteLength(path) > MAX_PATH_LENGTH) {
     throw new HandoffError(
       "ERR_PATH_UNUSABLE",
@@ -66,12 +86,12 @@ function bindPath(path: string, options: UnixListenOptions): number {
   }
   for (let attempt = 1; ; attempt++) {
     try {
-      return native.listenUnix(path, "seqpacket", options);
+      return native.listenUnix(path, type, options);
     } catch (error) {
       if (codeOf(error) !== "EADDRINUSE" || attempt > 3) throw unusable(path, error);
     }
-    const found = probe(path);
-    if (found.state === "alive") throw inUse(path, found.pid);
+    const found = probe(path, type);
+    if (found.state === "alive") throw inUse(path, type, found.pid);
     if (found.state === "stale") unlinkSync(path);
   }
 }
@@ -79,7 +99,7 @@ function bindPath(path: string, options: UnixListenOptions): number {
 type Probe = { state: "absent" } | { state: "stale" } | { state: "alive"; pid: number | undefined };
 
 /** What is at a path that could not be bound. Throws if that is no socket or may not be connected to. */
-function probe(path: string): Probe {
+function probe(path: string, type: ListeningType): Probe {
   const isAbstract = path.startsWith("@");
   if (!isAbstract) {
     const stats = lstatSync(path, { throwIfNoEntry: false });
@@ -93,7 +113,7 @@ function probe(path: string): Probe {
   }
   let connection: number;
   try {
-    connection = native.connectUnix(path, "seqpacket", {});
+    connection = native.connectUnix(path, type, {});
   } catch (error) {
     switch (codeOf(error)) {
       case "ECONNREFUSED":
@@ -116,12 +136,12 @@ function probe(path: string): Probe {
 }
 
 /** Removes sockets that earlier processes left in a folder. Whatever else is there is let alone. */
-function removeStale(folder: string): void {
+function removeStale(folder: string, type: ListeningType): void {
   for (const name of readdirSync(folder)) {
     if (!OWN_SOCKET.test(name)) continue;
     const path = join(folder, name);
     try {
-      if (probe(path).state === "stale") unlinkSync(path);
+      if (probe(path, type).state === "stale") unlinkSync(path);
     } catch {
       // Somebody else's, or gone meanwhile: no reason not to bind one's own.
     }
@@ -182,12 +202,13 @@ function kindOf(stats: { isDirectory(): boolean; isSymbolicLink(): boolean; isFi
   return stats.isFile() ? "a file" : "a device or pipe";
 }
 
-function inUse(path: string, pid: number | undefined): HandoffError {
+function inUse(path: string, type: ListeningType, pid: number | undefined): HandoffError {
   const owner = pid === undefined ? "a living process" : `process ${pid}`;
-  return new HandoffError(
-    "ERR_PATH_IN_USE",
-    `${path} is in use by ${owner}; stop it, choose another path, or use a folder for several processes`,
-  );
+  const remedy =
+    type === "stream"
+      ? "stop it, or choose another path"
+      : "stop it, choose another path, or use a folder for several processes";
+  return new HandoffError("ERR_PATH_IN_USE", `${path} is in use by ${owner}; ${remedy}`);
 }
 
 function unusable(path: string, cause: unknown): HandoffError {

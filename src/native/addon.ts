@@ -8,7 +8,7 @@ import { createRequire } from "node:module";
 import { HandoffError, SystemCallError } from "../errors.js";
 
 /** Kinds of unix sockets that the addon makes. */
-export type UnixSocketType = "seqpacket" | "dgram";
+export type UnixSocketType = "seqpacket" | "stream" | "dgram";
 
 /** Who is at the other end of a unix socket: unix(7), SO_PEERCRED and SCM_CREDENTIALS. */
 export interface Credentials {
@@ -240,6 +240,40 @@ export const Intact = {
 } as const;
 export type Intact = (typeof Intact)[keyof typeof Intact];
 
+/** A user, as credentials(7) has it: user, group and supplementary groups. */
+export interface Identity {
+  readonly uid: number;
+  readonly gid: number;
+  readonly groups: readonly number[];
+}
+
+/** landlock(7): what is refused, except where a rule allows it. Bits as in linux/landlock.h, of what the kernel's ABI has. */
+export interface LandlockRuleset {
+  /** LANDLOCK_ACCESS_FS_*. */
+  readonly handledFiles: number;
+  /** LANDLOCK_ACCESS_NET_*: refused without exception. */
+  readonly handledNetwork: number;
+  /** LANDLOCK_SCOPE_*. */
+  readonly scoped: number;
+  /** Paths that are not there get no rule; what only folders can have is left out for a file. */
+  readonly rules: readonly { readonly path: string; readonly access: number }[];
+}
+
+export interface Execution {
+  readonly file: string;
+  /** With the name of the program as the first. */
+  readonly arguments: readonly string[];
+  /** "NAME=value". */
+  readonly environment: readonly string[];
+  /** Descriptors that the program gets, by the same numbers, beside 0, 1 and 2. */
+  readonly keep: readonly number[];
+  /** Absent: as it is. */
+  readonly identity?: Identity;
+  /** Numbers of those that are kept, if they are there at all (linux/capability.h); all others are given up for good. */
+  readonly capabilities: readonly number[];
+  readonly landlock?: LandlockRuleset;
+}
+
 export interface Addon {
   // --- descriptors -----------------------------------------------------------------------------------------------
   /** Never blocks: a socket that lingers is closed by a thread of its own, as in `Loop.close`. */
@@ -280,7 +314,7 @@ export interface Addon {
 
   // --- unix sockets (paths, or abstract addresses written with a leading "@") --------------------------------------
   /**
-   * Binds and listens (SEQPACKET) or binds (DGRAM); non-blocking. The path appears with its mode (fchmod before bind),
+   * Binds and listens (SEQPACKET, STREAM) or binds (DGRAM); non-blocking. The path appears with its mode (fchmod before bind),
    * an existing path is EADDRINUSE and is left alone. The caller closes the result and removes the path. Paths may be
    * longer than sun_path's 107 bytes, their last part not longer than about 85.
    */
@@ -299,7 +333,7 @@ export interface Addon {
   /** SO_PASSCRED: whether messages that arrive carry their sender's credentials. While on, each message costs the kernel more both ways. */
   askCredentials(fd: number, on: boolean): void;
   /** Path (abstract ones with "@", "" if unnamed; a path over 107 bytes shows how it was reached: /proc/self/fd/…), type and whether it listens, of a unix socket; undefined if `fd` is none. */
-  unixSocket(fd: number): { path: string; type: "stream" | "seqpacket" | "dgram"; listening: boolean } | undefined;
+  unixSocket(fd: number): { path: string; type: UnixSocketType; listening: boolean } | undefined;
   /** shutdown(2): 0 SHUT_RD, 1 SHUT_WR, 2 SHUT_RDWR. */
   shutdown(fd: number, how: 0 | 1 | 2): void;
   /** One message, MSG_DONTWAIT | MSG_NOSIGNAL, with the descriptors given. Returns 0 or the positive errno. Any number of descriptors up to 253, so that tests can break the rules. */
@@ -322,6 +356,19 @@ export interface Addon {
    * the reading, not the deliveries that `onBatch` asked for. `select` takes 0 and 1 only.
    */
   watchMessages(fd: number, onBatch: (count: number) => number, onEach: (i: number) => void): MessageWatch;
+
+  // --- privileges --------------------------------------------------------------------------------------------------
+  /** Landlock's ABI in this kernel, from 1; else a negative errno: -38 ENOSYS (not built in), -95 EOPNOTSUPP (not enabled at boot). */
+  landlockAbi(): number;
+  /** getgrouplist(3) of the account of that name, else of that uid; `gid` is among them, and alone if there is no account. */
+  accountGroups(user: string, uid: number, gid: number): number[];
+  /** Opens paths for reading as somebody else (needs CAP_SETUID and CAP_SETGID) or, with undefined, as this process. An errno name for each; "" where it succeeded. */
+  tryReading(identity: Identity | undefined, paths: readonly string[]): string[];
+  /**
+   * execve(2) in place of this process, after the change of user, capabilities, no_new_privs and Landlock, in this order
+   * and all on one thread made for it. Returns only by throwing, and nothing has changed then.
+   */
+  execute(execution: Execution): never;
 
   // --- the data plane ----------------------------------------------------------------------------------------------
   createLoop(sizes: LoopSizes): Loop;

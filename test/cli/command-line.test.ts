@@ -175,7 +175,7 @@ describe("serve", () => {
 test("schema prints one JSON document", async () => {
   const { status, stdout } = await sniHandoff(["schema"]);
   expect(status).toBe(0);
-  expect(JSON.parse(stdout)).toMatchObject({ title: "sni-handoff", required: ["listeners", "backends"] });
+  expect(JSON.parse(stdout)).toMatchObject({ title: "sni-handoff", required: ["listeners"] });
 });
 
 test("output that nobody reads is no failure", async () => {

@@ -69,6 +69,8 @@ function settings(generation: number): DoorSettings {
     acknowledgeTimeout: 5000,
     fallback: -1,
     uid: -1,
+    connect: "eagerly",
+    maxConnections: 0,
   });
   const backends = ["blue", "green", "nobody"].map(backend);
   return {

@@ -15,6 +15,8 @@ const settings: HandoffBackendSettings = {
   acknowledgeTimeout: 500,
   fallback: -1,
   uid: -1,
+  connect: "eagerly",
+  maxConnections: 0,
 };
 
 function readyChannel(window = 8, firstSequence = 1): Channel {

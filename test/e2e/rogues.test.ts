@@ -76,6 +76,7 @@ describe("an instance that breaks the protocol", () => {
       const line = await door.event("channel.violation", () => true);
       expect(line.message).toContain(words);
       expect(line).toMatchObject({ backend: "app", path: `${folder}/pool/0-rogue.sock` });
+      await until("the first to be told", () => good.served.includes("/first"));
       good.child.lines.length = 0;
       await allAnswered(20);
       await until("no client's descriptor is kept", () => openSockets(door.pid) <= idle);

@@ -131,9 +131,9 @@ describe("errors", () => {
     ["no port", () => native.listenTcp({ address: "::" } as never), "RangeError", "port must be given"],
     [
       "an unknown type",
-      () => native.socketPair("stream" as never),
+      () => native.socketPair("raw" as never),
       "RangeError",
-      'type must be "seqpacket" or "dgram"',
+      'type must be "seqpacket", "stream" or "dgram"',
     ],
   ];
   it.each(wrong)("tell which argument is wrong: %s", (_why, call, name, message) => {

@@ -57,6 +57,14 @@ describe("listenUnix and connectUnix", () => {
     expect(thrown(() => listen(`@${"x".repeat(108)}`))).toMatchObject({ code: "ENAMETOOLONG" });
   });
 
+  it("connect streams", async () => {
+    const path = join(await temporaryFolder(), "s.sock");
+    const fd = listen(path, "stream");
+    expect(native.unixSocket(fd)).toEqual({ path, type: "stream", listening: true });
+    expectConnected(connect(path, "stream"), own(native.acceptUnix(fd)));
+    expect(thrown(() => connect(path))).toMatchObject({ code: "EPROTOTYPE" });
+  });
+
   it("send datagrams", async () => {
     const path = join(await temporaryFolder(), "d.sock");
     const fd = listen(path, "dgram");

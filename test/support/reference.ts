@@ -41,13 +41,15 @@ function rowsOf(node: Node, path: string): ReferenceRow[] {
       ...rowsOf(child, key),
     ];
     if (inner.length > 0) return inner;
+    // What may be a map or something simpler has a row for itself, then one for each key of the map.
+    const ofMap = (child.anyOf ?? []).flatMap((option) => rowsOf(option, key));
     const standard =
       child.default !== undefined
         ? JSON.stringify(child.default).replaceAll('"', "")
         : node.required?.includes(name)
           ? "needed"
           : "–";
-    return [{ key, type: typeOf(child), standard, meaning: child.description ?? "" }];
+    return [{ key, type: typeOf(child), standard, meaning: child.description ?? "" }, ...ofMap];
   });
 }
 
@@ -57,6 +59,7 @@ function typeOf(node: Node): string {
   if (pattern !== undefined) return pattern.includes("KiB") ? "size" : "duration";
   if (node.anyOf !== undefined) return node.anyOf.map(typeOf).join(" or ");
   if (node.type === "array") return "list of text";
+  if (node.properties !== undefined) return "map";
   if (node.type === "object") return "map of text";
   if (node.type === "string") return "text";
   if (node.type === "integer" && node.maximum !== undefined) return `${node.minimum} to ${node.maximum}`;

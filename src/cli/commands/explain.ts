@@ -1,9 +1,15 @@
+import { resolve } from "node:path";
+import type { InstanceStatus } from "../../daemon/status.js";
 import { type Command, configOption } from "../command.js";
+import { controlOf, controlOption } from "../control.js";
 import { ExitStatus, usageError } from "../exit.js";
+
+/** A daemon that doesn't answer in this time is passed over. Milliseconds. */
+const PATIENCE = 2000;
 
 export const explain: Command = {
   usage: "explain <name>",
-  describe: "Say where a server name goes, and over which other routes",
+  describe: "Say where a server name goes, over which other routes, and who takes it there now",
   positionals: {
     name: {
       type: "string",
@@ -16,6 +22,10 @@ export const explain: Command = {
     json: {
       type: "boolean",
       describe: "One JSON object instead of text. Default: false",
+    },
+    control: {
+      ...controlOption.control,
+      describe: "Socket of the daemon that is asked for instances, if it runs. Default: control of --config",
     },
   },
   examples: [["$0 explain shop.example.com --config front-door.yaml", ""]],
@@ -30,8 +40,9 @@ export const explain: Command = {
       throw error instanceof RangeError ? usageError(error.message) : error;
     }
     const { name, route, over, backend } = explained;
+    const instances = backend.kind === "handoff" ? await instancesOf(backend.name, args) : undefined;
     const lines = args.json
-      ? [JSON.stringify(explained)]
+      ? [JSON.stringify({ ...explained, instances })]
       : [
           `${name} -> ${route.backend}`,
           `  by       ${route.kind === route.pattern ? route.pattern : `${route.kind} ${route.pattern}`}`,
@@ -39,8 +50,41 @@ export const explain: Command = {
             ({ pattern, backend }, index) => `  ${index === 0 ? "over" : "    "}     ${pattern} -> ${backend}`,
           ),
           `  backend  ${describeBackend(backend, configuration.door.backends)}`,
+          ...(instances === undefined ? [] : describeInstances(instances)),
         ];
     process.stdout.write(lines.map((line) => `${line}\n`).join(""));
     return ExitStatus.DONE;
   },
 };
+
+/** Those that the daemon which runs with this configuration sees; undefined if none answers. */
+async function instancesOf(
+  backend: string,
+  args: Readonly<Record<string, unknown>>,
+): Promise<readonly InstanceStatus[] | undefined> {
+  const file = args.config as string;
+  const control = typeof args.control === "string" ? args.control : await controlOf(file);
+  if (control === undefined) return undefined;
+  const { askStatus } = await import("../../daemon/control/client.js");
+  const { HandoffError } = await import("../../errors.js");
+  try {
+    const { configuration, backends } = await askStatus(control, { timeout: PATIENCE });
+    if (configuration.file !== resolve(file)) return undefined;
+    return backends.find(({ name }) => name === backend)?.instances;
+  } catch (error) {
+    if (error instanceof HandoffError) return undefined;
+    throw error;
+  }
+}
+
+function describeInstances(instances: readonly InstanceStatus[]): string[] {
+  const ready = instances.filter(({ state }) => state === "ready");
+  const head = ready.length === 0 ? "nobody takes it" : `${ready.length} of ${instances.length} ready`;
+  return [
+    `  now      ${head}`,
+    ...instances.map(({ path, state, pid, lastFailure }) => {
+      const facts = [state, pid > 0 ? `process ${pid}` : "", state === "ready" ? "" : lastFailure];
+      return `           ${path}: ${facts.filter(Boolean).join(", ")}`;
+    }),
+  ];
+}

@@ -1,6 +1,5 @@
 import { type Command, configOption } from "../command.js";
-
-const levels = ["debug", "info", "warn", "error"] as const;
+import { type LogLevel, logLevels } from "../log-levels.js";
 
 export const serve: Command = {
   usage: "serve",
@@ -8,7 +7,7 @@ export const serve: Command = {
   options: {
     ...configOption,
     "log-level": {
-      choices: levels,
+      choices: logLevels,
       requiresArg: true,
       describe: "Least level that is logged. Default: log.level of the configuration (info)",
     },
@@ -16,7 +15,6 @@ export const serve: Command = {
   examples: [["$0 serve --config front-door.yaml", ""]],
   async run(args) {
     const { serve: serveConfiguration } = await import("../../daemon/serve.js");
-    const logLevel = args["log-level"] as (typeof levels)[number] | undefined;
-    return serveConfiguration(args.config as string, { logLevel });
+    return serveConfiguration(args.config as string, { logLevel: args["log-level"] as LogLevel | undefined });
   },
 };

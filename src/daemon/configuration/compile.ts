@@ -1,25 +1,15 @@
 /** A checked configuration to the form that the workers use. */
 import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import type { AccessLogSettings, BackendSettings, DoorLimits, Rejection } from "../../door/settings.js";
+import type { AccessLogSettings, BackendSettings, Rejection } from "../../door/settings.js";
 import { formatListenAddress } from "./addresses.js";
-import type { ListenerSettings } from "./configuration.js";
+import type { ControlSettings, ListenerSettings } from "./configuration.js";
 import { socketPath } from "./paths.js";
-import type { ConfigurationInput } from "./schema.js";
-import { findUid } from "./users.js";
+import type { ConfigurationInput, IncludedInput } from "./schema.js";
+import { findGroup, findUser } from "./users.js";
 
 /** Workers spend their time in system calls; the other half of the processors is for the backends behind them. */
 export const defaultWorkers = Math.max(1, Math.min(4, Math.floor(availableParallelism() / 2)));
-
-export const limits: DoorLimits = {
-  waiting: 10_000,
-  waitingPerClient: 1000,
-  held: 20_000,
-  acceptRate: 0,
-  acceptBurst: 100,
-};
-
-export const accessLog: AccessLogSettings = { mode: "errors", sample: 1 };
 
 export function compileListeners(listeners: ConfigurationInput["listeners"]): ListenerSettings[] {
   return listeners.map(({ address, backlog, v6Only, freebind, deferAccept, keepAlive }) => {
@@ -51,11 +41,20 @@ export interface CompiledBackends {
   readonly notTlsTarget: number;
 }
 
-/** Backends by their indices: those of the file in its order, then the built-in ones that stand in for absent keys. */
-export function compileBackends(input: ConfigurationInput, file: string): CompiledBackends {
-  const names = Object.keys(input.backends);
-  const target = (name: string) => names.indexOf(name);
-  const backends = Object.entries(input.backends).map(([name, backend]): BackendSettings => {
+/** The backends of one file. */
+export interface BackendsOfFile {
+  readonly file: string;
+  readonly backends: IncludedInput["backends"];
+}
+
+/** Backends by their indices: those of the files in their order, then the built-in ones that stand in for absent keys. */
+export function compileBackends(input: ConfigurationInput, files: readonly BackendsOfFile[]): CompiledBackends {
+  const all = files.flatMap(({ file, backends }) =>
+    Object.entries(backends).map(([name, backend]) => ({ file, name, backend })),
+  );
+  const targets = new Map(all.map(({ name }, index) => [name, index]));
+  const target = (name: string) => targets.get(name)!;
+  const backends = all.map(({ file, name, backend }): BackendSettings => {
     if ("reject" in backend) return { kind: "reject", name, reject: backend.reject };
     const { handoff, fallback, user, ...settings } = backend;
     return {
@@ -64,7 +63,7 @@ export function compileBackends(input: ConfigurationInput, file: string): Compil
       path: socketPath(file, handoff),
       ...settings,
       fallback: fallback === undefined ? -1 : target(fallback),
-      uid: user === undefined ? -1 : typeof user === "number" ? user : (findUid(user) ?? -1),
+      uid: user === undefined ? -1 : (findUser(user)?.uid ?? -1),
     };
   });
   // A configured backend's name has no colon.
@@ -78,4 +77,21 @@ export function compileBackends(input: ConfigurationInput, file: string): Compil
     notTlsTarget: or(input.notTls, () => builtIn("close", "not_tls")),
     backends,
   };
+}
+
+export function compileControl(control: ConfigurationInput["control"], file: string): ControlSettings | undefined {
+  if (control === undefined) return undefined;
+  const { path, mode, group } = typeof control === "string" ? { ...CONTROL_DEFAULTS, path: control } : control;
+  return {
+    path: socketPath(file, path),
+    mode: Number.parseInt(mode, 8),
+    gid: group === undefined ? -1 : (findGroup(group) ?? -1),
+  };
+}
+
+/** Of a control socket that is given by its path alone, as the schema has them for the map. */
+const CONTROL_DEFAULTS = { mode: "0660", group: undefined };
+
+export function compileAccessLog(accessLog: ConfigurationInput["accessLog"]): AccessLogSettings {
+  return typeof accessLog === "string" ? { mode: accessLog, sample: 1 } : { mode: "sample", sample: accessLog.sample };
 }

@@ -1,18 +1,23 @@
 /** A configuration file to a configuration, or to everything that is wrong with it. */
-import { readFile } from "node:fs/promises";
+import { open } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { ConfigurationError, type Problem } from "../../errors.js";
 import { RouteTable } from "../../routing/table.js";
-import { checkOutline, type Report } from "./checks.js";
-import { accessLog, compileBackends, compileListeners, defaultWorkers, limits } from "./compile.js";
+import { checkOutline, noSuch } from "./checks.js";
+import { compileAccessLog, compileBackends, compileControl, compileListeners, defaultWorkers } from "./compile.js";
 import type { Configuration } from "./configuration.js";
 import { readDocument } from "./document.js";
+import { findIdentity } from "./identity.js";
+import { readIncludes } from "./includes.js";
 import { problemsOf } from "./issues.js";
-import { outline as readOutline } from "./outline.js";
+import { member, outline as readOutline } from "./outline.js";
 import { readFailure } from "./paths.js";
-import { formatPath } from "./positions.js";
+import { readText } from "./read.js";
 import { fillBuilder } from "./routes.js";
-import { configurationSchema } from "./schema.js";
-import { warnOfNeedlessRoutes, warnOfUnusedBackends } from "./warnings.js";
+import { configurationSchema, includedSchema } from "./schema.js";
+import { problemAt, type Report, type Source } from "./source.js";
+import { findGroup } from "./users.js";
+import { warnOfBackends, warnOfNeedlessRoutes, warnOfSettings, warnOfUnusedBackends } from "./warnings.js";
 
 export interface LoadOptions {
   /** Number of this configuration: `DoorSettings.generation`. 1 if absent. */
@@ -23,28 +28,45 @@ export interface LoadOptions {
 
 /** Throws a `ConfigurationError` that lists every problem, in the order of the files. */
 export async function loadConfiguration(file: string, options: LoadOptions = {}): Promise<Configuration> {
-  const document = readDocument(await readText(file), file);
+  const document = readDocument(await readMain(file), file);
   const problems = [...document.problems];
   const warnings: Problem[] = [];
   if (document.value === undefined && problems.length > 0) throw new ConfigurationError(problems);
 
-  const value = document.value ?? {};
+  const main: Source = { file, value: document.value ?? {}, positions: document.positions };
   const reporter =
     (list: Problem[]): Report =>
-    (path, message, place = "value") =>
-      list.push({ file, ...document.positions[place](value, path), key: formatPath(path), message });
+    (...report) =>
+      list.push(problemAt(...report));
   const problem = reporter(problems);
   const warning = reporter(warnings);
 
-  const parsed = configurationSchema.safeParse(value);
-  if (!parsed.success) problems.push(...problemsOf(parsed.error.issues, value, document.positions, file));
-  const outline = readOutline(value);
-  checkOutline(outline, file, problem, warning);
-  const { builder, used } = await fillBuilder({ outline, file, region: options.region }, problem, problems, warnings);
-  if (!parsed.success || problems.length > 0) throw new ConfigurationError(inOrder(problems, file));
+  const { sources, files: includes, complete } = await readIncludes(main, problem, warning, problems);
+  const files = [file, ...includes];
+  const parsed = configurationSchema.safeParse(main.value);
+  if (!parsed.success) problems.push(...problemsOf(parsed.error.issues, main, configurationSchema));
+  const included = sources.map((source) => ({ source, ...includedSchema.safeParse(source.value) }));
+  for (const { source, error } of included)
+    if (error !== undefined) problems.push(...problemsOf(error.issues, source, includedSchema));
+  const identity = findIdentity(main, problem);
+  checkControlGroup(main, problem);
+  if ([main, ...sources].every(({ value }) => member(value, "backends") === undefined) && complete)
+    problem({ source: main, path: ["backends"] }, "is missing; allowed: a map of backends by their names");
+  // What the other files refer to may be in the one that could not be read.
+  if (!complete) throw new ConfigurationError(inOrder(problems, files));
 
+  const outline = readOutline(main, sources);
+  checkOutline(outline, problem, warning);
+  const filled = await fillBuilder({ outline, region: options.region }, problem, problems, warnings);
+  if (!parsed.success || problems.length > 0) throw new ConfigurationError(inOrder(problems, files));
+
+  const { builder, used } = filled;
   const input = parsed.data;
-  const { backends, defaultTarget, noServerNameTarget, notTlsTarget } = compileBackends(input, file);
+  const backendsOfFiles = [
+    { source: main, file, backends: input.backends },
+    ...included.map(({ source, data }) => ({ source, file: source.file, backends: data!.backends })),
+  ];
+  const { backends, defaultTarget, noServerNameTarget, notTlsTarget } = compileBackends(input, backendsOfFiles);
   builder.defaultTarget = defaultTarget;
   builder.noServerNameTarget = noServerNameTarget;
   builder.notTlsTarget = notTlsTarget;
@@ -52,49 +74,62 @@ export async function loadConfiguration(file: string, options: LoadOptions = {})
   const table = new RouteTable(routes);
   warnOfUnusedBackends(outline, used, warning);
   warnOfNeedlessRoutes(outline, table, warning);
+  warnOfSettings(input, main, identity, warning);
+  for (const each of backendsOfFiles) warnOfBackends(each.backends, each.source, warning);
+  const { hello, drain, upgrade } = input.timeouts;
+  const { hello: helloLimit, ...limits } = input.limits;
   return {
-    pidfile: undefined,
-    timeouts: { drain: 10_000, upgrade: 30_000 },
-    file,
+    file: resolve(file),
+    files: [...files.map((name) => resolve(name)), ...filled.files],
     listeners: compileListeners(input.listeners),
     workers: input.workers ?? defaultWorkers,
     log: input.log,
     door: {
       generation: options.generation ?? 1,
-      helloTimeout: input.timeouts.hello,
-      helloLimit: input.limits.hello,
+      helloTimeout: hello,
+      helloLimit,
       limits,
-      accessLog,
+      accessLog: compileAccessLog(input.accessLog),
       backends,
     },
     routes,
     names: table.names,
-    warnings: inOrder(warnings, file),
+    warnings: inOrder(warnings, files),
+    control: compileControl(input.control, file),
+    metrics: input.metrics?.address,
+    pidfile: input.pidfile === undefined ? undefined : resolve(dirname(file), input.pidfile),
+    identity,
+    privileges: input.privileges,
+    timeouts: { drain, upgrade },
   };
 }
 
-async function readText(file: string): Promise<string> {
-  const fail = (message: string): never => {
-    throw new ConfigurationError([{ file, line: 1, column: 1, key: "", message }]);
-  };
-  let bytes: Uint8Array;
+function checkControlGroup(source: Source, problem: Report): void {
+  const group = member(member(source.value, "control"), "group");
+  if (typeof group === "string" && group !== "" && findGroup(group) === undefined)
+    problem({ source, path: ["control", "group"] }, noSuch("group", group));
+}
+
+/** It may be a pipe, as of a shell's <(…): whoever starts the door chose it. */
+async function readMain(file: string): Promise<string> {
   try {
-    bytes = await readFile(file);
+    const handle = await open(file);
+    try {
+      return await readText(handle);
+    } finally {
+      await handle.close();
+    }
   } catch (error) {
-    return fail(`cannot be read: ${readFailure(error)}`);
-  }
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    return fail("is not UTF-8 text");
+    const message = `cannot be read: ${readFailure(error)}`;
+    throw new ConfigurationError([{ file, line: 1, column: 1, key: "", message }]);
   }
 }
 
-/** The configuration file's problems by line, then those of its maps. */
-function inOrder(problems: readonly Problem[], file: string): Problem[] {
+/** The configuration file's problems by line, then those of the files that it includes, then those of maps. */
+function inOrder(problems: readonly Problem[], files: readonly string[]): Problem[] {
+  const order = new Map(files.map((file, index) => [file, index]));
+  const rank = ({ file }: Problem) => order.get(file) ?? files.length;
   return [...problems].sort(
-    (a, b) =>
-      Number(a.file !== file) - Number(b.file !== file) ||
-      (a.file === b.file ? a.line - b.line || a.column - b.column : 0),
+    (a, b) => rank(a) - rank(b) || (rank(a) < files.length ? a.line - b.line || a.column - b.column : 0),
   );
 }

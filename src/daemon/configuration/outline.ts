@@ -3,59 +3,82 @@
  * schema reports it. So one wrong value doesn't hide what is wrong elsewhere.
  */
 import type { Step } from "./positions.js";
+import type { Place, Source } from "./source.js";
 
 /** A place that names a backend. */
-export interface Reference {
-  readonly path: readonly Step[];
+export interface Reference extends Place {
   readonly backend: string;
 }
 
+export interface TextAt extends Place {
+  readonly text: string;
+}
+
 export interface Outline {
-  /** Names of all backends, malformed ones too, in the order of the file: their indices. */
-  readonly backends: readonly string[];
+  /** All backends, malformed ones too, in the order of the files: their indices. */
+  readonly backends: readonly (Place & { readonly name: string })[];
   readonly routes: readonly (Reference & { readonly name: string })[];
   readonly fallbacks: readonly (Reference & { readonly of: string })[];
   /** `default`, `noServerName`, `notTls`. */
   readonly defaults: readonly Reference[];
-  readonly handoffs: readonly TextAt[];
+  readonly handoffs: readonly (TextAt & { readonly of: string })[];
+  /** Users whose processes may be instances. */
   readonly users: readonly TextAt[];
   readonly addresses: readonly (TextAt & { readonly v6Only: boolean })[];
   readonly maps: readonly TextAt[];
+  readonly control: TextAt | undefined;
+  readonly pidfile: TextAt | undefined;
+  readonly metrics: TextAt | undefined;
 }
 
-export interface TextAt {
-  readonly path: readonly Step[];
-  readonly text: string;
-}
-
-export function outline(value: unknown): Outline {
-  const backends = entries(value, "backends");
+/** `main` is the configuration file, `included` the files that it includes, which hold fewer keys. */
+export function outline(main: Source, included: readonly Source[]): Outline {
+  const { value } = main;
+  const sources = [main, ...included];
+  const backends = sources.flatMap((source) =>
+    entries(source.value, "backends").map(([name, backend]) => ({
+      source,
+      path: ["backends", name] as readonly Step[],
+      name,
+      backend,
+    })),
+  );
+  const ofBackends = (key: string) =>
+    backends.flatMap(({ source, path, name, backend }) =>
+      texts(source, backend, key, path).map((text) => ({ ...text, of: name })),
+    );
   return {
-    backends: backends.map(([name]) => name),
-    routes: entries(value, "routes").flatMap(([name, backend]) =>
-      typeof backend === "string" ? [{ path: ["routes", name], name, backend }] : [],
+    backends,
+    routes: sources.flatMap((source) =>
+      entries(source.value, "routes").flatMap(([name, backend]) =>
+        typeof backend === "string" ? [{ source, path: ["routes", name], name, backend }] : [],
+      ),
     ),
-    fallbacks: backends.flatMap(([of, backend]) =>
-      texts(backend, "fallback", ["backends", of]).map(({ path, text }) => ({ path, of, backend: text })),
-    ),
+    fallbacks: ofBackends("fallback").map(({ text, ...rest }) => ({ ...rest, backend: text })),
     defaults: ["default", "noServerName", "notTls"].flatMap((key) =>
-      texts(value, key, []).map(({ path, text }) => ({ path, backend: text })),
+      texts(main, value, key, []).map(({ text, ...rest }) => ({ ...rest, backend: text })),
     ),
-    handoffs: backends.flatMap(([name, backend]) => texts(backend, "handoff", ["backends", name])),
-    users: backends.flatMap(([name, backend]) => texts(backend, "user", ["backends", name])),
+    handoffs: ofBackends("handoff"),
+    users: ofBackends("user"),
     addresses: items(value, "listeners").flatMap((listener, index) =>
-      texts(listener, "address", ["listeners", index]).map((text) => ({
+      texts(main, listener, "address", ["listeners", index]).map((text) => ({
         ...text,
         v6Only: member(listener, "v6Only") === true,
       })),
     ),
-    maps: items(value, "maps").flatMap((text, index) =>
-      typeof text === "string" && text !== "" ? [{ path: ["maps", index], text }] : [],
+    maps: sources.flatMap((source) =>
+      items(source.value, "maps").flatMap((text, index) =>
+        typeof text === "string" && text !== "" ? [{ source, path: ["maps", index], text }] : [],
+      ),
     ),
+    control: [...texts(main, value, "control", []), ...texts(main, member(value, "control"), "path", ["control"])][0],
+    pidfile: texts(main, value, "pidfile", [])[0],
+    metrics: texts(main, member(value, "metrics"), "address", ["metrics"])[0],
   };
 }
 
-function member(value: unknown, key: string): unknown {
+/** What a key of a map leads to; undefined if there is no such map or key. */
+export function member(value: unknown, key: string): unknown {
   return typeof value === "object" && value !== null ? (value as Record<string, unknown>)[key] : undefined;
 }
 
@@ -69,7 +92,7 @@ function items(value: unknown, key: string): unknown[] {
   return Array.isArray(list) ? list : [];
 }
 
-function texts(value: unknown, key: string, prefix: readonly Step[]): TextAt[] {
+function texts(source: Source, value: unknown, key: string, prefix: readonly Step[]): TextAt[] {
   const text = member(value, key);
-  return typeof text === "string" && text !== "" ? [{ path: [...prefix, key], text }] : [];
+  return typeof text === "string" && text !== "" ? [{ source, path: [...prefix, key], text }] : [];
 }

@@ -1,20 +1,21 @@
 /** Routes and map files to a compiled table. */
-import { type FileHandle, open } from "node:fs/promises";
+import type { Stats } from "node:fs";
+import type { FileHandle } from "node:fs/promises";
+import { resolve } from "node:path";
 import type { Problem } from "../../errors.js";
 import { MapCounter, MapParser } from "../../routing/map-file.js";
 import { normaliseName } from "../../routing/name.js";
 import { RouteTableBuilder } from "../../routing/table.js";
-import type { Report } from "./checks.js";
 import type { Outline } from "./outline.js";
 import { besideConfiguration, readFailure } from "./paths.js";
+import { CHANGED, hasChanged, openRegular } from "./read.js";
 import { show } from "./scalars.js";
+import { formatPlace, type Place, type Report } from "./source.js";
 
 const CHUNK_BYTES = 1 << 20;
 
 export interface RouteSources {
   readonly outline: Outline;
-  /** The configuration file, which maps lie beside. */
-  readonly file: string;
   /** Memory of an earlier table that nobody reads any more, to be written again. */
   readonly region: SharedArrayBuffer | undefined;
 }
@@ -23,16 +24,18 @@ export interface FilledBuilder {
   readonly builder: RouteTableBuilder;
   /** For each backend whether a route leads there. */
   readonly used: Uint8Array;
+  /** The maps that were read, by their absolute names. */
+  readonly files: readonly string[];
 }
 
 /** Routes with an unknown backend are left out: they are reported elsewhere. */
 export async function fillBuilder(
-  { outline, file, region }: RouteSources,
+  { outline, region }: RouteSources,
   problem: Report,
   problems: Problem[],
   warnings: Problem[],
 ): Promise<FilledBuilder> {
-  const maps = await openMaps(outline, file, problem);
+  const maps = await openMaps(outline, problem);
   try {
     const buffer = Buffer.allocUnsafeSlow(maps.length > 0 ? CHUNK_BYTES : 0);
     const counter = new MapCounter();
@@ -49,16 +52,17 @@ export async function fillBuilder(
       region,
     );
 
-    const backends = new Map(outline.backends.map((name, index) => [name, index]));
+    const backends = new Map(outline.backends.map(({ name }, index) => [name, index]));
     addRoutes(outline, backends, builder, problem);
-    for (const { name, handle } of maps) {
+    for (const { name, handle, place, stats } of maps) {
       const parser = new MapParser({ file: name, backends, builder });
       await eachChunk(handle, buffer, (chunk) => parser.push(chunk));
       parser.end();
+      if (hasChanged(stats, await handle.stat())) problem(place, `cannot use ${show(name)}: ${CHANGED}`);
       problems.push(...parser.errors);
       warnings.push(...parser.warnings);
     }
-    return { builder, used: builder.used };
+    return { builder, used: builder.used, files: maps.map(({ name }) => resolve(name)) };
   } finally {
     for (const { handle } of maps) await handle.close();
   }
@@ -85,23 +89,24 @@ function addRoutes(
   builder: RouteTableBuilder,
   problem: Report,
 ): void {
-  const written = new Map<string, string>();
-  for (const { path, name, backend } of routes) {
+  const written = new Map<string, Outline["routes"][number]>();
+  for (const route of routes) {
+    const { source, name, backend } = route;
     const normalised = normaliseName(name);
     if (!normalised.ok) {
-      problem(path, normalised.message, "key");
+      problem(route, normalised.message, "key");
       continue;
     }
     const first = written.get(normalised.name);
     if (first !== undefined) {
-      problem(
-        path,
-        `is the same name as ${show(first)} (names have no case and no dot at the end); allowed: each once`,
-        "key",
-      );
+      const message =
+        first.source === source
+          ? `is the same name as ${show(first.name)} (names have no case and no dot at the end); allowed: each once`
+          : `is routed in ${formatPlace(first)} already; allowed: each name once`;
+      problem(route, message, "key");
       continue;
     }
-    written.set(normalised.name, name);
+    written.set(normalised.name, route);
     const target = backends.get(backend);
     if (target !== undefined) builder.add(normalised.name, target);
   }
@@ -110,24 +115,23 @@ function addRoutes(
 interface OpenMap {
   readonly name: string;
   readonly handle: FileHandle;
+  /** Where it is referred to. */
+  readonly place: Place;
+  /** As it was opened. */
+  readonly stats: Stats;
 }
 
 /** The caller closes the handles. */
-async function openMaps({ maps }: Outline, file: string, problem: Report): Promise<OpenMap[]> {
+async function openMaps({ maps }: Outline, problem: Report): Promise<OpenMap[]> {
   const opened = new Map<string, OpenMap>();
-  for (const { path, text } of maps) {
-    const name = besideConfiguration(file, text);
-    if (opened.has(name)) continue;
+  for (const { text, ...place } of maps) {
+    const name = besideConfiguration(place.source.file, text);
+    if (opened.has(resolve(name))) continue;
     try {
-      const handle = await open(name);
-      opened.set(name, { name, handle });
-      // A map is read twice; what isn't a file couldn't be.
-      if ((await handle.stat()).isFile()) continue;
-      opened.delete(name);
-      await handle.close();
-      problem(path, `found ${show(name)}, which is no regular file`);
+      const handle = await openRegular(name);
+      opened.set(resolve(name), { name, handle, place, stats: await handle.stat() });
     } catch (error) {
-      problem(path, `cannot read ${show(name)}: ${readFailure(error)}`);
+      problem(place, `cannot read ${show(name)}: ${readFailure(error)}`);
     }
   }
   return [...opened.values()];

@@ -3,10 +3,11 @@
  * what the program uses, says what was found and what is allowed, and carries its documentation into the JSON Schema.
  */
 import { z } from "zod";
-import { ADDRESS_FORM, parseListenAddress } from "./addresses.js";
+import { ADDRESS_FORM, isLoopback, LOOPBACK_FORM, parseListenAddress } from "./addresses.js";
 import { DURATION_FORM, DURATION_PATTERN, formatDuration, parseDuration } from "./durations.js";
 import { suggestion } from "./nearest.js";
 import { formatSize, parseSize, SIZE_FORM, SIZE_PATTERN } from "./sizes.js";
+import { HIGHEST_ID } from "./users.js";
 
 /** A value as it can be shown in one line. */
 export function show(value: unknown): string {
@@ -42,6 +43,23 @@ export function oneOf<const T extends readonly [string, ...string[]]>(words: T) 
       found(input, words.join(", "), typeof input === "string" ? suggestion(input, words).replace(/\?$/, "") : ""),
   });
 }
+
+/** A user's or group's name or number. */
+export function account(what: "user" | "group") {
+  const error = wants(`a ${what}'s name or number`);
+  return z.union([z.int(error).min(0, error).max(HIGHEST_ID, error), z.string(error).min(1, error)], error);
+}
+
+const MODE_FORM = 'permissions in quotes, such as "0660"';
+
+/** Permissions of a file as chmod(1) takes them. In quotes: YAML reads a bare 0660 as the decimal number 660. */
+export const mode = () => {
+  const complain = {
+    error: ({ input }: { input?: unknown }) =>
+      found(input, MODE_FORM, typeof input === "number" ? " without quotes" : ""),
+  };
+  return z.string(complain).regex(/^0?[0-7]{3}$/, complain);
+};
 
 interface Quantity {
   readonly pattern: RegExp;
@@ -102,5 +120,15 @@ export const listenAddress = () =>
     const address = parseListenAddress(written);
     if (address !== undefined) return address;
     context.issues.push({ code: "custom", input: written, message: found(written, ADDRESS_FORM) });
+    return z.NEVER;
+  });
+
+/** An address that only this machine reaches, with its port. */
+export const loopbackAddress = () =>
+  z.string(wants(LOOPBACK_FORM)).transform((written, context) => {
+    const address = parseListenAddress(written);
+    if (address !== undefined && isLoopback(address)) return address;
+    const hint = address === undefined ? "" : ", which others than this machine reach";
+    context.issues.push({ code: "custom", input: written, message: found(written, LOOPBACK_FORM, hint) });
     return z.NEVER;
   });

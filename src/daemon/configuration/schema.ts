@@ -3,7 +3,19 @@
  * JSON Schema for editors (`sni-handoff schema`) and the program's own types come from here.
  */
 import { z } from "zod";
-import { count, duration, flag, found, listenAddress, oneOf, size, text } from "./scalars.js";
+import {
+  account,
+  count,
+  duration,
+  flag,
+  found,
+  listenAddress,
+  loopbackAddress,
+  mode,
+  oneOf,
+  size,
+  text,
+} from "./scalars.js";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -61,15 +73,18 @@ const handoffBackend = z
         .describe(
           "An instance that leaves a connection unacknowledged for so long loses it to another instance, and gets no more.",
         ),
+      connect: oneOf(["eagerly", "lazily"])
+        .default("eagerly")
+        .describe("When instances are connected to: at the start, or with the first connection for this backend."),
+      maxConnections: count("connections", { min: 0, max: 10_000_000 })
+        .default(0)
+        .describe("Most connections that the backend has open at once; more are held. 0: no limit."),
       fallback: backendReference()
         .optional()
         .describe(
           "Backend that takes what cannot be delivered here within the hold time. Default: none, the client gets the alert internal_error.",
         ),
-      user: z
-        .union([z.int().min(0).max(4_294_967_294), z.string().min(1)], {
-          error: ({ input }) => found(input, "a user's name or number"),
-        })
+      user: account("user")
         .optional()
         .describe(
           "User (name or number) whose processes may be instances, beside root and the owner of the path. Default: no other.",
@@ -105,6 +120,149 @@ const backend = z.union([handoffBackend, rejectBackend], {
   error: ({ input }) => found(input, `a map with the key ${BACKEND_KINDS.join(" or ")}`, withKeys(input)),
 });
 
+const backends = z
+  .record(
+    z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, {
+      error: ({ input }) => found(input, `as a backend's name ${BACKEND_NAME}`),
+    }),
+    backend,
+    map("a map of backends by their names"),
+  )
+  .default({})
+  .describe(`Where connections go, by name (${BACKEND_NAME}).`);
+
+const routes = z
+  .record(z.string(), backendReference(), map('a map of server names, or "*." and a parent domain, to backends'))
+  .default({})
+  .describe(
+    'Server name to backend: "app.example.com", or "*.example.com" for the names below example.com. An exact name wins over a wildcard, a longer wildcard over a shorter one.',
+  );
+
+const maps = z
+  .array(text("a file's path"), { error: ({ input }) => found(input, "a list of files") })
+  .default([])
+  .describe('Files with a line "name backend" for each route, for very many names. Relative to this file.');
+
+/** A file that another one includes. */
+export const includedSchema = z.strictObject(
+  { backends, routes, maps },
+  map("a map with the keys backends, routes and maps"),
+);
+
+const timeouts = z
+  .strictObject(
+    {
+      hello: duration({ min: 100, max: 10 * MINUTE })
+        .prefault("5s")
+        .describe("How long a client may take to complete its ClientHello, from accept."),
+      drain: duration({ min: 0, max: HOUR })
+        .prefault("10s")
+        .describe("How long connections that wait or are held may take to finish when the door stops."),
+      upgrade: duration({ min: SECOND, max: HOUR })
+        .prefault("30s")
+        .describe("How long a new version may take to be ready in an upgrade; after it the running one stays."),
+    },
+    map("a map of durations"),
+  )
+  .prefault({})
+  .describe("How long things may take.");
+
+const limits = z
+  .strictObject(
+    {
+      hello: size({ min: 1024, max: 65_536 })
+        .prefault("16KiB")
+        .describe("Most bytes of a ClientHello, with its record headers. Clients with a longer one are refused."),
+      waiting: count("connections", { min: 1, max: 1_000_000 })
+        .default(10_000)
+        .describe("Most connections that wait for a ClientHello, all workers together."),
+      waitingPerClient: count("connections", { min: 1, max: 1_000_000 })
+        .default(1000)
+        .describe("Most of them from one client address (an IPv6 /64)."),
+      held: count("connections", { min: 0, max: 1_000_000 })
+        .default(20_000)
+        .describe("Most connections held at once, all backends together."),
+      acceptRate: count("connections a second", { min: 0, max: 1_000_000 })
+        .default(0)
+        .describe("Connections a second from one client address (an IPv6 /64), all workers together. 0: no limit."),
+      acceptBurst: count("connections", { min: 1, max: 1_000_000 })
+        .default(100)
+        .describe("How many connections one client address may open at once above acceptRate."),
+    },
+    map("a map of limits"),
+  )
+  .prefault({})
+  .describe("How much there may be of things.");
+
+const control = z
+  .union(
+    [
+      text("a unix socket's path"),
+      z.strictObject(
+        {
+          path: text("a unix socket's path").describe("The socket's path. Relative to this file."),
+          mode: mode()
+            .default("0660")
+            .describe("Who may connect, and with that stop and reload: the socket's permissions."),
+          group: account("group")
+            .optional()
+            .describe("The socket's group (name or number). Default: as the process's."),
+        },
+        map("a map with the key path"),
+      ),
+    ],
+    { error: ({ input }) => found(input, "a unix socket's path, or a map with the key path") },
+  )
+  .optional()
+  .describe("Unix socket for status, metrics, reload and the like (HTTP); its path, or a map. Default: there is none.");
+
+const metrics = z
+  .strictObject(
+    {
+      address: loopbackAddress().describe(
+        "Loopback address and port where Prometheus finds the metrics: they aren't encrypted and ask nobody who they are. They are on the control socket as well.",
+      ),
+    },
+    map("a map with the key address"),
+  )
+  .optional()
+  .describe("Metrics over TCP. Default: on the control socket only.");
+
+const accessLog = z
+  .union(
+    [
+      oneOf(["all", "errors", "off"]),
+      z.strictObject(
+        {
+          sample: count("connections", { min: 1, max: 1_000_000 }).describe(
+            "One connection in so many is logged, and every one that was not handed over.",
+          ),
+        },
+        map("a map with the key sample"),
+      ),
+    ],
+    { error: ({ input }) => found(input, "all, errors, off, or a map with the key sample") },
+  )
+  .default("errors")
+  .describe(
+    "Which connections have a line in the log: all; those that were not handed over (errors); none (off); a sample.",
+  );
+
+const privileges = z
+  .strictObject(
+    {
+      landlock: flag()
+        .default(true)
+        .describe("Leave the process only the folders that it needs (landlock(7)), where the kernel can."),
+      keepBindService: flag()
+        .default(false)
+        .describe("Keep CAP_NET_BIND_SERVICE, so that a reload can add a listener below port 1024."),
+    },
+    map("a map with the keys landlock and keepBindService"),
+  )
+  .prefault({})
+  .describe("What the process may do once it has its sockets.");
+
 export const configurationSchema = z
   .strictObject(
     {
@@ -117,25 +275,17 @@ export const configurationSchema = z
         .describe(
           "Threads that accept and hand over. Default: half of the processors that this process may use, at least 1 and at most 4.",
         ),
-      backends: z
-        .record(
-          z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, {
-            error: ({ input }) => found(input, `as a backend's name ${BACKEND_NAME}`),
-          }),
-          backend,
-          map("a map of backends by their names"),
-        )
-        .describe(`Where connections go, by name (${BACKEND_NAME}).`),
-      routes: z
-        .record(z.string(), backendReference(), map('a map of server names, or "*." and a parent domain, to backends'))
-        .default({})
-        .describe(
-          'Server name to backend: "app.example.com", or "*.example.com" for the names below example.com. An exact name wins over a wildcard, a longer wildcard over a shorter one.',
-        ),
-      maps: z
-        .array(text("a file's path"), { error: ({ input }) => found(input, "a list of files") })
+      include: z
+        .union([text("a file's path or pattern"), z.array(text("a file's path or pattern"))], {
+          error: ({ input }) => found(input, "a file's path or pattern, or a list of such"),
+        })
         .default([])
-        .describe('Files with a line "name backend" for each route, for very many names. Relative to this file.'),
+        .describe(
+          "Files with more backends, routes and maps: a path, or a pattern with * and ? in its last part, or a list of such. Relative to this file.",
+        ),
+      backends,
+      routes,
+      maps,
       default: backendReference()
         .optional()
         .describe("Backend of names without a route. Default: refused with the alert unrecognized_name."),
@@ -145,28 +295,8 @@ export const configurationSchema = z
       notTls: backendReference()
         .optional()
         .describe("Backend of clients whose first bytes are no TLS. Default: closed."),
-      timeouts: z
-        .strictObject(
-          {
-            hello: duration({ min: 100, max: 10 * MINUTE })
-              .prefault("5s")
-              .describe("How long a client may take to complete its ClientHello, from accept."),
-          },
-          map("a map of durations"),
-        )
-        .prefault({})
-        .describe("How long things may take."),
-      limits: z
-        .strictObject(
-          {
-            hello: size({ min: 1024, max: 65_536 })
-              .prefault("16KiB")
-              .describe("Most bytes of a ClientHello, with its record headers. Clients with a longer one are refused."),
-          },
-          map("a map of sizes"),
-        )
-        .prefault({})
-        .describe("How much there may be of things."),
+      timeouts,
+      limits,
       log: z
         .strictObject(
           {
@@ -176,6 +306,19 @@ export const configurationSchema = z
         )
         .prefault({})
         .describe("The log."),
+      accessLog,
+      control,
+      metrics,
+      user: account("user")
+        .optional()
+        .describe("User (name or number) to become once the listeners are open. Default: stays who it is."),
+      group: account("group")
+        .optional()
+        .describe("Group (name or number) to become with it. Default: the user's primary group."),
+      privileges,
+      pidfile: text("a file's path")
+        .optional()
+        .describe("File to write the process's number to. Relative to this file. Default: none is written."),
     },
     map("a map with the keys listeners and backends"),
   )
@@ -183,3 +326,5 @@ export const configurationSchema = z
 
 /** A configuration as the schema gives it out: durations in milliseconds, sizes in bytes, defaults filled in. */
 export type ConfigurationInput = z.output<typeof configurationSchema>;
+
+export type IncludedInput = z.output<typeof includedSchema>;

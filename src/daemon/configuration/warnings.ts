@@ -2,8 +2,11 @@
 
 import { normaliseName } from "../../routing/name.js";
 import { explain, type RouteTable } from "../../routing/table.js";
-import type { Report } from "./checks.js";
-import type { Outline } from "./outline.js";
+import type { Identity } from "./identity.js";
+import { member, type Outline } from "./outline.js";
+import type { Step } from "./positions.js";
+import type { ConfigurationInput } from "./schema.js";
+import type { Report, Source } from "./source.js";
 
 /** Routes without an effect are told one by one up to this number. */
 const MAX_WARNINGS = 20;
@@ -11,24 +14,68 @@ const MAX_WARNINGS = 20;
 /** Backends that nothing leads to. `used` tells which have routes. */
 export function warnOfUnusedBackends(outline: Outline, used: Uint8Array, warning: Report): void {
   const referred = new Set([...outline.fallbacks, ...outline.defaults].map(({ backend }) => backend));
-  for (const [index, name] of outline.backends.entries())
-    if (!used[index] && !referred.has(name)) warning(["backends", name], "is not used: nothing leads to it", "key");
+  for (const [index, backend] of outline.backends.entries())
+    if (!used[index] && !referred.has(backend.name)) warning(backend, "is not used: nothing leads to it", "key");
 }
 
 /** Routes that could go: a less specific one leads to the same backend. */
 export function warnOfNeedlessRoutes(outline: Outline, table: RouteTable, warning: Report): void {
-  const needless = outline.routes.flatMap(({ path, name, backend }) => {
-    const normalised = normaliseName(name);
+  const targets = new Map(outline.backends.map(({ name }, index) => [name, index]));
+  const needless = outline.routes.flatMap((route) => {
+    const normalised = normaliseName(route.name);
     if (!normalised.ok) return [];
     const pattern = normalised.name;
     const { shadowed, ...won } = explain(table, pattern.replace(/^\*/, "_"));
     const next = [won, ...shadowed].find((match) => match.kind !== "exact" && match.pattern !== pattern);
-    return next?.target === outline.backends.indexOf(backend) ? [{ path, backend, next }] : [];
+    return next !== undefined && next.target === targets.get(route.backend) ? [{ route, next }] : [];
   });
-  for (const { path, backend, next } of needless.slice(0, MAX_WARNINGS)) {
+  for (const { route, next } of needless.slice(0, MAX_WARNINGS)) {
     const by = next.kind === "default" ? "the default" : `"${next.pattern}"`;
-    warning(path, `has no effect: ${by} leads to ${backend} already`, "key");
+    warning(route, `has no effect: ${by} leads to ${route.backend} already`, "key");
   }
   const more = needless.length - MAX_WARNINGS;
-  if (more > 0) warning(["routes"], `has ${more} more names without effect`, "key");
+  if (more > 0)
+    warning({ source: needless[0]!.route.source, path: ["routes"] }, `has ${more} more names without effect`, "key");
+}
+
+/** Values that contradict each other. Of those that are written only: a default is nobody's mistake. */
+export function warnOfSettings(
+  input: ConfigurationInput,
+  main: Source,
+  identity: Identity | undefined,
+  warning: Report,
+): void {
+  const { limits, accessLog, control } = input;
+  const at = (...path: Step[]) => ({ source: main, path });
+  const writtenLimits = member(main.value, "limits");
+  const written = (key: keyof typeof limits) => member(writtenLimits, key) !== undefined;
+  if (written("waitingPerClient") && written("waiting") && limits.waitingPerClient > limits.waiting)
+    warning(at("limits", "waitingPerClient"), `has no effect: limits.waiting is ${limits.waiting}`);
+  if (written("acceptBurst") && limits.acceptRate === 0)
+    warning(at("limits", "acceptBurst"), "has no effect: limits.acceptRate is 0, no limit");
+  if (typeof accessLog === "object" && accessLog.sample === 1)
+    warning(at("accessLog", "sample"), "is one in one: the same as accessLog: all");
+  if (typeof control === "object" && (Number.parseInt(control.mode, 8) & 0o002) !== 0)
+    warning(at("control", "mode"), "lets every user of this machine stop and reload the door");
+  if (identity?.uid === 0 && member(main.value, "user") !== undefined)
+    warning(at("user"), "is root: the door gives nothing up");
+}
+
+/** The same of one file's backends. */
+export function warnOfBackends(backends: ConfigurationInput["backends"], source: Source, warning: Report): void {
+  for (const [name, backend] of Object.entries(backends)) {
+    if ("reject" in backend) continue;
+    const at = (key: string) => ({ source, path: ["backends", name, key] });
+    const raw = member(member(source.value, "backends"), name);
+    const written = (key: string) => member(raw, key) !== undefined;
+    const { connect, maxHeld, maxHeldPerClient } = backend;
+    const nothingHeld = (["hold", "maxHeld", "maxHeldPerClient"] as const).find((key) => backend[key] === 0);
+    if (connect === "lazily" && nothingHeld !== undefined)
+      warning(
+        at(nothingHeld),
+        "keeps no connection, but with connect: lazily the first one has to wait until an instance is connected to",
+      );
+    if (written("maxHeld") && written("maxHeldPerClient") && maxHeldPerClient > maxHeld)
+      warning(at("maxHeldPerClient"), `has no effect: maxHeld is ${maxHeld}`);
+  }
 }

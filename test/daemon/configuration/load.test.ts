@@ -47,6 +47,8 @@ describe("a configuration", () => {
         generation: 1,
         helloTimeout: 5000,
         helloLimit: 16_384,
+        limits: { waiting: 10_000, waitingPerClient: 1000, held: 20_000, acceptRate: 0, acceptBurst: 100 },
+        accessLog: { mode: "errors", sample: 1 },
         backends: [
           {
             kind: "handoff",
@@ -59,6 +61,8 @@ describe("a configuration", () => {
             acknowledgeTimeout: 500,
             fallback: -1,
             uid: -1,
+            connect: "eagerly",
+            maxConnections: 0,
           },
           {
             kind: "reject",
@@ -71,7 +75,14 @@ describe("a configuration", () => {
       },
       names: 1,
       warnings: [],
+      files: [folder.at(FILE)],
+      privileges: { landlock: true, keepBindService: false },
+      timeouts: { drain: 10_000, upgrade: 30_000 },
     });
+    expect(configuration).toHaveProperty("control", undefined);
+    expect(configuration).toHaveProperty("metrics", undefined);
+    expect(configuration).toHaveProperty("identity", undefined);
+    expect(configuration).toHaveProperty("pidfile", undefined);
     expect(configuration.listeners[0]!.options).not.toHaveProperty("v6Only");
     expect(configuration.workers).toBeGreaterThanOrEqual(1);
     expect(configuration.workers).toBeLessThanOrEqual(4);
@@ -87,16 +98,23 @@ listeners:
 workers: 3
 backends:
   pool: { handoff: /run/pool.d/, balance: least-connections, hold: 2m, maxHeld: 5, maxHeldPerClient: 2,
-          acknowledgeTimeout: 1s, fallback: sorry, user: root }
+          acknowledgeTimeout: 1s, fallback: sorry, user: root, connect: lazily, maxConnections: 7 }
   abstract: { handoff: "@app", user: 1234 }
   sorry: { reject: access_denied }
 routes: { app.example.com: pool, "*.example.com": abstract }
 default: sorry
 noServerName: pool
 notTls: abstract
-timeouts: { hello: 1.5s }
-limits: { hello: 4KiB }
+timeouts: { hello: 1.5s, drain: 1m, upgrade: 2m }
+limits: { hello: 4KiB, waiting: 6, waitingPerClient: 5, held: 4, acceptRate: 3, acceptBurst: 2 }
 log: { level: debug }
+accessLog: { sample: 100 }
+control: { path: control.sock, mode: "640", group: 1234 }
+metrics: { address: "[::1]:9443" }
+user: 1000
+group: 1001
+privileges: { landlock: false, keepBindService: true }
+pidfile: door.pid
 `);
     expect(configuration.warnings).toEqual([]);
     expect(configuration).toMatchObject({
@@ -120,6 +138,8 @@ log: { level: debug }
       door: {
         helloTimeout: 1500,
         helloLimit: 4096,
+        limits: { waiting: 6, waitingPerClient: 5, held: 4, acceptRate: 3, acceptBurst: 2 },
+        accessLog: { mode: "sample", sample: 100 },
         backends: [
           {
             path: "/run/pool.d/",
@@ -130,11 +150,19 @@ log: { level: debug }
             acknowledgeTimeout: 1000,
             fallback: 2,
             uid: 0,
+            connect: "lazily",
+            maxConnections: 7,
           },
           { path: "@app", uid: 1234 },
           { kind: "reject", reject: "access_denied" },
         ],
       },
+      control: { path: folder.at("control.sock"), mode: 0o640, gid: 1234 },
+      metrics: { address: "::1", port: 9443 },
+      pidfile: folder.at("door.pid"),
+      identity: { uid: 1000, gid: 1001 },
+      privileges: { landlock: false, keepBindService: true },
+      timeouts: { drain: 60_000, upgrade: 120_000 },
     });
     const table = new RouteTable(configuration.routes);
     expect([table.defaultTarget, table.noServerNameTarget, table.notTlsTarget]).toEqual([2, 0, 1]);
@@ -164,10 +192,11 @@ log: { level: debug }
 
 describe("one wrong thing is one problem, with its place", () => {
   const allowedKeys =
-    "listeners, workers, backends, routes, maps, default, noServerName, notTls, timeouts, limits, log";
+    "listeners, workers, include, backends, routes, maps, default, noServerName, notTls, timeouts, limits, log, accessLog, control, metrics, user, group, privileges, pidfile";
   const backend = (text: string) => `${LISTENERS}backends:\n  app: ${text}\ndefault: app\n`;
   const listener = (text: string) => `listeners:\n  - ${text}\nbackends: { app: { handoff: /a } }\ndefault: app\n`;
-  const handoffKeys = "handoff, balance, hold, maxHeld, maxHeldPerClient, acknowledgeTimeout, fallback, user";
+  const handoffKeys =
+    "handoff, balance, hold, maxHeld, maxHeldPerClient, acknowledgeTimeout, connect, maxConnections, fallback, user";
   const duration = "a number with its unit ms, s, m or h, such as 500ms or 5s";
 
   test.each<[string, string, string]>([
@@ -177,7 +206,7 @@ describe("one wrong thing is one problem, with its place", () => {
       `${BASE}worker: 2\n`,
       `4:1: worker: is not a known key, did you mean "workers"?; allowed: ${allowedKeys}`,
     ],
-    ["a key of a later version", `${BASE}include: x\n`, `4:1: include: is not a known key; allowed: ${allowedKeys}`],
+    ["a key of a later version", `${BASE}silent: app\n`, `4:1: silent: is not a known key; allowed: ${allowedKeys}`],
     [
       "unknown key of a backend",
       backend("{ handoff: /a, holdd: 5s }"),
@@ -303,6 +332,11 @@ describe("one wrong thing is one problem, with its place", () => {
       '1:50: listeners[1].address: found "[::1]:443", the address of listeners[0] already',
     ],
     [
+      "an address that another one includes",
+      'listeners: [{ address: "*:443" }, { address: "127.0.0.1:443" }]\nbackends: { app: { handoff: /a } }\ndefault: app\n',
+      '1:46: listeners[1].address: found "127.0.0.1:443", but listeners[0] has "*:443", which takes the same connections',
+    ],
+    [
       "v6Only for IPv4",
       listener('{ address: "127.0.0.1:1", v6Only: true }'),
       '2:39: listeners[0].v6Only: found true for "127.0.0.1:1", which is no IPv6 address; allowed: false',
@@ -326,7 +360,7 @@ describe("one wrong thing is one problem, with its place", () => {
     [
       "a user that isn't there",
       backend("{ handoff: /a, user: nobody-of-that-name }"),
-      '3:29: backends.app.user: found "nobody-of-that-name", which is no user of this system; allowed: a user\'s name or number',
+      '3:29: backends.app.user: found "nobody-of-that-name", but there is no such user; allowed: a user\'s name or number',
     ],
     [
       "an unknown fallback",
@@ -370,7 +404,7 @@ describe("one wrong thing is one problem, with its place", () => {
       `${BASE}maps: [missing.map]\n`,
       '4:8: maps[0]: cannot read "missing.map": ENOENT: no such file or directory',
     ],
-    ["a folder as a map", `${BASE}maps: [/usr]\n`, '4:8: maps[0]: found "/usr", which is no regular file'],
+    ["a folder as a map", `${BASE}maps: [/usr]\n`, '4:8: maps[0]: cannot read "/usr": it is no regular file'],
   ])("%s", async (_, text, problem) => {
     expect(await problemsOf(text)).toEqual([`${FILE}:${problem}`]);
   });
@@ -399,7 +433,7 @@ default: d
     );
     expect(await problem(folder.path)).toMatch(/:1:1: cannot be read: EISDIR: illegal operation on a directory$/);
     expect(await problem(folder.write("latin1.yaml", Buffer.from([0x61, 0x3a, 0xe4])))).toBe(
-      "latin1.yaml:1:1: is not UTF-8 text",
+      "latin1.yaml:1:1: cannot be read: it is not UTF-8 text",
     );
   });
 

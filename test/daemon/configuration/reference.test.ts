@@ -25,6 +25,11 @@ describe("the JSON Schema", () => {
   const schema = z.fromJSONSchema(jsonSchema() as Parameters<typeof z.fromJSONSchema>[0]);
   const isValid = (text: string) => schema.safeParse(parse(text)).success;
 
+  test("beside the examples is this one; `sni-handoff schema` prints it anew", () => {
+    expect(JSON.parse(read("examples/sni-handoff.schema.json"))).toEqual(jsonSchema());
+    expect(read("examples/front-door.yaml")).toMatch(/^# yaml-language-server: \$schema=sni-handoff\.schema\.json\n/);
+  });
+
   test("takes the example", () => {
     expect(isValid(read("examples/front-door.yaml"))).toBe(true);
   });
@@ -32,6 +37,7 @@ describe("the JSON Schema", () => {
   test.each([
     ["an unknown key", "listeners: [{ address: a }]\nbackends: {}\nworker: 1"],
     ["a duration without a unit", "listeners: [{ address: a, deferAccept: 5 }]\nbackends: {}"],
+    ["a mode without quotes", "listeners: [{ address: a }]\nbackends: {}\ncontrol: { path: a, mode: 0660 }"],
     ["no listener", "listeners: []\nbackends: {}"],
     ["two kinds of backend in one", "listeners: [{ address: a }]\nbackends: { a: { handoff: /a, reject: close } }"],
   ])("refuses %s", (_, text) => {

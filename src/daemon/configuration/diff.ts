@@ -1,0 +1,212 @@
+/** What a new configuration would change in a running one. */
+import type { BackendSettings } from "../../door/settings.js";
+import { RouteTable } from "../../routing/table.js";
+import { formatListenAddress } from "./addresses.js";
+import type { Configuration, ListenerSettings } from "./configuration.js";
+import { formatDuration } from "./durations.js";
+import { compareRoutes, type RouteChange, type RoutesDiff } from "./routes-diff.js";
+import { formatSize } from "./sizes.js";
+
+/** A value that is another one: both as an operator writes them. */
+export interface Change {
+  /** As in the file: `backends.app.hold`. */
+  readonly key: string;
+  readonly from: string;
+  readonly to: string;
+  /** It takes effect with the next upgrade or restart, not with a reload. */
+  readonly needsRestart: boolean;
+}
+
+export interface PartsDiff {
+  /** Names, in the order of the file. */
+  readonly added: readonly string[];
+  readonly removed: readonly string[];
+  readonly changed: readonly Change[];
+}
+
+export interface ConfigurationDiff {
+  readonly listeners: PartsDiff;
+  readonly backends: PartsDiff;
+  readonly routes: RoutesDiff;
+  /** Everything else. */
+  readonly settings: readonly Change[];
+}
+
+export function diffConfigurations(running: Configuration, next: Configuration): ConfigurationDiff {
+  return {
+    listeners: compareParts("listeners", listenersOf(running), listenersOf(next)),
+    backends: compareParts("backends", backendsOf(running), backendsOf(next)),
+    routes: compareRoutes(running, next),
+    settings: compareValues(settingsOf(running), settingsOf(next), (key) => key),
+  };
+}
+
+export function isEmpty({ listeners, backends, routes, settings }: ConfigurationDiff): boolean {
+  const parts = [listeners.added, listeners.removed, listeners.changed, backends.added, backends.removed];
+  return (
+    [...parts, backends.changed, settings].every((list) => list.length === 0) &&
+    [routes.added, routes.removed, routes.moved].every(({ count }) => count === 0)
+  );
+}
+
+/** One line for each change, and of routes the first few; "nothing changes" if nothing does. */
+export function formatDiff(diff: ConfigurationDiff): string[] {
+  if (isEmpty(diff)) return ["nothing changes"];
+  const { listeners, backends, routes, settings } = diff;
+  return [
+    ...formatParts("listener", listeners),
+    ...formatParts("backend", backends),
+    ...formatRoutes("added", routes.added, ({ name, to }) => `+ ${name} -> ${to}`),
+    ...formatRoutes("removed", routes.removed, ({ name, from }) => `- ${name} -> ${from}`),
+    ...formatRoutes("moved", routes.moved, ({ name, from, to }) => `~ ${name}: ${from} -> ${to}`),
+    ...settings.map(formatChange),
+  ];
+}
+
+function formatParts(what: string, { added, removed, changed }: PartsDiff): string[] {
+  return [
+    ...added.map((name) => `+ ${what} ${name}`),
+    ...removed.map((name) => `- ${what} ${name}`),
+    ...changed.map(formatChange),
+  ];
+}
+
+function formatChange({ key, from, to, needsRestart }: Change): string {
+  return `~ ${key}: ${from} -> ${to}${needsRestart ? " (needs restart: takes effect with the next upgrade or restart)" : ""}`;
+}
+
+function formatRoutes(
+  what: string,
+  { count, first }: RoutesDiff["added"],
+  line: (change: RouteChange) => string,
+): string[] {
+  if (count === 0) return [];
+  const more = count - first.length;
+  return [
+    `routes ${what}: ${count}`,
+    ...first.map((change) => `  ${line(change)}`),
+    ...(more > 0 ? [`  and ${more} more`] : []),
+  ];
+}
+
+/** Values by their keys, as an operator writes them. */
+type Values = ReadonlyMap<string, string>;
+
+function compareParts(
+  what: string,
+  running: ReadonlyMap<string, Values>,
+  next: ReadonlyMap<string, Values>,
+): PartsDiff {
+  return {
+    added: [...next.keys()].filter((name) => !running.has(name)),
+    removed: [...running.keys()].filter((name) => !next.has(name)),
+    changed: [...next].flatMap(([name, values]) => {
+      const before = running.get(name);
+      const prefix = /^[A-Za-z_][\w-]*$/.test(name) ? `${what}.${name}` : `${what}[${JSON.stringify(name)}]`;
+      return before === undefined ? [] : compareValues(before, values, (key) => `${prefix}.${key}`);
+    }),
+  };
+}
+
+const NONE = "none";
+
+function compareValues(running: Values, next: Values, name: (key: string) => string): Change[] {
+  return keysOf(running, next).flatMap((key) => {
+    const [from, to] = [running.get(key) ?? NONE, next.get(key) ?? NONE];
+    if (from === to) return [];
+    const full = name(key);
+    return [{ key: full, from, to, needsRestart: NEEDS_RESTART.has(full.split(".")[0]!) }];
+  });
+}
+
+/** Of a backend that becomes one of another kind only what tells the kind. */
+function keysOf(running: Values, next: Values): string[] {
+  if (running.has("reject") !== next.has("reject")) return ["handoff", "reject"];
+  return [...new Set([...running.keys(), ...next.keys()])];
+}
+
+/** What is set up once at the start of a process. */
+const NEEDS_RESTART: ReadonlySet<string> = new Set([
+  "workers",
+  "user",
+  "group",
+  "control",
+  "metrics",
+  "pidfile",
+  "privileges",
+]);
+
+function listenersOf({ listeners }: Configuration): Map<string, Values> {
+  return new Map(listeners.map((listener) => [listener.name, listenerValues(listener)]));
+}
+
+function listenerValues({ options }: ListenerSettings): Values {
+  const { backlog, v6Only, freebind, deferAccept, keepAlive } = options;
+  return written({ backlog, v6Only: v6Only === true, freebind, deferAccept: `${deferAccept}s`, keepAlive });
+}
+
+/** Without the built-in ones, which stand in for absent keys. */
+function backendsOf({ door: { backends } }: Configuration): Map<string, Values> {
+  return new Map(
+    backends.filter(({ name }) => !isBuiltIn(name)).map((backend) => [backend.name, backendValues(backend, backends)]),
+  );
+}
+
+function isBuiltIn(name: string): boolean {
+  return name.startsWith("built-in:");
+}
+
+function backendValues(backend: BackendSettings, all: readonly BackendSettings[]): Values {
+  if (backend.kind === "reject") return written({ reject: backend.reject });
+  const { kind: _, name: __, path, hold, acknowledgeTimeout, fallback, uid, ...rest } = backend;
+  return written({
+    handoff: path,
+    hold: formatDuration(hold),
+    acknowledgeTimeout: formatDuration(acknowledgeTimeout),
+    fallback: all[fallback]?.name,
+    user: uid < 0 ? undefined : uid,
+    ...rest,
+  });
+}
+
+function settingsOf(configuration: Configuration): Values {
+  const { door, timeouts, log, control, metrics, identity, privileges, workers, pidfile, routes } = configuration;
+  const { mode, sample } = door.accessLog;
+  const table = new RouteTable(routes);
+  const backend = (target: number) => {
+    const name = door.backends[target]!.name;
+    return isBuiltIn(name) ? undefined : name;
+  };
+  return written({
+    workers,
+    default: backend(table.defaultTarget),
+    noServerName: backend(table.noServerNameTarget),
+    notTls: backend(table.notTlsTarget),
+    "timeouts.hello": formatDuration(door.helloTimeout),
+    "timeouts.drain": formatDuration(timeouts.drain),
+    "timeouts.upgrade": formatDuration(timeouts.upgrade),
+    "limits.hello": formatSize(door.helloLimit),
+    ...prefixed("limits", door.limits),
+    "log.level": log.level,
+    accessLog: mode === "sample" ? `one in ${sample}` : mode,
+    "control.path": control?.path,
+    "control.mode": control && `0${control.mode.toString(8).padStart(3, "0")}`,
+    "control.group": control && control.gid >= 0 ? control.gid : undefined,
+    "metrics.address": metrics && formatListenAddress(metrics),
+    user: identity?.user,
+    group: identity?.gid,
+    ...prefixed("privileges", privileges),
+    pidfile,
+  });
+}
+
+type Value = string | number | boolean | undefined;
+
+function prefixed(prefix: string, values: object): Record<string, Value> {
+  return Object.fromEntries(Object.entries(values).map(([key, value]) => [`${prefix}.${key}`, value]));
+}
+
+function written(values: Readonly<Record<string, Value>>): Values {
+  const entries = Object.entries(values).filter(([, value]) => value !== undefined);
+  return new Map(entries.map(([key, value]) => [key, String(value)]));
+}

@@ -1,0 +1,79 @@
+/** Which names go elsewhere under another route table. */
+import { KeyCursor } from "../../routing/keys.js";
+import { RouteTable } from "../../routing/table.js";
+import type { Configuration } from "./configuration.js";
+
+export interface RouteChange {
+  /** As configured: "app.example.com", "*.example.com". */
+  readonly name: string;
+  /** The backend's name; undefined for a name that is added. */
+  readonly from: string | undefined;
+  /** The same; undefined for a name that is removed. */
+  readonly to: string | undefined;
+}
+
+export interface RoutesOfKind {
+  readonly count: number;
+  /** The first few, in the order of the files. */
+  readonly first: readonly RouteChange[];
+}
+
+export interface RoutesDiff {
+  readonly added: RoutesOfKind;
+  readonly removed: RoutesOfKind;
+  /** To another backend by its name: the order of backends doesn't matter. */
+  readonly moved: RoutesOfKind;
+}
+
+/** How many routes of each kind are told by name. */
+const MAX_NAMED = 20;
+
+type Side = Pick<Configuration, "routes" | "door">;
+
+/** Looks up each name of the running table in the next one, and makes objects only for those that are told. */
+export function compareRoutes(running: Side, next: Side): RoutesDiff {
+  const nameBefore = (target: number) => running.door.backends[target]!.name;
+  const nameAfter = (target: number) => next.door.backends[target]!.name;
+  const indices = new Map(next.door.backends.map(({ name }, index) => [name, index]));
+  const sameBackend = Int32Array.from(running.door.backends, ({ name }) => indices.get(name) ?? -1);
+
+  const after = new RouteTable(next.routes);
+  const removed = new Kind();
+  const moved = new Kind();
+  let kept = 0;
+  const cursor = new KeyCursor(running.routes);
+  while (cursor.next()) {
+    const target = after.findKey(cursor.bytes, cursor.start, cursor.end);
+    if (target < 0) {
+      if (removed.counts())
+        removed.first.push({ name: cursor.pattern, from: nameBefore(cursor.target), to: undefined });
+      continue;
+    }
+    kept++;
+    if (target !== sameBackend[cursor.target] && moved.counts())
+      moved.first.push({ name: cursor.pattern, from: nameBefore(cursor.target), to: nameAfter(target) });
+  }
+  return { added: addedRoutes(running, next, after.names - kept, nameAfter), removed, moved };
+}
+
+/** `count` is known already; the names are looked for until enough are found. */
+function addedRoutes(running: Side, next: Side, count: number, backend: (target: number) => string): RoutesOfKind {
+  const before = new RouteTable(running.routes);
+  const first: RouteChange[] = [];
+  const cursor = new KeyCursor(next.routes);
+  while (first.length < Math.min(count, MAX_NAMED) && cursor.next()) {
+    if (before.findKey(cursor.bytes, cursor.start, cursor.end) < 0)
+      first.push({ name: cursor.pattern, from: undefined, to: backend(cursor.target) });
+  }
+  return { count, first };
+}
+
+class Kind implements RoutesOfKind {
+  count = 0;
+  readonly first: RouteChange[] = [];
+
+  /** Counts one more; true if it is to be told by name. */
+  counts(): boolean {
+    return ++this.count <= MAX_NAMED;
+  }
+}

@@ -1,0 +1,13 @@
+import type { BackendSettings } from "../../door/settings.js";
+
+/** What of a configuration privileges depend on. */
+export interface PrivilegeSettings {
+  readonly file: string;
+  /** Every file that was read: absolute. */
+  readonly files: readonly string[];
+  readonly door: { readonly backends: readonly BackendSettings[] };
+  readonly control: { readonly path: string } | undefined;
+  readonly pidfile: string | undefined;
+  readonly identity: { readonly uid: number; readonly gid: number; readonly user: string } | undefined;
+  readonly privileges: { readonly landlock: boolean; readonly keepBindService: boolean };
+}
