@@ -119,7 +119,7 @@ export class Listeners {
   /** New clients are turned away from now on, but for those of sockets that others have too; what remains can be accepted. */
   refuseNewClients(): void {
     for (const { descriptor, source } of this.list) {
-      if (source !== "systemd") native.refuseNewClients(descriptor);
+      if (source !== "systemd") refuseNewClients(descriptor);
     }
   }
 
@@ -127,6 +127,15 @@ export class Listeners {
     for (const { descriptor } of [...this.list, ...this.spare]) native.close(descriptor);
     this.list = [];
     this.spare = [];
+  }
+}
+
+/** Newer kernels want CAP_NET_ADMIN for a filter on a TCP socket: without it the last clients are accepted, or reset. */
+function refuseNewClients(descriptor: number): void {
+  try {
+    native.refuseNewClients(descriptor);
+  } catch (error) {
+    if ((error as SystemCallError).code !== "EPERM") throw error;
   }
 }
 
