@@ -573,6 +573,7 @@ static napi_value initialize(napi_env env, napi_callback_info info) {
       FUNCTION("watch", create_watch),
       FUNCTION("watchMessages", create_message_watch),
       FUNCTION("landlockAbi", get_landlock_abi),
+      FUNCTION("findAccount", find_account),
       FUNCTION("accountGroups", get_account_groups),
       FUNCTION("tryReading", try_reading_as),
       FUNCTION("execute", execute_restricted),

@@ -78,6 +78,7 @@ napi_value create_message_watch(napi_env env, napi_callback_info info);
 
 /* addon_privilege.c. */
 napi_value get_landlock_abi(napi_env env, napi_callback_info info);
+napi_value find_account(napi_env env, napi_callback_info info);
 napi_value get_account_groups(napi_env env, napi_callback_info info);
 napi_value try_reading_as(napi_env env, napi_callback_info info);
 napi_value execute_restricted(napi_env env, napi_callback_info info);

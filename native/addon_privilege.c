@@ -166,6 +166,20 @@ napi_value get_landlock_abi(napi_env env, napi_callback_info info) {
   return result;
 }
 
+napi_value find_account(napi_env env, napi_callback_info info) {
+  napi_value user_given, object;
+  char user[USER_SPACE];
+  uid_t uid;
+  gid_t gid;
+  if (!take_arguments(env, info, 1, &user_given, NULL) || !take_text(env, user_given, "user", user, sizeof user) ||
+      !privilege_find_account(user, &uid, &gid)) {
+    return NULL;
+  }
+  bool made = succeeded(env, napi_create_object(env, &object)) && put_number(env, object, "uid", uid) &&
+              put_number(env, object, "gid", gid);
+  return made ? object : NULL;
+}
+
 napi_value get_account_groups(napi_env env, napi_callback_info info) {
   napi_value arguments[3], result, element;
   char user[USER_SPACE];

@@ -75,6 +75,14 @@ static bool assume(const struct privilege_identity *identity, struct privilege_f
   return true;
 }
 
+bool privilege_find_account(const char *user, uid_t *uid, gid_t *gid) {
+  struct passwd *account = getpwnam(user);
+  if (account == NULL) return false;
+  *uid = account->pw_uid;
+  *gid = account->pw_gid;
+  return true;
+}
+
 int privilege_groups(const char *user, uid_t uid, gid_t gid, gid_t *groups, int *count) {
   struct passwd *account = getpwnam(user);
   if (account == NULL) account = getpwuid(uid);

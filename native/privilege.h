@@ -1,6 +1,7 @@
 #ifndef SNI_HANDOFF_PRIVILEGE_H
 #define SNI_HANDOFF_PRIVILEGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -45,6 +46,9 @@ void privilege_execute(const struct privilege_execution *execution, struct privi
  */
 int privilege_try_reading(const struct privilege_identity *identity, char *const *paths, size_t count, int *errors,
                           struct privilege_failure *failure);
+
+/* An account of this system by name, getpwnam(3): false if there is none, or it cannot be told now. */
+bool privilege_find_account(const char *user, uid_t *uid, gid_t *gid);
 
 /*
  * The groups of a user, getgrouplist(3), `gid` among them: of the account `user`, else of the one with this `uid`; `gid`

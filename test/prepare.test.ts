@@ -74,6 +74,21 @@ describe("a fresh clone", () => {
   });
 });
 
+describe("the manual page", () => {
+  const PAGE = "writing the manual page … … s\n";
+
+  test("is written when the program was compiled, or its version changed", async () => {
+    const clone = new Clone();
+    clone.write("src/cli/main.ts", 'process.stderr.write("noise");\nprocess.stdout.write(process.argv[2] ?? "");\n');
+    expect(await clone.prepare()).toEqual(done(ADDON + TYPESCRIPT + PAGE));
+    expect(readFileSync(clone.at("dist/sni-handoff.1"), "utf8")).toBe("man");
+    expect(await clone.prepare()).toEqual(done(""));
+    const later = Date.now() / 1000 + 5;
+    utimesSync(clone.at("package.json"), later, later);
+    expect(await clone.prepare()).toEqual(done(PAGE));
+  });
+});
+
 describe("what changed is made again", () => {
   test("an edited source, an added one, a removed one", async () => {
     const clone = new Clone();

@@ -7,10 +7,18 @@ import { Receiver, type ReceiverOptions } from "../handoff/receiver.js";
 import { type HandoffInfo, handoffInfo } from "./info.js";
 import { ServerSink } from "./server-sink.js";
 
-export type AttachOptions = ReceiverOptions;
+export interface AttachOptions extends ReceiverOptions {
+  /**
+   * Whether the process has enough to do: asked for each connection before it is owned. While it returns true,
+   * connections are refused, and the door sends them to other instances, or holds them; it is told as soon as there is
+   * room again. Must be quick: after a refusal it is asked 50 times a second. What it throws is the process's uncaught
+   * exception, and the connection is taken. Beside `server.maxConnections`, which refuses likewise.
+   */
+  readonly overloaded?: () => boolean;
+}
 
 /** How the sockets are made: as the options of `net.createServer` of the same names. */
-export interface ReceiveOptions extends ReceiverOptions, ServerOpts {}
+export interface ReceiveOptions extends AttachOptions, ServerOpts {}
 
 /**
  * Has a server (net, http, https, http2, tls) receive the connections that a front door hands over. They behave as if
@@ -28,7 +36,11 @@ export async function attach(server: Server, options: AttachOptions): Promise<Re
   if (!(server instanceof Server)) {
     throw new HandoffError("ERR_OPTION", "the server is none of net, http, https, http2 or tls");
   }
-  const sink = new ServerSink(server);
+  const { overloaded } = options;
+  if (overloaded !== undefined && typeof overloaded !== "function") {
+    throw new HandoffError("ERR_OPTION", `overloaded is ${typeof overloaded}; a function is needed`);
+  }
+  const sink = new ServerSink(server, overloaded);
   const receiver = new Receiver(options, sink);
   const isListening = server.listening;
   try {

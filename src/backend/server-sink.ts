@@ -45,6 +45,7 @@ type OwnedHandle = TcpHandle & { [handoffKey]?: string };
 
 export class ServerSink implements Sink {
   private readonly server: ServerInternals;
+  private readonly overloaded: (() => boolean) | undefined;
   private handle: ListenHandle;
   /** This sink made the server listen, and closes it. */
   private isOwnHandle: boolean = false;
@@ -54,7 +55,9 @@ export class ServerSink implements Sink {
   private owned: (OwnedHandle | undefined)[] = [];
   private nextOwned: number = 0;
 
-  constructor(server: Server) {
+  /** `overloaded` returns true while no more connections are to be taken. */
+  constructor(server: Server, overloaded?: () => boolean) {
+    this.overloaded = overloaded;
     this.server = server as ServerInternals;
     this.handle = this.server._handle as ListenHandle;
   }
@@ -78,9 +81,22 @@ export class ServerSink implements Sink {
   }
 
   room(): number {
+    if (this.isOverloaded()) return 0;
     const limit: number | undefined = this.server.maxConnections;
     if (limit === undefined || limit === null || (limit === 0 && !ZERO_MEANS_NONE)) return Number.POSITIVE_INFINITY;
     return Math.max(0, limit - this.server._connections);
+  }
+
+  private isOverloaded(): boolean {
+    try {
+      return this.overloaded?.() === true;
+    } catch (error) {
+      // Not here: messages that were read already would be lost.
+      setImmediate(() => {
+        throw error;
+      });
+      return false;
+    }
   }
 
   closed(): boolean {

@@ -2,79 +2,199 @@
  * The control plane of one process: what is in force, and how it changes. One change at a time; each either happens
  * whole, or leaves everything as it was and says why.
  */
+import { basename } from "node:path";
+import { AccessReader } from "../door/access-events.js";
 import type { Adopted, LogLevel } from "../door/settings.js";
-import { ConfigurationError, formatProblem } from "../errors.js";
+import { ConfigurationError, formatProblem, HandoffError } from "../errors.js";
+import { AccessLog } from "./access-log.js";
 import { type Configuration, loadConfiguration } from "./configuration/index.js";
-import type { Answer } from "./control/controlled.js";
+import type { Answer, Controlled } from "./control/controlled.js";
+import type { Endpoints } from "./endpoints.js";
+import { Heartbeats } from "./heartbeats.js";
 import type { InstanceWatch } from "./instance-watch.js";
 import { watchInstances } from "./instances.js";
 import type { Listeners } from "./listeners.js";
-import type { Log } from "./log.js";
+import type { DaemonLog } from "./log.js";
+import { LoopLag } from "./loop-lag.js";
+import { type Reported, Reporting } from "./reporting.js";
+import type { Status } from "./status.js";
+import type { Notifier } from "./systemd/notify.js";
+import { Watchdog } from "./systemd/watchdog.js";
+import { Totals } from "./totals.js";
 import { type Successor, startSuccessor } from "./upgrade/leader.js";
 import { Workers } from "./workers.js";
 
 /** How long handshakes that have begun may take to be completed while new clients are turned away. Milliseconds. */
 const LAST_HANDSHAKES = 250;
+/** Counters are added up, and workers asked for a sign of life, as often. Milliseconds. */
+const LOOK_EVERY = 1000;
+/** `systemctl status` shows a line that is at most so old. Milliseconds. */
+const STATUS_EVERY = 10_000;
 
+const levels: readonly LogLevel[] = ["debug", "info", "warn", "error"];
 const AS_PROCESS_1 = "it is process 1, with which its container ends; start a new container instead";
-
-export type DaemonState = "starting" | "running" | "reloading" | "upgrading" | "draining";
 
 export interface DaemonParts {
   readonly configuration: Configuration;
   readonly listeners: Listeners;
-  readonly log: Log;
+  readonly endpoints: Endpoints;
+  readonly log: DaemonLog;
+  readonly notifier: Notifier | undefined;
+  /** What WATCHDOG_USEC said; undefined without a watchdog. Microseconds. */
+  readonly watchdogPeriod: number | undefined;
+  /** What Landlock has been told, in words. */
+  readonly landlock: string;
   /** False in an upgrade: accepts nothing before `accept`. */
   readonly accepting: boolean;
+  /** What the operator had drained in the process before. */
+  readonly drained: readonly string[];
+  /** Given on the command line: reloads leave it. */
+  readonly logLevel: LogLevel | undefined;
 }
 
-export class Daemon {
+export class Daemon implements Controlled {
+  private readonly parts: DaemonParts;
+  private readonly log: DaemonLog;
   private configuration: Configuration;
-  private readonly listeners: Listeners;
-  private readonly log: Log;
-  private workers: Workers | undefined;
+  private workers!: Workers;
+  private totals!: Totals;
+  private accessLog!: AccessLog;
+  private heartbeats!: Heartbeats;
+  private reporting!: Reporting;
+  private watchdog: Watchdog | undefined;
   private watch: InstanceWatch;
+  private look: NodeJS.Timeout | undefined;
+  private statusSaidAt: number = 0;
   /** Memory of the route table before this one: free for the next. */
   private spareRegion: SharedArrayBuffer | undefined;
-  private state: DaemonState = "starting";
+  private state: Status["state"] = "running";
   private reloadAgain: boolean = false;
   private readonly upgradeAbort: AbortController = new AbortController();
+  private readonly drained: Set<string>;
+  private loadedAt: string = new Date().toISOString();
+  private lastReload: Status["configuration"]["lastReload"];
+  private readonly reloads: { succeeded: number; failed: number } = { succeeded: 0, failed: 0 };
+  private readonly upgrades: { succeeded: number; failed: number } = { succeeded: 0, failed: 0 };
   private finish!: (status: number) => void;
   /** Resolves to the exit status when this process is done. */
   readonly ended: Promise<number> = new Promise((resolve) => {
     this.finish = resolve;
   });
 
-  private constructor({ configuration, listeners, log }: DaemonParts) {
-    this.configuration = configuration;
-    this.listeners = listeners;
-    this.log = log;
-    this.watch = watchInstances(configuration, log, () => this.workers);
+  private constructor(parts: DaemonParts) {
+    this.parts = parts;
+    this.configuration = parts.configuration;
+    this.log = parts.log;
+    this.drained = new Set(parts.drained);
+    this.watch = watchInstances(parts.configuration, parts.log, () => this.workers);
   }
 
-  /** Resolves when the workers run. Throws HandoffErrors. The listeners are owned from now on. */
+  /** Resolves when the workers run. Throws HandoffErrors. */
   static async start(parts: DaemonParts): Promise<Daemon> {
     const daemon = new Daemon(parts);
-    const { configuration, listeners, log, accepting } = parts;
-    daemon.workers = await Workers.start(
+    await daemon.startWorkers();
+    return daemon;
+  }
+
+  private async startWorkers(): Promise<void> {
+    const { configuration, log } = this;
+    const { door } = configuration;
+    this.workers = await Workers.start(
       {
         count: configuration.workers,
-        settings: configuration.door,
+        settings: door,
         routes: configuration.routes,
-        listeners: listeners.descriptors,
-        accepting,
-        instances: daemon.watch.instances,
+        listeners: this.parts.listeners.descriptors,
+        accepting: this.parts.accepting,
+        instances: this.watch.instances,
       },
       {
         log: ({ level, event, message, fields }) => log[level]({ event, ...fields }, message),
         died: (error) => {
           log.fatal({ event: "worker.died", stack: error.stack }, `a worker died: ${error.message}`);
-          daemon.finish(1);
+          this.finish(1);
         },
       },
     );
-    daemon.state = "running";
-    return daemon;
+    const { memories, backendMemories } = this.workers;
+    this.totals = new Totals(memories);
+    this.totals.use(door.backends, backendMemories);
+    const readers = memories.map(({ accessRing }) => new AccessReader(accessRing));
+    this.accessLog = new AccessLog(readers, log);
+    this.nameEvents(configuration);
+    this.heartbeats = new Heartbeats(this.workers);
+    this.reporting = new Reporting(new LoopLag(), this.heartbeats);
+    if (this.drained.size > 0) this.workers.command({ type: "drained", targets: [...this.drained] });
+    this.look = setInterval(() => {
+      this.totals.look();
+      this.heartbeats.ping();
+      this.saySystemStatus();
+    }, LOOK_EVERY);
+    this.look.unref();
+  }
+
+  /** This process serves: the operators' sockets answer, and the service manager is told. */
+  announce(): void {
+    const { endpoints, notifier, watchdogPeriod } = this.parts;
+    endpoints.serve(this, this.log);
+    notifier?.ready(this.systemStatus());
+    if (notifier === undefined || watchdogPeriod === undefined) return;
+    this.watchdog = new Watchdog(watchdogPeriod, {
+      ping: () => this.heartbeats.ping(),
+      answered: () => this.heartbeats.repeated,
+      feed: () => notifier.watchdog(),
+    });
+  }
+
+  private systemStatus(): string {
+    const { names, door } = this.configuration;
+    const { accepted, acknowledged } = this.totals.counters;
+    return `${this.state}: ${names} names, generation ${door.generation}; ${accepted} accepted, ${acknowledged} handed over`;
+  }
+
+  private saySystemStatus(): void {
+    const now = performance.now();
+    if (this.parts.notifier === undefined || now - this.statusSaidAt < STATUS_EVERY) return;
+    this.statusSaidAt = now;
+    if (this.state === "running") this.parts.notifier.status(this.systemStatus());
+  }
+
+  /** The numbers in access events, by this generation. */
+  private nameEvents({ door }: Configuration, listeners = this.parts.listeners.all): void {
+    const backends = [...door.backends.map(({ name }) => name), "built-in:successor"];
+    this.accessLog.configure(door.generation, { listeners: listeners.map(({ name }) => name), backends });
+  }
+
+  // --- what is asked -----------------------------------------------------------------------------------------------
+
+  async status(): Promise<Status> {
+    return this.reporting.status(this.reported);
+  }
+
+  async metrics(): Promise<{ contentType: string; text: string }> {
+    return this.reporting.metrics(this.reported);
+  }
+
+  private get reported(): Reported {
+    const { parts } = this;
+    return {
+      configuration: this.configuration,
+      loadedAt: this.loadedAt,
+      lastReload: this.lastReload,
+      state: this.state,
+      workers: this.workers,
+      totals: this.totals,
+      listeners: parts.listeners.all.map(({ name, address, source }) => ({ name, address, source })),
+      drained: this.drained,
+      control: parts.endpoints.controlPath,
+      metrics: parts.endpoints.metricsAddress,
+      landlock: parts.landlock,
+      systemd: { notify: parts.notifier !== undefined, watchdog: (parts.watchdogPeriod ?? 0) / 1e6 },
+      accessLogDropped: this.accessLog.dropped,
+      logDropped: this.log.sink.dropped,
+      reloads: this.reloads,
+      upgrades: this.upgrades,
+    };
   }
 
   // --- reload ------------------------------------------------------------------------------------------------------
@@ -82,31 +202,47 @@ export class Daemon {
   /** Puts the configuration file as it is now into force, or says why not. */
   async reload(): Promise<Answer> {
     if (this.state === "reloading") this.reloadAgain = true;
-    if (this.state !== "running") return { ok: false, message: `not now: the door is ${this.state}` };
+    if (this.state !== "running") return this.notNow();
     this.state = "reloading";
     let answer: Answer;
     do {
       this.reloadAgain = false;
+      this.parts.notifier?.reloading("reloading");
       answer = await this.reloadOnce();
+      this.parts.notifier?.ready(this.systemStatus());
     } while (this.reloadAgain);
     if (this.state === "reloading") this.state = "running";
     return answer;
   }
 
+  private notNow(): Answer {
+    return { ok: false, message: `not now: the door is ${this.state}` };
+  }
+
   private async reloadOnce(): Promise<Answer> {
+    let answer: Answer;
     try {
       const next = await this.loadNext();
-      const details = await this.use(next);
-      const message = `generation ${next.door.generation} is in force: ${next.names} names, ${next.door.backends.length} backends`;
-      this.log.info(
-        { event: "reloaded", generation: next.door.generation, names: next.names, listeners: this.listeners.addresses },
-        message,
-      );
-      this.useLogLevel(next.log.level);
-      return { ok: true, message, details };
+      const { formatDiff, diffConfigurations } = await import("./configuration/index.js");
+      const diff = diffConfigurations(this.configuration, next);
+      await this.use(next);
+      answer = this.reloaded(next, [...next.warnings.map(formatProblem), ...formatDiff(diff)]);
+      this.reloads.succeeded++;
     } catch (error) {
-      return this.notReloaded(error as Error);
+      answer = this.notReloaded(error as Error);
+      this.reloads.failed++;
     }
+    this.lastReload = { at: new Date().toISOString(), ok: answer.ok, message: answer.message };
+    return answer;
+  }
+
+  private reloaded({ door, names, log }: Configuration, details: readonly string[]): Answer {
+    this.loadedAt = new Date().toISOString();
+    const message = `generation ${door.generation} is in force: ${names} names, ${door.backends.length} backends`;
+    const listeners = this.parts.listeners.addresses;
+    this.log.info({ event: "reloaded", generation: door.generation, names, listeners, details }, message);
+    if (this.parts.logLevel === undefined) this.useLogLevel(log.level);
+    return { ok: true, message, details };
   }
 
   private notReloaded(error: Error): Answer {
@@ -124,6 +260,56 @@ export class Daemon {
     });
   }
 
+  /** Throws before anything has changed. */
+  private async use(next: Configuration): Promise<void> {
+    const { configuration: before, workers } = this;
+    const change = this.parts.listeners.prepare(next.listeners);
+    const watch = watchInstances(next, this.log, () => this.workers);
+    this.nameEvents(next, change.next);
+    this.watch.close();
+    this.watch = watch;
+    this.totals.look();
+    await workers.configure(
+      next.door,
+      next.routes,
+      watch.instances,
+      change.next.map(({ descriptor }) => descriptor),
+    );
+    this.totals.use(next.door.backends, workers.backendMemories);
+    change.commit();
+    this.configuration = next;
+    // No worker reads it any more.
+    if (before.routes !== next.routes) this.spareRegion = before.routes;
+  }
+
+  async diff(): Promise<Answer> {
+    if (this.state !== "running") return this.notNow();
+    this.state = "reloading"; // so that nobody else writes to the spare region
+    try {
+      const next = await this.loadNext();
+      const { formatDiff, diffConfigurations } = await import("./configuration/index.js");
+      const details = [
+        ...next.warnings.map(formatProblem),
+        ...formatDiff(diffConfigurations(this.configuration, next)),
+      ];
+      return { ok: true, message: `what a reload of ${next.file} would change`, details };
+    } catch (error) {
+      const details =
+        error instanceof ConfigurationError ? error.problems.map(formatProblem) : [(error as Error).message];
+      return { ok: false, message: `${this.configuration.file} cannot be used`, details };
+    } finally {
+      if (this.state === "reloading") this.state = "running";
+    }
+  }
+
+  async setLogLevel(level: string): Promise<Answer> {
+    if (!(levels as readonly string[]).includes(level)) {
+      return { ok: false, message: `there is no level "${level}"; there are ${levels.join(", ")}` };
+    }
+    this.useLogLevel(level as LogLevel);
+    return { ok: true, message: `lines below ${level} are not written, until the next reload or change` };
+  }
+
   /** Said at a level that is certain to be written: from here on lines may be missing. */
   private useLogLevel(level: LogLevel): void {
     const { log } = this;
@@ -134,41 +320,82 @@ export class Daemon {
     log.level = level;
   }
 
-  /** Throws before anything has changed. Returns remarks. */
-  private async use(next: Configuration): Promise<string[]> {
-    const { listeners, configuration: before } = this;
-    const change = listeners.prepare(next.listeners);
-    const watch = watchInstances(next, this.log, () => this.workers);
-    const descriptors = change.next.map(({ descriptor }) => descriptor);
-    this.watch.close();
-    this.watch = watch;
-    await this.workers!.configure(next.door, next.routes, watch.instances, descriptors);
-    change.commit();
-    this.configuration = next;
-    // No worker reads it any more.
-    if (before.routes !== next.routes) this.spareRegion = before.routes;
-    return next.warnings.map(formatProblem);
+  // --- drain -------------------------------------------------------------------------------------------------------
+
+  /** Gives nothing new to a backend, or to one instance of it. */
+  drain(target: string): Promise<Answer> {
+    return this.setDrained(target, true);
+  }
+
+  undrain(target: string): Promise<Answer> {
+    return this.setDrained(target, false);
+  }
+
+  private async setDrained(target: string, drained: boolean): Promise<Answer> {
+    const key = await this.drainKey(target);
+    if (typeof key !== "string") return key;
+    if (this.drained.has(key) === drained) {
+      return { ok: true, message: `${target} ${drained ? "is drained already" : "was not drained"}` };
+    }
+    if (drained) this.drained.add(key);
+    else this.drained.delete(key);
+    this.workers.command({ type: "drained", targets: [...this.drained] });
+    await this.workers.snapshot(); // by then it is in force
+    this.log.info(
+      { event: drained ? "drained" : "undrained", target },
+      `${target} ${drained ? "drained" : "undrained"}`,
+    );
+    const what = drained ? "gets nothing new; what it has goes on" : "gets connections again";
+    return { ok: true, message: `${target} ${what}` };
+  }
+
+  private async drainKey(target: string): Promise<string | Answer> {
+    const slash = target.indexOf("/");
+    const name = slash < 0 ? target : target.slice(0, slash);
+    const backends = this.configuration.door.backends.filter(({ kind }) => kind === "handoff");
+    if (!backends.some((backend) => backend.name === name)) {
+      const known = backends.map((backend) => backend.name).join(", ");
+      return {
+        ok: false,
+        message: `there is no backend "${name}" whose processes take connections; there are ${known || "none"}`,
+      };
+    }
+    if (slash < 0) return name;
+    const channels = (await this.workers.snapshot()).flat().filter(({ backend }) => backend === name);
+    const instance = target.slice(slash + 1);
+    const found = channels.find(({ path }) => path === instance || basename(path) === instance);
+    if (found !== undefined) return `${name} ${found.path}`;
+    const gone = [...this.drained].find((key) => key.startsWith(`${name} `) && basename(key) === instance);
+    if (gone !== undefined) return gone;
+    const known = [...new Set(channels.map(({ path }) => basename(path)))].join(", ");
+    return { ok: false, message: `backend ${name} has no instance "${instance}"; it has ${known || "none"}` };
   }
 
   // --- upgrade -----------------------------------------------------------------------------------------------------
 
   /** Starts the program anew and hands everything over to it, or goes on and says why. */
   async upgrade(): Promise<Answer> {
-    if (this.state !== "running") return { ok: false, message: `not now: the door is ${this.state}` };
+    if (this.state !== "running") return this.notNow();
     if (process.pid === 1) return this.notUpgraded(new Error(AS_PROCESS_1));
     this.state = "upgrading";
     this.log.info({ event: "upgrading" }, "starting the program anew");
+    const { notifier, listeners, endpoints, landlock, watchdogPeriod } = this.parts;
+    notifier?.status("upgrading");
     let successor: Successor;
     try {
       successor = await startSuccessor({
-        workers: this.workers!.count,
-        listeners: this.listeners.all,
-        control: -1,
-        metrics: -1,
-        landlock: "",
+        workers: this.workers.count,
+        listeners: listeners.all,
+        ...endpoints.descriptors,
+        landlock,
+        drained: [...this.drained],
         timeout: this.configuration.timeouts.upgrade,
         signal: this.upgradeAbort.signal,
-        prepared: () => {},
+        environment: {
+          ...notifier?.environment,
+          ...(watchdogPeriod !== undefined && { WATCHDOG_USEC: String(watchdogPeriod) }),
+        },
+        prepared: (pid) => notifier?.mainPid(pid),
       });
     } catch (error) {
       return this.notUpgraded(error as Error);
@@ -178,14 +405,18 @@ export class Daemon {
 
   private notUpgraded(error: Error): Answer {
     if (this.state === "upgrading") this.state = "running";
+    this.upgrades.failed++;
     const message = `process ${process.pid} stays in charge: ${error.message}`;
     this.log.error({ event: "upgrade.failed" }, message);
+    this.parts.notifier?.mainPid(process.pid);
+    this.parts.notifier?.status(`the upgrade failed: ${error.message}`);
     return { ok: false, message };
   }
 
   /** From here on the new process accepts. */
   private async handOver(successor: Successor): Promise<Answer> {
-    const workers = this.workers!;
+    const { workers } = this;
+    this.watchdog?.close();
     workers.passOn(successor.channels);
     const drained = workers.drain(this.configuration.timeouts.drain, () => {});
     const failed = await Promise.race([drained.then(() => undefined), successor.ended]);
@@ -195,47 +426,62 @@ export class Daemon {
       return this.notUpgraded(new Error(`the new process ${failed} while it took over`));
     }
     const message = `process ${successor.pid} has taken over from process ${process.pid}`;
-    this.log.info({ event: "upgraded", successor: successor.pid, counters: workers.totals }, message);
+    this.log.info({ event: "upgraded", successor: successor.pid, counters: this.totals.counters }, message);
     successor.release();
-    setImmediate(() => this.end(0));
+    setImmediate(() => void this.end(0));
     return { ok: true, message };
   }
 
   /** This process was started by one that runs, and is to accept now. */
   accept(): void {
-    this.workers!.command({ type: "accept" });
+    this.workers.command({ type: "accept" });
   }
 
   /** A connection that the process before had accepted. */
   adopt(connection: Adopted): void {
-    this.workers!.adopt(connection);
+    this.workers.adopt(connection);
   }
 
   // --- the end -----------------------------------------------------------------------------------------------------
 
-  /** Accepts no more, finishes what waits, and ends. */
-  async stop(reason: string): Promise<void> {
-    if (this.state === "draining") return;
-    this.upgradeAbort.abort(new Error(`${reason} came in the middle of it`));
+  async stop(reason = "asked on the control socket"): Promise<Answer> {
+    if (this.state === "draining") return { ok: true, message: "the door is stopping already" };
+    this.upgradeAbort.abort(new HandoffError("ERR_CLOSED", `the door was told to stop (${reason})`));
     this.state = "draining";
-    const { listeners, log, workers } = this;
-    log.info({ event: "stopping", signal: reason }, `${reason}: accepting no more, finishing what waits`);
+    this.parts.notifier?.stopping("finishing what waits");
+    this.log.info({ event: "stopping", reason }, `${reason}: accepting no more, finishing what waits`);
+    void this.finishAll().catch((error: Error) => {
+      this.log.fatal({ event: "stop.failed", stack: error.stack }, error.message);
+      this.finish(1);
+    });
+    return { ok: true, message: `process ${process.pid} accepts no more, and ends when what waits is finished` };
+  }
+
+  private async finishAll(): Promise<void> {
+    const { listeners, endpoints } = this.parts;
     listeners.refuseNewClients();
     await new Promise((resolve) => setTimeout(resolve, LAST_HANDSHAKES));
-    const abandoned = await workers!.drain(this.configuration.timeouts.drain, () => listeners.close());
-    log.info({ event: "stopped", abandoned, counters: workers!.totals }, "stopped");
+    const abandoned = await this.workers.drain(this.configuration.timeouts.drain, () => listeners.close());
+    this.log.info({ event: "stopped", abandoned, counters: this.totals.counters }, "stopped");
+    endpoints.release();
     await this.end(0);
   }
 
   /** At once: what waits is abandoned. */
   async stopNow(): Promise<void> {
-    this.log.info({ event: "stopped", counters: this.workers!.totals }, "stopped at once by a second signal");
+    this.log.info({ event: "stopped", counters: this.totals.counters }, "stopped at once by a second signal");
+    this.parts.endpoints.release();
     await this.end(0);
   }
 
   private async end(status: number): Promise<void> {
+    clearInterval(this.look);
+    this.watchdog?.close();
     this.watch.close();
-    await this.workers!.terminate();
+    await this.parts.endpoints.close();
+    await this.workers.terminate();
+    this.accessLog.close();
+    await new Promise<void>((resolve) => this.log.flush(() => resolve()));
     this.finish(status);
   }
 }

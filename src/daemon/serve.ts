@@ -1,13 +1,17 @@
 /** The daemon: from a configuration file to a running door, until a signal ends it. */
 import type { LogLevel } from "../door/settings.js";
 import { formatProblem } from "../errors.js";
-import { loadConfiguration } from "./configuration/index.js";
+import { type Configuration, loadConfiguration } from "./configuration/index.js";
 import { Daemon } from "./daemon.js";
-import { Listeners } from "./listeners.js";
-import { createLog, type Log } from "./log.js";
+import { Endpoints, type PassedEndpoints } from "./endpoints.js";
+import { Listeners, type PassedListener } from "./listeners.js";
+import { createLog, type DaemonLog } from "./log.js";
 import { PidFile } from "./pidfile.js";
 import { EndingSignals } from "./signals.js";
-import { type Stage, takeStage } from "./stage.js";
+import { type Stage, stageEnvironment, takeStage } from "./stage.js";
+import { PassedSockets } from "./systemd/listeners.js";
+import { Notifier } from "./systemd/notify.js";
+import { takeWatchdogPeriod } from "./systemd/watchdog.js";
 import { Follower, sayFailed } from "./upgrade/follower.js";
 
 export interface ServeOptions {
@@ -17,61 +21,107 @@ export interface ServeOptions {
 
 /**
  * Serves until SIGTERM or SIGINT; resolves to the exit status. Throws a ConfigurationError, or a HandoffError
- * (ERR_LISTEN), before it has accepted anything.
+ * (ERR_LISTEN, ERR_NOT_PERMITTED, ERR_PATH_IN_USE, …), before it has accepted anything.
  */
 export async function serve(file: string, options: ServeOptions = {}): Promise<number> {
   // Without a handler SIGUSR1 opens Node's inspector to every local user.
   process.on("SIGUSR1", () => {});
-  const signals = new EndingSignals();
   const stage = takeStage();
   try {
-    return await serveStage(file, options, signals, stage);
+    return await serveStage(file, options, stage);
   } catch (error) {
     if (stage?.kind === "upgrade") await sayFailed(error as Error);
     throw error;
   }
 }
 
-async function serveStage(
-  file: string,
-  options: ServeOptions,
-  signals: EndingSignals,
-  stage: Stage | undefined,
-): Promise<number> {
+async function serveStage(file: string, options: ServeOptions, stage: Stage | undefined): Promise<number> {
   const configuration = await loadConfiguration(file);
   const log = await createLog({ level: options.logLevel ?? configuration.log.level });
+  const passed = stage === undefined ? new PassedSockets() : undefined;
+  const listeners = new Listeners(passed?.listeners ?? (stage?.listeners ?? []).map(inherited));
+  const endpoints = new Endpoints(configuration, stage ?? endpointsOf(passed!));
+  listeners.prepare(configuration.listeners).commit();
+  if (stage === undefined) await giveUpPrivileges(configuration, listeners, endpoints, log);
+
+  // From here on this is the process that serves: signals to handlers of one that executes another would be lost.
+  const signals = new EndingSignals();
+  const notifier = Notifier.fromEnvironment(process.env, (error) =>
+    log.warn({ event: "notify.failed" }, error.message),
+  );
+  const watchdogPeriod = takeWatchdogPeriod();
   for (const warning of configuration.warnings) {
     const { file, line, column, key } = warning;
     log.warn({ event: "configuration.warning", file, line, column, key }, formatProblem(warning));
   }
-  const listeners = new Listeners(
-    (stage?.listeners ?? []).map(({ name, descriptor, source }) => ({
-      name,
-      descriptor,
-      source: source === "systemd" ? source : "inherited",
-    })),
-  );
-  listeners.prepare(configuration.listeners).commit();
-  const daemon = await Daemon.start({ configuration, listeners, log, accepting: stage?.kind !== "upgrade" });
+  for (const warning of passed?.warnings(configuration.listeners, listeners) ?? []) {
+    log.warn({ event: "listener.warning" }, warning);
+  }
+  const daemon = await Daemon.start({
+    configuration,
+    listeners,
+    endpoints,
+    log,
+    notifier,
+    watchdogPeriod,
+    landlock: stage?.landlock ?? "off",
+    accepting: stage?.kind !== "upgrade",
+    drained: stage?.drained ?? [],
+    logLevel: options.logLevel,
+  });
   if (stage?.kind === "upgrade") await takeOver(daemon, stage);
   const pidfile = configuration.pidfile === undefined ? undefined : new PidFile(configuration.pidfile);
-  log.info(
-    {
-      event: "ready",
-      pid: process.pid,
-      listeners: listeners.addresses,
-      workers: configuration.workers,
-      backends: configuration.door.backends.length,
-      names: configuration.names,
-    },
-    `ready on ${listeners.addresses.join(", ")}`,
-  );
-  process.on("SIGHUP", () => daemon.reload());
-  process.on("SIGUSR2", () => daemon.upgrade());
-  endBySignal(signals, daemon, log);
+  daemon.announce();
+  sayReady(configuration, listeners, log);
+  process.on("SIGHUP", () => void daemon.reload());
+  process.on("SIGUSR2", () => void daemon.upgrade());
+  void endBySignal(signals, daemon);
   const status = await daemon.ended;
   pidfile?.remove();
   return status;
+}
+
+function inherited({ name, descriptor, source }: Stage["listeners"][number]): PassedListener {
+  return { name, descriptor, source: source === "systemd" ? source : "inherited" };
+}
+
+function endpointsOf({ control }: PassedSockets): PassedEndpoints {
+  return { control: control?.descriptor ?? -1, metrics: -1, isManaged: control !== undefined };
+}
+
+/**
+ * Executes this program again with what is left of the privileges, if the configuration asks for that: then it does not
+ * return. Throws ERR_NOT_PERMITTED.
+ */
+async function giveUpPrivileges(
+  configuration: Configuration,
+  listeners: Listeners,
+  endpoints: Endpoints,
+  log: DaemonLog,
+): Promise<void> {
+  if (configuration.identity === undefined && !configuration.privileges.landlock) return;
+  const { planPrivileges, reexecute, unreadableFor } = await import("./privileges/index.js");
+  const plan = planPrivileges(configuration);
+  for (const { file, code } of unreadableFor(plan.identity, configuration.files)) {
+    log.warn(
+      { event: "privileges.unreadable", file, code },
+      `reloads will fail: user ${plan.identity?.uid ?? process.getuid!()} cannot read ${file} (${code})`,
+    );
+  }
+  const { control, metrics, isManaged } = endpoints.descriptors;
+  const stage: Stage = {
+    kind: "execute",
+    listeners: listeners.all.map(({ name, descriptor, source }) => ({ name, descriptor, source })),
+    control,
+    metrics,
+    isManaged,
+    drained: [],
+    channels: [],
+    standardError: -1,
+    landlock: plan.outcome,
+  };
+  const keep = [...listeners.descriptors, control, metrics].filter((descriptor) => descriptor >= 0);
+  reexecute(plan, { environment: stageEnvironment(stage), keep });
 }
 
 async function takeOver(daemon: Daemon, stage: Stage): Promise<void> {
@@ -81,12 +131,21 @@ async function takeOver(daemon: Daemon, stage: Stage): Promise<void> {
   await follower.accepting(stage.standardError);
 }
 
+function sayReady({ workers, door, names }: Configuration, { addresses }: Listeners, log: DaemonLog): void {
+  const what = {
+    event: "ready",
+    pid: process.pid,
+    listeners: addresses,
+    workers,
+    backends: door.backends.length,
+    names,
+  };
+  log.info(what, `ready on ${addresses.join(", ")}`);
+}
+
 /** The first signal drains, the second ends at once. */
-async function endBySignal(signals: EndingSignals, daemon: Daemon, log: Log): Promise<void> {
-  const signal = await signals.next();
-  void daemon
-    .stop(signal)
-    .catch((error: Error) => log.fatal({ event: "stop.failed", stack: error.stack }, error.message));
+async function endBySignal(signals: EndingSignals, daemon: Daemon): Promise<void> {
+  await daemon.stop(await signals.next());
   await signals.next();
   await daemon.stopNow();
 }

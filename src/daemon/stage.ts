@@ -17,6 +17,10 @@ export interface Stage {
   /** Listening sockets; -1: none. */
   readonly control: number;
   readonly metrics: number;
+  /** The control socket is the service manager's. */
+  readonly isManaged: boolean;
+  /** What the operator has drained. */
+  readonly drained: readonly string[];
   /** Upgrade: channels over which the process before gives what waits or is held, one for each of its workers. */
   readonly channels: readonly number[];
   /** Upgrade: what is to be standard error when the process before need not read it any more; -1: what it is already. */

@@ -9,6 +9,7 @@ import { createLimitMemory } from "../door/limits.js";
 import type {
   Adopted,
   BackendMemory,
+  ChannelStatus,
   DoorSettings,
   WorkerCommand,
   WorkerData,
@@ -50,6 +51,8 @@ export class Workers {
   private readonly reports: Set<(report: WorkerReport, index: number) => void> = new Set();
   private ending: boolean = false;
   private nextAdopter: number = 0;
+  private snapshots: number = 0;
+  private heldNow: Int32Array = new Int32Array(0);
 
   private constructor(listener: WorkersListener) {
     this.listener = listener;
@@ -64,6 +67,7 @@ export class Workers {
     const reserved = Math.min(RESERVED_DESCRIPTORS, limit >> 1);
     const capacity = Math.max(1, Math.floor((limit - reserved) / start.count));
     const held = heldCounts(start.settings);
+    workers.heldNow = new Int32Array(held);
     const sketch = createLimitMemory();
     workers.backendMemories = backendMemories(start.settings, start.count);
     for (let index = 0; index < start.count; index++) {
@@ -140,6 +144,7 @@ export class Workers {
       (report) => report.generation === settings.generation,
     );
     const held = heldCounts(settings);
+    this.heldNow = new Int32Array(held);
     this.backendMemories = backendMemories(settings, this.threads.length);
     this.threads.forEach((thread, index) => {
       const backendMemory = this.backendMemories[index]!;
@@ -175,6 +180,19 @@ export class Workers {
 
   get count(): number {
     return this.threads.length;
+  }
+
+  /** The channels of each worker. Everything that was commanded before is done by then. */
+  async snapshot(): Promise<(readonly ChannelStatus[])[]> {
+    const id = ++this.snapshots;
+    const answers = this.all("snapshot", this.threads.length, (report) => report.id === id);
+    this.command({ type: "snapshot", id });
+    return (await answers).map(({ channels }) => channels);
+  }
+
+  /** Connections that are held for the backend with this index now. */
+  held(backend: number): number {
+    return Atomics.load(this.heldNow, backend);
   }
 
   /** Sums of all workers' counters. */

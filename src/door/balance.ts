@@ -43,5 +43,5 @@ export function choose(
 
 /** Connections a unit of weight, those on their way included. */
 function load(channel: Channel): number {
-  return (channel.open + channel.outstanding + channel.queued) / channel.weight;
+  return channel.load / channel.weight;
 }

@@ -5,7 +5,7 @@
 import { MAX_WINDOW, RefuseReason } from "../handoff/layout.js";
 import { distance } from "../handoff/message.js";
 import { NOBODY } from "./connections.js";
-import type { HandoffBackendSettings } from "./settings.js";
+import type { ChannelStatus, HandoffBackendSettings } from "./settings.js";
 
 export const ChannelState = {
   /** Not connected; tried again at `retryAt`. */
@@ -42,7 +42,16 @@ export class Channel {
   generation: number = 0;
   retryAt: number = 0;
   /** Errno name of the last failed connect, so that each cause is logged once. */
+  connectFailure: string = "";
+  /** Why it has no instance, or lost its last one: an errno name, or words. Empty from READY on. */
   lastFailure: string = "";
+  /**
+   * At the last connect the service manager had called listen(2) there: connecting starts its service. Such a path is
+   * connected lazily, whatever the settings say, or a service that was stopped would be started again.
+   */
+  managed: boolean = false;
+  /** By the operator: gets nothing new. */
+  drained: boolean = false;
   /** The owner of the path when it was connected; NOBODY for an abstract address. */
   ownerUid: number = NOBODY;
   pid: number = NOBODY;
@@ -92,9 +101,19 @@ export class Channel {
     this.settled = (firstSequence - 1) >>> 0;
   }
 
+  /** Is connected only while a client waits for its backend. */
+  get lazy(): boolean {
+    return this.managed || this.settings.connect === "lazily";
+  }
+
   /** READY ended a rest: connections that the instance refused for want of room may come to it again. */
   hasRoomAgain(): void {
     this.instance = `${this.key} ${this.generation}.${++this.rests}`;
+  }
+
+  /** Connections that the instance has, as far as is known here: open, or on their way. */
+  get load(): number {
+    return this.open + this.outstanding + this.queued;
   }
 
   /** A fresh connection: sequences start again, nothing is outstanding. */
@@ -114,6 +133,18 @@ export class Channel {
     this.outstanding = 0;
   }
 
+  /** The connection is closed; what is known of the instance is forgotten. */
+  closed(): void {
+    this.descriptor = NOBODY;
+    this.state = ChannelState.ABSENT;
+    this.pid = NOBODY;
+    this.uid = NOBODY;
+    this.window = 0;
+    this.open = 0;
+    this.restsUntil = 0;
+    this.stalled = false;
+  }
+
   /** How many HANDOFFs may be sent now. */
   room(now: number): number {
     if (
@@ -121,6 +152,7 @@ export class Channel {
       this.stalled ||
       this.violation !== undefined ||
       this.retired ||
+      this.drained ||
       this.restsUntil > now
     ) {
       return 0;
@@ -206,6 +238,15 @@ export class Channel {
     }
   }
 }
+
+/** Words for a state in snapshots. */
+export const channelStateName: Readonly<Record<ChannelState, ChannelStatus["state"]>> = {
+  [ChannelState.ABSENT]: "absent",
+  [ChannelState.GREETING]: "greeting",
+  [ChannelState.READY]: "ready",
+  [ChannelState.DRAINING]: "draining",
+  [ChannelState.REVOKING]: "revoking",
+};
 
 /** Words for a reason of REFUSE in logs. */
 export const refuseReasonName: Readonly<Record<number, string>> = {

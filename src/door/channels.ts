@@ -9,15 +9,23 @@ import { MAX_MESSAGE_LENGTH, MessageType, PROTOCOL_VERSION, RefuseReason } from 
 import { encodeRevoke, Message } from "../handoff/message.js";
 import { Arrival, EPOLLIN, EPOLLOUT, EPOLLRDHUP, type Loop, native, ReceiveEnd } from "../native/addon.js";
 import { type Backend, instancePaths } from "./backends.js";
-import { Channel, ChannelState, refuseReasonName } from "./channel.js";
+import { Channel, ChannelState, channelStateName, refuseReasonName } from "./channel.js";
 import { type Connections, NOBODY } from "./connections.js";
 import { Counter } from "./counters.js";
 import { channelTag } from "./poll-tags.js";
 import type { Report } from "./report.js";
-import type { HandoffBackendSettings } from "./settings.js";
+import type { ChannelStatus, HandoffBackendSettings } from "./settings.js";
 
-/** Time between two connects to one path: systemd's start limit counts them. Milliseconds. */
+/** Time between two connects to one path. Milliseconds. */
 const RETRY = 1000;
+/**
+ * Time between two connects to a path that is connected lazily, unless the instance ended the first by DRAIN: each one
+ * may start a service, and by default systemd starts one at most 5 times in 10 s, then lets it and its socket fail
+ * (systemd.unit(5), StartLimitIntervalSec=, StartLimitBurst=). Each worker counts for itself. Milliseconds.
+ */
+const LAZY_RETRY = 2500;
+/** The service manager: it has called listen(2) on the sockets that it holds for its services. */
+const MANAGER_PID = 1;
 /** How long an instance rests after a REFUSE that was not for the one connection, unless it says READY before. */
 const REST = 1000;
 /** How long a channel rests after a failed send: the kernel's back-pressure (ETOOMANYREFS) has no event to wait for. */
@@ -56,6 +64,8 @@ export class Channels {
   private readonly scratch: Uint8Array = new Uint8Array(MAX_MESSAGE_LENGTH);
   private readonly owned: (slot: number) => void = (slot) => this.listener.owned(slot);
   private backends: readonly Backend[] = [];
+  /** What the operator has drained: names of backends, and keys of channels. */
+  private drainedTargets: ReadonlySet<string> = new Set();
   /** When `tick` is due, CLOCK_MONOTONIC in milliseconds. */
   dueAt: number = 0;
 
@@ -115,6 +125,56 @@ export class Channels {
     this.wake(this.now);
   }
 
+  /** What gets nothing new from now on: "backend", or "backend path". What is outstanding is finished; channels stay. */
+  setDrained(targets: readonly string[]): void {
+    this.drainedTargets = new Set(targets);
+    for (const backend of this.backends) this.applyDrained(backend);
+    this.wake(this.now);
+  }
+
+  private applyDrained(backend: Backend): void {
+    backend.drained = this.drainedTargets.has(backend.settings.name);
+    for (const channel of backend.channels) {
+      channel.drained = backend.drained || this.drainedTargets.has(channel.key);
+    }
+  }
+
+  /** A client found no instance of this backend. It need not wait: with a hold time of 0 nobody ever does. */
+  wanted(backend: Backend): void {
+    for (const channel of backend.channels) {
+      if (channel.state !== ChannelState.ABSENT || !channel.lazy || channel.drained) continue;
+      if (backend.capacity === 0) return;
+      if (channel.retryAt <= this.now) this.connect(channel);
+      else this.wake(channel.retryAt);
+    }
+  }
+
+  /** The state of every channel. */
+  snapshot(): ChannelStatus[] {
+    const now = this.now;
+    const all: ChannelStatus[] = [];
+    for (const channel of this.all) {
+      if (channel === undefined) continue;
+      const { path, pid, uid, window, weight, open, outstanding, stalled, drained, lastFailure } = channel;
+      all.push({
+        backend: channel.settings.name,
+        path,
+        state: channelStateName[channel.state],
+        pid,
+        uid,
+        window,
+        weight,
+        open,
+        outstanding,
+        stalled,
+        resting: channel.restsUntil > now,
+        drained,
+        lastFailure,
+      });
+    }
+    return all;
+  }
+
   /** A path appeared, or was replaced: no reason to wait for the end of the back-off. */
   appeared(path: string): void {
     for (const channel of this.all) {
@@ -153,6 +213,7 @@ export class Channels {
       channel.retired = false;
       return channel;
     });
+    this.applyDrained(backend);
   }
 
   private create(backend: number, settings: HandoffBackendSettings, path: string, key: string): Channel {
@@ -178,8 +239,8 @@ export class Channels {
     for (const channel of this.all) {
       if (channel === undefined) continue;
       if (channel.state === ChannelState.ABSENT) {
-        if (channel.retryAt <= now) this.connect(channel);
-        if (channel.state === ChannelState.ABSENT) this.wake(channel.retryAt);
+        if (channel.retryAt <= now && this.mayConnect(channel)) this.connect(channel);
+        if (channel.state === ChannelState.ABSENT && this.mayConnect(channel)) this.wake(channel.retryAt);
       }
       if (channel.restsUntil > 0) {
         if (channel.restsUntil <= now) {
@@ -218,6 +279,13 @@ export class Channels {
     else this.wake(Math.min(givenUpAt, now + 50));
   }
 
+  /** Lazily: while a client waits here that its instance could be given. */
+  private mayConnect(channel: Channel): boolean {
+    if (!channel.lazy) return true;
+    const backend = this.backends[channel.backend]!;
+    return !channel.drained && backend.held.count > 0 && backend.capacity > 0;
+  }
+
   private connect(channel: Channel): void {
     const now = this.now;
     channel.retryAt = now + RETRY;
@@ -229,16 +297,20 @@ export class Channels {
       this.connectFailed(channel, error as SystemCallError);
       return;
     }
-    channel.lastFailure = "";
+    channel.connectFailure = "";
+    channel.managed = listenerPid(descriptor) === MANAGER_PID;
+    if (channel.lazy) channel.retryAt = now + LAZY_RETRY;
     channel.connected(descriptor);
     this.loop.addLazy(descriptor, EPOLLIN | EPOLLRDHUP, channelTag(channel.generation), channel.index);
   }
 
   private connectFailed(channel: Channel, error: SystemCallError): void {
-    if (channel.lastFailure === error.code) return;
     channel.lastFailure = error.code;
-    if (!this.spokesman) return;
-    this.report.line(this.now, "warn", "instance.unreachable", explainConnectFailure(channel.path, error), {
+    if (channel.connectFailure === error.code) return;
+    channel.connectFailure = error.code;
+    // Lazily, only those whose clients wait have tried.
+    if (!this.spokesman && !channel.lazy) return;
+    this.report.line(this.now, "warn", "instance.unreachable", explainConnectFailure(channel, error), {
       backend: channel.settings.name,
       path: channel.path,
       code: error.code,
@@ -257,6 +329,7 @@ export class Channels {
     const end = this.read(channel);
     if (channel.violation !== undefined) {
       this.counters[Counter.violations]!++;
+      channel.lastFailure = `protocol violation: ${channel.violation}`;
       this.report.line(this.now, "error", "channel.violation", `protocol violation: ${channel.violation}`, {
         ...this.describe(channel),
       });
@@ -264,6 +337,7 @@ export class Channels {
     } else if (end === ReceiveEnd.CLOSED) {
       this.ended(channel);
     } else if (channel.outstanding === 0 && (channel.state === ChannelState.DRAINING || channel.retired)) {
+      channel.lastFailure = channel.retired ? "" : "it drained";
       this.close(channel, RETRY);
     }
   }
@@ -271,7 +345,7 @@ export class Channels {
   /** Reads and applies everything that is queued. */
   private read(channel: Channel): number {
     const { received } = this.loop;
-    const outstanding = channel.outstanding;
+    const { outstanding, load } = channel;
     let end: number;
     do {
       const count = this.loop.receive(channel.descriptor);
@@ -279,10 +353,9 @@ export class Channels {
       end = received.end[0]!;
     } while (end === ReceiveEnd.FULL);
     if (end === ReceiveEnd.FAILED) channel.violation ??= `reading failed with errno ${received.end[1]}`;
-    if (channel.outstanding < outstanding) {
-      channel.stalled = false;
-      this.listener.opened(channel.backend);
-    }
+    if (channel.outstanding < outstanding) channel.stalled = false;
+    // Fewer outstanding: the window opens. A lower load: `maxConnections` may allow more.
+    if (channel.outstanding < outstanding || channel.load < load) this.listener.opened(channel.backend);
     return end;
   }
 
@@ -341,6 +414,7 @@ export class Channels {
     channel.restsUntil = 0;
     if (channel.state === ChannelState.GREETING) {
       channel.state = ChannelState.READY;
+      channel.lastFailure = "";
       native.askCredentials(channel.descriptor, false); // known now; from here on it would only cost
       this.counters[Counter.channels_ready]!++;
       this.report.line(this.now, "info", "channel.ready", "instance is ready", {
@@ -396,6 +470,7 @@ export class Channels {
       // ENOTCONN: the peer is gone; what it had sent is still read.
     }
     this.read(channel);
+    if (channel.violation === undefined) channel.lastFailure = why;
     this.report.line(this.now, "warn", "channel.revoked", `connections are taken back from an instance: ${why}`, {
       ...this.describe(channel),
       outstanding: channel.outstanding,
@@ -424,28 +499,32 @@ export class Channels {
     this.listener.flush();
     const taken = channel.outstanding;
     if (channel.state !== ChannelState.REVOKING) {
+      channel.lastFailure = channel.state === ChannelState.DRAINING ? "it drained" : "it closed its channel";
       this.report.line(this.now, "info", "channel.ended", "instance closed its channel", {
         ...this.describe(channel),
         outstanding: taken,
       });
     }
-    this.close(channel, channel.state === ChannelState.REVOKING ? RETRY : 0);
     channel.takeBack((slot) => this.listener.takenBack(slot));
+    this.close(channel, channel.state === ChannelState.REVOKING ? RETRY : 0);
   }
 
   private close(channel: Channel, retryIn: number): void {
+    const hasDrained = channel.state === ChannelState.DRAINING;
     if (channel.state !== ChannelState.ABSENT) {
       this.listener.flush();
       native.close(channel.descriptor);
-      channel.descriptor = NOBODY;
-      channel.state = ChannelState.ABSENT;
+      channel.closed();
     }
     if (channel.retired || channel.retryAt === NEVER) {
       this.all[channel.index] = undefined;
       return;
     }
-    channel.retryAt = Math.max(channel.retryAt, this.now + retryIn);
-    this.wake(channel.retryAt);
+    // An instance that had served and went in order: the next client to wait starts the next one at once.
+    channel.retryAt = hasDrained && channel.lazy ? this.now : Math.max(channel.retryAt, this.now + retryIn);
+    if (this.mayConnect(channel)) this.wake(channel.retryAt);
+    // Its connections no longer count for `maxConnections`.
+    if (channel.settings.maxConnections > 0) this.listener.opened(channel.backend);
   }
 
   /** Closes every channel; instances own what is outstanding there (no REVOKE was sent). */
@@ -466,10 +545,20 @@ export class Channels {
   }
 }
 
-function explainConnectFailure(path: string, error: SystemCallError): string {
+/** SO_PEERCRED: who called listen(2) at the other end (unix(7)); NOBODY if it cannot be told. */
+function listenerPid(descriptor: number): number {
+  try {
+    return native.peerCredentials(descriptor).pid;
+  } catch {
+    return NOBODY;
+  }
+}
+
+function explainConnectFailure({ path, lazy }: Channel, error: SystemCallError): string {
+  const again = `tried again every second${lazy ? " while a client waits" : ""}`;
   switch (error.code) {
     case "ENOENT":
-      return `no instance yet: ${path} does not exist; tried again every second`;
+      return `no instance yet: ${path} does not exist; ${again}`;
     case "EACCES":
     case "EPERM":
       return `not permitted to connect to ${path}: the door's user needs write permission on it and search permission on its folders`;
@@ -478,9 +567,7 @@ function explainConnectFailure(path: string, error: SystemCallError): string {
     case "EAGAIN":
       return `the instance at ${path} does not accept channels: its backlog is full`;
     case "ECONNREFUSED":
-      return isSocket(path)
-        ? `nobody listens on ${path}; tried again every second`
-        : `${path} is not a socket; tried again every second`;
+      return isSocket(path) ? `nobody listens on ${path}; ${again}` : `${path} is not a socket; ${again}`;
     default:
       return `cannot connect to ${path}: ${error.message}`;
   }

@@ -308,6 +308,20 @@ export class Door {
     this.channels.appeared(path);
   }
 
+  /** What the operator has drained, in place of what was before: "backend", or "backend path" for one instance. */
+  setDrained(targets: readonly string[]): void {
+    this.channels.setDrained(targets);
+    for (const backend of this.backends) {
+      // To the fallback, or to instances that take connections again.
+      if (this.isDiverting(backend)) while (backend.held.count > 0) this.examineAgain(backend.held.head);
+      else this.opened(backend.index);
+    }
+  }
+
+  snapshot(id: number): void {
+    this.post({ type: "snapshot", id, channels: this.channels.snapshot() });
+  }
+
   /** Accepts what the backlog has, then nothing more; reports "drained" when no connection is left, or after `timeout` milliseconds. */
   drain(timeout: number): void {
     if (this.drainDeadline !== 0) return;
@@ -668,6 +682,7 @@ export class Door {
       this.refuse(slot, settings.reject);
       return;
     }
+    if (this.isDiverting(backend)) return this.giveUp(slot, settings, "hold_timeout");
     const channel = this.instanceFor(slot, backend, settings);
     if (channel === undefined) this.holdOrGiveUp(slot, backend, settings);
     else this.handOver(slot, channel, flags);
@@ -678,9 +693,15 @@ export class Door {
       this.limited = true;
       return undefined;
     }
+    if (backend.capacity === 0) return undefined;
     const { connections, loop } = this;
     const refusals = (connections.marks[slot]! & Mark.REFUSED) === 0 ? undefined : connections.refusals.get(slot);
     return choose(backend.channels, settings.balance, loop.clock[0]!, refusals);
+  }
+
+  /** The operator has drained it, and its clients have somewhere else to go. */
+  private isDiverting({ drained, settings }: Backend): boolean {
+    return drained && settings.kind === "handoff" && settings.fallback !== NOBODY;
   }
 
   private handOver(slot: number, channel: Channel, flags: number): void {
@@ -799,6 +820,7 @@ export class Door {
     const { connections } = this;
     const now = this.loop.clock[0]!;
     const since = connections.heldSince[slot]! || now;
+    this.channels.wanted(backend);
     if (now >= since + settings.hold) return this.giveUp(slot, settings, "hold_timeout");
     this.restore(slot);
     if (!this.hold.begin(slot, backend, settings)) return this.giveUp(slot, settings, "hold_full");
@@ -811,9 +833,7 @@ export class Door {
   private opened(index: number): void {
     const backend = this.backends[index];
     if (backend === undefined || backend.held.count === 0) return;
-    const now = this.loop.clock[0]!;
-    let room = 0;
-    for (const channel of backend.channels) room += channel.room(now);
+    let room = backend.room(this.loop.clock[0]!);
     for (; room > 0 && backend.held.count > 0; room--) this.examineAgain(backend.held.head);
   }
 

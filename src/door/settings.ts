@@ -27,9 +27,9 @@ export interface HandoffBackendSettings {
   readonly fallback: number;
   /** The user whose processes may be instances, beside root and the path's owner; -1: none. */
   readonly uid: number;
-  /** When instances are connected to: at the start, or with the first connection for them. */
+  /** Lazily: an instance is connected to only while a client waits for the backend. */
   readonly connect: "eagerly" | "lazily";
-  /** Most connections that the backend has open at once; 0: no limit. */
+  /** Most connections that its instances may have together, as far as each worker knows (`Backend.capacity`); 0: no limit. */
   readonly maxConnections: number;
 }
 
@@ -158,10 +158,35 @@ export type WorkerCommand =
   | { readonly type: "passOn"; readonly descriptor: number }
   /** Upgrade: a connection of the process before. */
   | { readonly type: "adopt"; readonly connection: Adopted }
+  /** What gets nothing new: "backend", or "backend path" for one instance. The whole list, in place of the last one. */
+  | { readonly type: "drained"; readonly targets: readonly string[] }
+  /** Report the state of every channel. */
+  | { readonly type: "snapshot"; readonly id: number }
   /** Accept what the backlog has, then no more; report "drained" when nothing is left, or after `timeout` milliseconds. */
   | { readonly type: "drain"; readonly timeout: number }
   /** Write this to the gauge `heartbeat`: whoever does not is stuck. */
   | { readonly type: "ping"; readonly beat: number };
+
+/** A channel as its worker sees it. Numbers are -1 or 0 while they are not known. */
+export interface ChannelStatus {
+  readonly backend: string;
+  readonly path: string;
+  readonly state: "absent" | "greeting" | "ready" | "draining" | "revoking";
+  readonly pid: number;
+  readonly uid: number;
+  readonly window: number;
+  readonly weight: number;
+  /** Connections that the instance said it has open, whoever sent them. */
+  readonly open: number;
+  /** Handoffs of this worker that are not acknowledged. */
+  readonly outstanding: number;
+  readonly stalled: boolean;
+  readonly resting: boolean;
+  /** By the operator: the instance, or its backend. */
+  readonly drained: boolean;
+  /** Why it has no instance, or lost its last one: an errno name, or words. */
+  readonly lastFailure: string;
+}
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
@@ -177,6 +202,8 @@ export type WorkerReport =
       readonly message: string;
       readonly fields: Readonly<Record<string, string | number | boolean>>;
     }
+  /** Answer to the command of this id. */
+  | { readonly type: "snapshot"; readonly id: number; readonly channels: readonly ChannelStatus[] }
   /** Told to drain, the worker has emptied the backlogs and accepts no more: the listeners may be closed. */
   | { readonly type: "stopped" }
   /** Nothing is left; `abandoned` connections were closed at the deadline. */

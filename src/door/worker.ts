@@ -21,6 +21,10 @@ port.on("message", (command: WorkerCommand) => {
       return door.passOn(command.descriptor);
     case "adopt":
       return door.adopt(command.connection);
+    case "drained":
+      return door.setDrained(command.targets);
+    case "snapshot":
+      return door.snapshot(command.id);
     case "drain":
       return door.drain(command.timeout);
     case "ping":

@@ -2,7 +2,7 @@
 import { HandoffError } from "../errors.js";
 import { groupId, userId } from "./accounts.js";
 import { takePassedSocket } from "./activation.js";
-import { claimPath } from "./path.js";
+import { type ClaimedPath, claimPath } from "./path.js";
 
 export interface ReceiverOptions {
   /**
@@ -36,6 +36,19 @@ export interface ReceiverOptions {
    * been told about by then goes to other instances.
    */
   readonly drainTimeout?: number;
+  /**
+   * For a service that its socket starts (systemd.socket(5)): when no connection has been open and none came for so
+   * many milliseconds, the receiver closes as by `close` and emits "idle"; if nothing else keeps the process alive, it
+   * ends with status 0. The next client starts it again. A connection that arrives meanwhile is served, and ends the
+   * idleness. With a passed socket not before 2.5 s after the start, since the service manager limits how often it
+   * starts a service. Default: never.
+   */
+  readonly idleTimeout?: number;
+}
+
+export interface ListeningSocket extends ClaimedPath {
+  /** By the service manager, which keeps it when this process ends. */
+  readonly isPassed: boolean;
 }
 
 /** listen(2) backlog of the path: channels, not connections. */
@@ -45,24 +58,25 @@ const BACKLOG = 511;
  * A listening SEQPACKET socket, passed by the service manager or bound. The caller closes the descriptor, and calls
  * `release` to remove the path, if it is this process's.
  */
-export function listen(options: ReceiverOptions): { descriptor: number; path: string; release(): void } {
+export function listen(options: ReceiverOptions): ListeningSocket {
   const { path, fdName } = options;
   if (path === undefined && fdName === undefined) throw new HandoffError("ERR_OPTION", "path (or fdName) is needed");
   if (path === "") throw new HandoffError("ERR_OPTION", "path is empty");
   const passed = takePassedSocket({ path, name: fdName });
-  if (passed !== undefined) return { ...passed, release: () => {} };
+  if (passed !== undefined) return { ...passed, isPassed: true, release: () => {} };
   if (path === undefined) {
     throw new HandoffError(
       "ERR_OPTION",
       `no socket named "${fdName}" was passed (LISTEN_FDS), and there is no path to bind instead`,
     );
   }
-  return claimPath(path, {
+  const claimed = claimPath(path, {
     backlog: BACKLOG,
     mode: integer("mode", options.mode ?? 0o660, 0, 0o777),
     uid: options.owner === undefined ? -1 : userId(options.owner),
     gid: options.group === undefined ? -1 : groupId(options.group),
   });
+  return { ...claimed, isPassed: false };
 }
 
 /** Checks an option. Throws ERR_OPTION. */

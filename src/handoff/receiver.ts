@@ -7,6 +7,7 @@ import { PeerError, type SystemCallError } from "../errors.js";
 import { type Credentials, native } from "../native/addon.js";
 import { userId } from "./accounts.js";
 import { ChannelListener } from "./channel-listener.js";
+import { Idleness } from "./idleness.js";
 import { MAX_WINDOW, type RefuseReason } from "./layout.js";
 import { type ChannelCounts, type ChannelHost, ReceiverChannel } from "./receiver-channel.js";
 import { integer, listen, type ReceiverOptions } from "./receiver-options.js";
@@ -34,6 +35,8 @@ export interface ReceiverEvents {
   warning: [error: PeerError | SystemCallError];
   /** After `close`, or after the server was closed: all channels are gone, nothing more will be delivered. */
   drained: [];
+  /** After "drained", if `idleTimeout` was the reason. */
+  idle: [];
 }
 
 export type RefusalReason = "no descriptor" | "not tcp" | "overloaded" | "draining";
@@ -46,6 +49,11 @@ const refusalReasons: Record<RefuseReason, RefusalReason> = {
 };
 
 const DEFAULT_DRAIN_TIMEOUT = 10_000;
+/**
+ * A service that the manager has started stays for so long at least: by default it is not started more than 5 times in
+ * 10 s (systemd.unit(5), StartLimitIntervalSec=, StartLimitBurst=). Milliseconds.
+ */
+const SHORTEST_SERVICE = 2500;
 /** Different warnings that are printed when nobody listens for them. */
 const MAX_WARNINGS = 100;
 
@@ -66,6 +74,9 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
   private isReferenced: boolean = true;
   private state: "open" | "draining" | "drained" = "open";
   private deadline: NodeJS.Timeout | undefined;
+  private readonly idleness: Idleness | undefined;
+  /** Channels whose doors were asked to leave for idleness; undefined while it is not idle. */
+  private leaving: Set<ReceiverChannel> | undefined;
   private readonly ended: Promise<void>;
   private resolveEnded!: () => void;
 
@@ -75,6 +86,8 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
   constructor(options: ReceiverOptions, sink: Sink) {
     super();
     this.drainTimeout = milliseconds("drainTimeout", options.drainTimeout ?? DEFAULT_DRAIN_TIMEOUT);
+    const { idleTimeout } = options;
+    if (idleTimeout !== undefined) integer("idleTimeout", idleTimeout, 1, 0x7fffffff);
     this.allowedUids = options.allowedUsers && new Set(options.allowedUsers.map(userId));
     this.ended = new Promise((resolve) => {
       this.resolveEnded = resolve;
@@ -91,7 +104,7 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
       restless: () => this.reporter.wake(),
       ended: (channel) => this.onEnded(channel),
     };
-    const { descriptor, path, release } = listen(options);
+    const { descriptor, path, isPassed, release } = listen(options);
     this.path = path;
     this.releasePath = release;
     this.listener = new ChannelListener(
@@ -99,6 +112,10 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
       (channel) => this.admit(channel),
       (error) => this.warn(error),
     );
+    if (idleTimeout !== undefined) {
+      const look = () => ({ open: sink.open(), came: this.totals.received + this.totals.refused });
+      this.idleness = new Idleness(idleTimeout, isPassed ? SHORTEST_SERVICE : 0, look, () => this.leave());
+    }
     atExit.add(this.abandon);
   }
 
@@ -150,9 +167,38 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
     this.listener.close();
   }
 
+  /**
+   * Idle: the doors are asked to close their channels, but the socket stays open until they have. What they hand over
+   * before they read that, and channels that they open meanwhile, end the idleness: it would otherwise be the next
+   * process's, which is not started before this one has ended.
+   */
+  private leave(): void {
+    if (this.state !== "open" || this.leaving !== undefined) return;
+    const leaving = new Set(this.channels);
+    this.leaving = leaving;
+    for (const channel of leaving) channel.drain();
+    this.deadline = setTimeout(() => {
+      for (const channel of [...leaving]) channel.close();
+    }, this.drainTimeout).unref();
+    this.finishLeaving();
+  }
+
+  private finishLeaving(): void {
+    if (this.state !== "open" || this.leaving === undefined || this.leaving.size > 0) return;
+    clearTimeout(this.deadline);
+    this.leaving = undefined;
+    if (this.channels.size > 0 || !this.idleness!.isIdle()) {
+      this.idleness!.restart();
+      return;
+    }
+    this.startDraining(0);
+    this.emitLater("idle");
+  }
+
   private startDraining(timeout: number): void {
     if (this.state === "open") {
       this.state = "draining";
+      this.idleness?.stop();
       this.stopListening();
       for (const channel of [...this.channels]) channel.drain();
       this.finishIfDrained();
@@ -214,6 +260,8 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
 
   private onEnded(channel: ReceiverChannel): void {
     this.channels.delete(channel);
+    this.leaving?.delete(channel);
+    this.finishLeaving();
     this.finishIfDrained();
   }
 

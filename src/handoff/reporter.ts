@@ -2,9 +2,12 @@
 import { type ReceiverChannel, Restless } from "./receiver-channel.js";
 import type { Sink } from "./sink.js";
 
-/** The open count is reported at most 4 times a second, and less often while it stays the same. Milliseconds. */
+/**
+ * The open count is reported at most 4 times a second, and looked at less often while it stays the same: clients wait
+ * in the door for it to fall, where a backend's connections are limited. Milliseconds.
+ */
 const COUNT_INTERVAL = 250;
-const LONGEST_COUNT_INTERVAL = 2000;
+const LONGEST_COUNT_INTERVAL = 500;
 /** How soon a door that waits for READY learns that there is room. Milliseconds. */
 const ROOM_INTERVAL = 20;
 

@@ -360,6 +360,8 @@ export interface Addon {
   // --- privileges --------------------------------------------------------------------------------------------------
   /** Landlock's ABI in this kernel, from 1; else a negative errno: -38 ENOSYS (not built in), -95 EOPNOTSUPP (not enabled at boot). */
   landlockAbi(): number;
+  /** A user by name and its primary group, getpwnam(3): from wherever nsswitch.conf(5) says, without executing anything. Undefined if there is none. */
+  findAccount(user: string): { uid: number; gid: number } | undefined;
   /** getgrouplist(3) of the account of that name, else of that uid; `gid` is among them, and alone if there is no account. */
   accountGroups(user: string, uid: number, gid: number): number[];
   /** Opens paths for reading as somebody else (needs CAP_SETUID and CAP_SETGID) or, with undefined, as this process. An errno name for each; "" where it succeeded. */

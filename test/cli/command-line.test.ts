@@ -18,7 +18,10 @@ const bad = folder.write(
   "bad.yaml",
   "listeners: []\nworker: 1\nbackends: { a: { handoff: /a, hold: 5 } }\ndefault: b\n",
 );
-const commands = ["serve", "check", "explain", "schema", "demo", "bench"];
+const commands = [
+  ...["serve", "check", "explain", "status", "drain", "undrain", "reload", "upgrade", "stop", "log-level"],
+  ...["schema", "completion", "man", "demo", "bench"],
+];
 const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
 
 describe("wrong usage: status 2, and on standard error what to write instead", () => {
@@ -42,6 +45,11 @@ describe("wrong usage: status 2, and on standard error what to write instead", (
       "serve --config x --log-level loud",
       'Invalid values:\n  Argument: log-level, Given: "loud", Choices: "debug", "info", "warn", "error"\nTry: sni-handoff serve --help\n',
     ],
+    ["drain", '"drain" needs TARGET\nTry: sni-handoff drain --help\n'],
+    ["log-level", '"log-level" needs LEVEL\nTry: sni-handoff log-level --help\n'],
+    ["status --jso", '"status" has no option --jso, did you mean --json?\nTry: sni-handoff status --help\n'],
+    ["reload now", "Unknown argument: now\nTry: sni-handoff reload --help\n"],
+    ["reload --control", "Not enough arguments following: control\nTry: sni-handoff reload --help\n"],
     ["check --config x more", "Unknown argument: more\nTry: sni-handoff check --help\n"],
   ])("%j", async (line, stderr) => {
     expect(await sniHandoff(line.split(" ").filter(Boolean))).toEqual({ status: 2, stdout: "", stderr });

@@ -25,6 +25,17 @@ describe("landlockAbi", () => {
   });
 });
 
+describe("findAccount", () => {
+  it("knows users by name", () => {
+    expect(native.findAccount("root")).toEqual({ uid: 0, gid: 0 });
+    expect(native.findAccount("no-such-user")).toBeUndefined();
+    expect(native.findAccount("0")).toBeUndefined();
+    expect(thrown(() => native.findAccount("x".repeat(256))).message).toBe(
+      "user must be at most 255 bytes long, not 256",
+    );
+  });
+});
+
 describe("accountGroups", () => {
   it("are those of the account, by name or by number", () => {
     const groups = execFileSync("id", ["-G", "root"], { encoding: "utf8" }).trim().split(" ").map(Number);

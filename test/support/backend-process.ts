@@ -15,8 +15,16 @@ export interface BackendStart {
   readonly window?: number;
   /** server.maxConnections, of https and http2 ones. */
   readonly maxConnections?: number;
+  readonly idleTimeout?: number;
   /** A command that runs it: ["prlimit", "--nofile=64"]. */
   readonly prefix?: readonly string[];
+}
+
+/** The command that runs it. */
+export function backendCommand(start: BackendStart): string[] {
+  const { certificate, name, prefix = [], ...rest } = start;
+  const argument = { ...rest, name: name ?? certificate?.name, cert: certificate?.cert, key: certificate?.key };
+  return [...prefix, process.execPath, program, JSON.stringify(argument)];
 }
 
 export class BackendProcess {
@@ -28,18 +36,7 @@ export class BackendProcess {
 
   /** Resolves when it listens on its path. */
   static async start(start: BackendStart): Promise<BackendProcess> {
-    const { kind, path, certificate, certificates, name, window, maxConnections, prefix = [] } = start;
-    const argument = {
-      kind,
-      path,
-      name: name ?? certificate?.name,
-      cert: certificate?.cert,
-      key: certificate?.key,
-      certificates,
-      window,
-      maxConnections,
-    };
-    const [command, ...args] = [...prefix, process.execPath, program, JSON.stringify(argument)];
+    const [command, ...args] = backendCommand(start);
     const backend = new BackendProcess(new Child(command!, args));
     await backend.child.line("the backend's being ready", (line) => line.startsWith('{"ready"'));
     return backend;

@@ -11,6 +11,7 @@ const packages = {
   go: "golang-go",
   h2load: "nghttp2-client",
   prlimit: "util-linux",
+  script: "bsdutils",
   setpriv: "util-linux",
   unshare: "util-linux",
 } as const;

@@ -252,8 +252,10 @@ const privileges = z
   .strictObject(
     {
       landlock: flag()
-        .default(true)
-        .describe("Leave the process only the folders that it needs (landlock(7)), where the kernel can."),
+        .optional()
+        .describe(
+          "Leave the process only the folders that it needs (landlock(7)), where the kernel can. Default: true if there is a user or group, else false.",
+        ),
       keepBindService: flag()
         .default(false)
         .describe("Keep CAP_NET_BIND_SERVICE, so that a reload can add a listener below port 1024."),

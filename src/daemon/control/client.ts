@@ -89,10 +89,10 @@ async function exchange(
   body: string | undefined,
   signal: AbortSignal,
 ): Promise<{ status: number; text: string }> {
-  const to = control.startsWith("@") ? await connectAbstract(control) : { socketPath: control };
+  const to = control.startsWith("@") ? await connectAbstract(control) : { socketPath: control, agent: false };
   return new Promise((resolve, reject) => {
     const headers = { Host: "localhost", Connection: "close", "Content-Length": Buffer.byteLength(body ?? "") };
-    const sent = httpRequest({ ...to, method, path, headers, agent: false, signal });
+    const sent = httpRequest({ ...to, method, path, headers, signal });
     sent.on("error", reject);
     sent.on("response", (response) => {
       read(control, response).then((text) => resolve({ status: response.statusCode ?? 0, text }), reject);

@@ -55,7 +55,14 @@ const routes: readonly Route[] = [
 
 /** Not listening yet. Closing it does not remove the socket's path: control/socket.ts. */
 export function createControlServer(controlled: Controlled, options: ControlServerOptions = {}): Server {
-  const { failed = () => {}, patience = 5000 } = options;
+  const { patience = 5000 } = options;
+  const failed = (error: Error, what: string): void => {
+    try {
+      options.failed?.(error, what);
+    } catch {
+      // Nobody is left to be told.
+    }
+  };
   const server = createServer(
     {
       headersTimeout: patience,
@@ -66,15 +73,13 @@ export function createControlServer(controlled: Controlled, options: ControlServ
       requireHostHeader: false,
     },
     (request, response) => {
-      // As a socket's timeout it counts while the answer is written: whoever reads nothing is let go.
       const send = (reply: Reply) => write(request, response, reply, patience);
       serve(controlled, request, send, failed).catch((error) => failed(error, lineOf(request)));
     },
   );
   server.maxConnections = MAX_CONNECTIONS;
-  // What a client sends behind its request is not looked at.
+  // What a client sends behind its request is not done.
   server.maxRequestsPerSocket = 1;
-  server.on("dropRequest", (_request, socket) => socket.destroy());
   server.on("clientError", (error: NodeJS.ErrnoException, socket) =>
     refuse(socket as Socket, error.code ?? "", patience),
   );

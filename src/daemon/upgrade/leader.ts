@@ -19,7 +19,11 @@ export interface UpgradeOffer {
   /** Listening sockets; -1: none. */
   readonly control: number;
   readonly metrics: number;
+  readonly isManaged: boolean;
   readonly landlock: string;
+  readonly drained: readonly string[];
+  /** Added to this process's, for the new one. */
+  readonly environment: Readonly<Record<string, string>>;
   /** How long the new process may take to be prepared, and again to accept. Milliseconds. */
   readonly timeout: number;
   /** Gives the upgrade up. */
@@ -90,10 +94,12 @@ function startChild(offer: UpgradeOffer, channels: readonly number[]): Started {
     metrics: pass(offer.metrics),
     channels: channels.map(pass),
     standardError: pass(2),
+    isManaged: offer.isManaged,
+    drained: offer.drained,
     landlock: offer.landlock,
   };
   const child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
-    env: { ...withoutOwn(process.env), ...stageEnvironment(stage) },
+    env: { ...withoutOwn(process.env), ...offer.environment, ...stageEnvironment(stage) },
     stdio: ["inherit", "inherit", "pipe", "ipc", ...inherited],
     detached: false,
   });
@@ -109,9 +115,9 @@ function startChild(offer: UpgradeOffer, channels: readonly number[]): Started {
   return { process: child, ended, said: () => said.trim() };
 }
 
-/** Variables that are about this process. Those of the watchdog and of notifications are for whoever is the main process. */
+/** But for what is about the descriptors of this process. */
 function withoutOwn(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  const { LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES, WATCHDOG_PID, ...rest } = environment;
+  const { LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES, ...rest } = environment;
   return rest;
 }
 

@@ -85,7 +85,8 @@ describe("a process that gave up its privileges", () => {
     const confined = new ConfinedProcess(publicFolder(), {});
     const tasks = await confined.ask<string[]>("tasks");
     expect(tasks.length).toBeGreaterThan(4);
-    const groups = isRoot ? String(NOBODY) : process.getgroups!().join(" ");
+    const own = /^Groups:\t(.*)$/m.exec(readFileSync("/proc/self/status", "utf8"))![1]!.trim();
+    const groups = isRoot ? String(NOBODY) : own;
     for (const status of tasks) {
       const fields = new Map(status.split("\n").map((line) => line.split(":\t") as [string, string]));
       const ids = (id: number) => Array(4).fill(id).join("\t");
@@ -263,6 +264,19 @@ describe("privileges that are kept", () => {
     };
     expect(main).toMatchObject(expected);
     expect(worker).toMatchObject(expected);
+  });
+
+  it.each([true, false])("what systemd gives to a user of its own: kept %s", async (keepBindService) => {
+    const privileges = { landlock: true, keepBindService };
+    const capability = "net_bind_service";
+    const prefix = isRoot
+      ? ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups", `--inh-caps=+${capability}`]
+      : [];
+    if (isRoot) prefix.push(`--ambient-caps=+${capability}`, "--");
+    const confined = new ConfinedProcess(publicFolder(), { identity: undefined, privileges }, { prefix });
+    const { inForce } = await confined.told();
+    expect(inForce).toMatchObject({ uid, noNewPrivileges: true });
+    expect(inForce.capabilities).toEqual(isRoot && keepBindService ? ["CAP_NET_BIND_SERVICE"] : []);
   });
 
   it("those with which root reaches the sockets of others, if there is no user", async () => {

@@ -1,6 +1,7 @@
 /** Plans, without carrying them out. */
 import { describe, expect, it } from "vitest";
 import { accessMask, accessOfAbi } from "../../../src/daemon/privileges/access.js";
+import { beyondReach } from "../../../src/daemon/privileges/beyond-reach.js";
 import { capabilityNames, hasCapability } from "../../../src/daemon/privileges/capabilities.js";
 import { type Facts, isLoader, mappedLibraries, stableParentOfPackage } from "../../../src/daemon/privileges/facts.js";
 import { identityOf } from "../../../src/daemon/privileges/identity.js";
@@ -144,6 +145,35 @@ describe("the Landlock plan", () => {
     const plan = landlockPlan(wanted, about);
     expect(plan === undefined).toBe(!landlock || landlockAbi < 1);
     expect(landlockOutcome(wanted, about, plan)).toMatch(outcome);
+  });
+});
+
+describe("a configuration that is loaded later", () => {
+  const plan = (over: Parameters<typeof settings>[0]) => landlockPlan(settings(over), facts());
+  const first = plan({ paths: ["/run/app/door.sock", "/srv/a/door.sock"], pidfile: "/var/lib/door/pid" });
+
+  it("needs nothing new if it stays within the folders", () => {
+    expect(beyondReach(first, first)).toEqual([]);
+    const next = plan({ paths: ["/srv/b/door.sock", "/run/x/y/"], files: ["/etc/elsewhere/door.yaml"] });
+    expect(beyondReach(first, next)).toEqual([]);
+    expect(beyondReach(undefined, next)).toEqual([]);
+    expect(beyondReach(first, undefined)).toEqual([]);
+  });
+
+  it("is told what is out of reach", () => {
+    const next = plan({
+      paths: ["/srvices/a/door.sock", "@abstract"],
+      files: ["/srv/conf/door.yaml"],
+      pidfile: "/var/lib/other/pid",
+      privileges: { landlock: true, keepBindService: true },
+    });
+    expect(beyondReach(first, next)).toEqual([
+      "/srv/conf (read_file)",
+      "/srvices (read_dir)",
+      "/var/lib/other (read_file, read_dir, write_file, truncate, make_reg, remove_file)",
+      "binding TCP ports (privileges.keepBindService)",
+      'abstract unix sockets ("@…")',
+    ]);
   });
 });
 

@@ -1,0 +1,41 @@
+/** Whether the workers live: each repeats, in its own memory, the number that it was told last. */
+import { readGauges } from "../door/gauges.js";
+import type { Workers } from "./workers.js";
+
+/** A worker that has not answered for so long is not responsive. Milliseconds. */
+const UNRESPONSIVE = 2000;
+
+export class Heartbeats {
+  private readonly workers: Workers;
+  private beat: number = 0;
+  private askedAt: number = 0;
+
+  constructor(workers: Workers) {
+    this.workers = workers;
+  }
+
+  ping(): void {
+    // Not asked again before all have answered: so the first unanswered one's age is known.
+    if (this.beat > 0 && !this.repeated) return;
+    this.askedAt = performance.now();
+    this.workers.command({ type: "ping", beat: ++this.beat });
+  }
+
+  /** Whether all have answered the last ping. */
+  get repeated(): boolean {
+    return this.workers.memories.every((_, index) => this.repeats(index));
+  }
+
+  /** Whether the worker has, or still may. */
+  answered(index: number): boolean {
+    return this.repeats(index) || performance.now() - this.askedAt < UNRESPONSIVE;
+  }
+
+  get allAnswered(): boolean {
+    return this.workers.memories.every((_, index) => this.answered(index));
+  }
+
+  private repeats(index: number): boolean {
+    return readGauges(this.workers.memories[index]!.gauges).heartbeat >= this.beat;
+  }
+}

@@ -1,0 +1,34 @@
+/** GET /metrics over TCP, for a Prometheus that cannot reach the control socket. */
+import { createServer, type Server } from "node:http";
+
+/** Scrapes at once; each renders everything. */
+const MAX_CONNECTIONS = 16;
+/** For a client to send its request. Milliseconds. */
+const PATIENCE = 5000;
+
+export type RenderMetrics = () => Promise<{ contentType: string; text: string }>;
+
+/** Not listening yet. `failed` hears of a rendering that threw: a defect. */
+export function createMetricsServer(render: RenderMetrics, failed: (error: Error) => void): Server {
+  const options = { headersTimeout: PATIENCE, requestTimeout: PATIENCE, connectionsCheckingInterval: 1000 };
+  const server = createServer({ ...options, maxHeaderSize: 8192 }, async (request, response) => {
+    request.resume();
+    response.setHeader("connection", "close");
+    const { pathname } = new URL(request.url ?? "/", "http://localhost");
+    if (pathname !== "/metrics") return void response.writeHead(404).end("there is only /metrics here\n");
+    if (request.method !== "GET" && request.method !== "HEAD") {
+      return void response.writeHead(405, { allow: "GET, HEAD" }).end();
+    }
+    try {
+      const { contentType, text } = await render();
+      response.writeHead(200, { "content-type": contentType }).end(text);
+    } catch (error) {
+      failed(error as Error);
+      response.writeHead(500).end("the metrics cannot be rendered; the log says why\n");
+    }
+  });
+  server.maxConnections = MAX_CONNECTIONS;
+  server.on("clientError", (_error, socket) => socket.destroy());
+  server.on("error", failed);
+  return server;
+}

@@ -1,0 +1,125 @@
+/** Instances that stop acknowledging, or have enough to do, and come back. */
+import { mkdirSync } from "node:fs";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { answerOf, DataPlane } from "../support/data-plane.js";
+import { openSockets } from "../support/descriptors.js";
+import { until } from "../support/wait.js";
+
+let plane: DataPlane;
+
+beforeEach(() => {
+  plane = new DataPlane();
+});
+
+afterEach(() => plane.end());
+
+describe("an instance that stops acknowledging", () => {
+  it("and is the only one: its clients are refused at the end of the hold, and when it comes back it serves new ones only", async () => {
+    const app = await plane.raw("app");
+    await plane.start([{ name: "app", path: plane.at("app"), acknowledgeTimeout: 50, hold: 300 }]);
+    await plane.channels("ready", 1);
+    const idle = openSockets();
+    const idleApp = openSockets(app.pid);
+    app.signal("SIGSTOP");
+    const clients = [await plane.client("app"), await plane.client("app")];
+    await plane.event("channel.stalled");
+    const late = await plane.client("app");
+    for (const client of [...clients, late]) {
+      const { received } = await client.reply;
+      expect(received.subarray(-2)).toEqual(Buffer.of(2, 80)); // fatal internal_error
+      client.close();
+    }
+    expect(plane.totals).toMatchObject({ handed_over: 2, hold_timeout: 3, channels_revoked: 1 });
+    // Nothing more before a new READY.
+    expect(await plane.channels("greeting", 1)).toMatchObject([{ lastFailure: "it did not acknowledge in time" }]);
+    const held = await plane.client("app");
+    await until("the held one", () => plane.totals.held > 0);
+    app.signal("SIGCONT");
+    const first = await answerOf(held).catch(() => "refused");
+    if (first === "refused") expect(await plane.ask("app")).toBe("app");
+    expect(app.served).toHaveLength(1);
+    expect(await plane.snapshot()).toMatchObject([{ state: "ready", stalled: false, lastFailure: "" }]);
+    await until("the door's descriptors to be as before", () => openSockets() === idle);
+    await until("the instance's descriptors to be as before", () => openSockets(app.pid) === idleApp);
+    expect(plane.totals).toMatchObject({ lost_after_read: 0, defect: 0 });
+  });
+
+  it("loses them to the fallback at the end of the hold", async () => {
+    const [app] = [await plane.raw("app"), await plane.raw("spare")];
+    await plane.start([
+      { name: "app", path: plane.at("app"), acknowledgeTimeout: 50, hold: 200, fallback: 1 },
+      { name: "spare", path: plane.at("spare") },
+    ]);
+    await plane.channels("ready", 2);
+    app.signal("SIGSTOP");
+    expect(await Promise.all([plane.ask("app"), plane.ask("app")])).toEqual(["spare", "spare"]);
+    app.signal("SIGCONT");
+    await plane.channels("ready", 2);
+    expect(await plane.ask("app")).toBe("app");
+    expect(app.served).toHaveLength(1);
+  });
+
+  it("gets no more while others serve, until it says READY on a new channel", async () => {
+    mkdirSync(`${plane.folder}/pool`);
+    const paths = ["a", "b"].map((name) => `${plane.folder}/pool/${name}.sock`);
+    const a = await plane.raw("a", paths[0]);
+    await plane.raw("b", paths[1]);
+    const pool = { name: "pool", path: `${plane.folder}/pool/`, acknowledgeTimeout: 50 };
+    await plane.start([pool], { instances: [paths] });
+    await plane.channels("ready", 2);
+    a.signal("SIGSTOP");
+    const answers = await Promise.all(Array.from({ length: 20 }, () => plane.ask("pool")));
+    expect(new Set(answers)).toEqual(new Set(["b"]));
+    await plane.channels("greeting", 1);
+    expect(await plane.ask("pool")).toBe("b");
+    a.signal("SIGCONT");
+    await plane.channels("ready", 2);
+    expect(new Set([await plane.ask("pool"), await plane.ask("pool")])).toEqual(new Set(["a", "b"]));
+    expect(a.served).toHaveLength(1);
+    expect(plane.totals).toMatchObject({ channels_revoked: 1, lost_after_read: 0, defect: 0 });
+  });
+});
+
+describe("an instance that is overloaded", () => {
+  const overload = async (backend: Awaited<ReturnType<DataPlane["raw"]>>, overloaded: boolean) => {
+    const line = JSON.stringify({ overloaded });
+    const from = backend.child.lines.length;
+    backend.signal("SIGUSR2");
+    await backend.child.line("its word", (each) => each === line, from);
+  };
+
+  it("refuses, and its clients wait until it has room again", async () => {
+    const app = await plane.raw("app");
+    await plane.start([{ name: "app", path: plane.at("app") }]);
+    await plane.channels("ready", 1);
+    const idle = openSockets();
+    await overload(app, true);
+    const client = await plane.client("app");
+    await until("the held one", () => plane.totals.held === 1);
+    expect(plane.totals).toMatchObject({ refused_by_instance: 1, acknowledged: 0 });
+    await overload(app, false);
+    expect(await answerOf(client)).toBe("app");
+    expect(await plane.ask("app")).toBe("app");
+    expect(plane.totals).toMatchObject({ acknowledged: 2, lost_after_read: 0 });
+    await until("the door's descriptors to be as before", () => openSockets() === idle);
+  });
+
+  it("loses them to another instance at once", async () => {
+    mkdirSync(`${plane.folder}/pool`);
+    const paths = ["a", "b"].map((name) => `${plane.folder}/pool/${name}.sock`);
+    const a = await plane.raw("a", paths[0]);
+    await plane.raw("b", paths[1]);
+    await plane.start([{ name: "pool", path: `${plane.folder}/pool/` }], { instances: [paths] });
+    await plane.channels("ready", 2);
+    await overload(a, true);
+    const answers = await Promise.all(Array.from({ length: 20 }, () => plane.ask("pool")));
+    expect(new Set(answers)).toEqual(new Set(["b"]));
+    await overload(a, false);
+    const channels = await until("the end of its rest", async () => {
+      const all = await plane.snapshot();
+      return all.every(({ resting }) => !resting) && all;
+    });
+    expect(channels).toHaveLength(2);
+    expect(new Set([await plane.ask("pool"), await plane.ask("pool")])).toEqual(new Set(["a", "b"]));
+  });
+});
