@@ -7,7 +7,7 @@ import { Endpoints, type PassedEndpoints } from "./endpoints.js";
 import { Listeners, type PassedListener } from "./listeners.js";
 import { createLog, type DaemonLog } from "./log.js";
 import { PidFile } from "./pidfile.js";
-import { EndingSignals } from "./signals.js";
+import { EndingSignals, Orders } from "./signals.js";
 import { type Stage, stageEnvironment, takeStage } from "./stage.js";
 import { PassedSockets } from "./systemd/listeners.js";
 import { Notifier } from "./systemd/notify.js";
@@ -26,16 +26,22 @@ export interface ServeOptions {
 export async function serve(file: string, options: ServeOptions = {}): Promise<number> {
   // Without a handler SIGUSR1 opens Node's inspector to every local user.
   process.on("SIGUSR1", () => {});
+  const orders = new Orders();
   const stage = takeStage();
   try {
-    return await serveStage(file, options, stage);
+    return await serveStage(file, options, stage, orders);
   } catch (error) {
     if (stage?.kind === "upgrade") await sayFailed(error as Error);
     throw error;
   }
 }
 
-async function serveStage(file: string, options: ServeOptions, stage: Stage | undefined): Promise<number> {
+async function serveStage(
+  file: string,
+  options: ServeOptions,
+  stage: Stage | undefined,
+  orders: Orders,
+): Promise<number> {
   const configuration = await loadConfiguration(file);
   const log = await createLog({ level: options.logLevel ?? configuration.log.level });
   const passed = stage === undefined ? new PassedSockets() : undefined;
@@ -71,11 +77,10 @@ async function serveStage(file: string, options: ServeOptions, stage: Stage | un
   });
   if (stage?.kind === "upgrade") await takeOver(daemon, stage);
   const pidfile = configuration.pidfile === undefined ? undefined : new PidFile(configuration.pidfile);
+  orders.goTo(daemon);
+  void endBySignal(signals, daemon);
   daemon.announce();
   sayReady(configuration, listeners, log);
-  process.on("SIGHUP", () => void daemon.reload());
-  process.on("SIGUSR2", () => void daemon.upgrade());
-  void endBySignal(signals, daemon);
   const status = await daemon.ended;
   pidfile?.remove();
   return status;

@@ -1,4 +1,4 @@
-/** Signals that end the daemon, one after the other. */
+/** What signals tell the daemon: to end, one after the other, and to do something. */
 
 export class EndingSignals {
   private readonly come: NodeJS.Signals[] = [];
@@ -23,5 +23,25 @@ export class EndingSignals {
       });
     }
     return this.come.shift()!;
+  }
+}
+
+/** SIGHUP reloads, SIGUSR2 upgrades. Without handlers either would end the process. */
+export class Orders {
+  private daemon: { reload(): Promise<unknown>; upgrade(): Promise<unknown> } | undefined;
+  private isReloadDue: boolean = false;
+
+  /** From now on they end nothing. Until there is a daemon, a reload is kept for it, and there is nothing to upgrade. */
+  constructor() {
+    process.on("SIGHUP", () => {
+      if (this.daemon === undefined) this.isReloadDue = true;
+      else void this.daemon.reload();
+    });
+    process.on("SIGUSR2", () => void this.daemon?.upgrade());
+  }
+
+  goTo(daemon: { reload(): Promise<unknown>; upgrade(): Promise<unknown> }): void {
+    this.daemon = daemon;
+    if (this.isReloadDue) void daemon.reload();
   }
 }

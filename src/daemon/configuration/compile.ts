@@ -62,8 +62,6 @@ export function compileBackends(input: ConfigurationInput, files: readonly Backe
       name,
       path: socketPath(file, handoff),
       ...settings,
-      connect: "eagerly",
-      maxConnections: 0,
       fallback: fallback === undefined ? -1 : target(fallback),
       uid: user === undefined ? -1 : (findUser(user)?.uid ?? -1),
     };

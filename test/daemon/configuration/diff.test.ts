@@ -73,7 +73,7 @@ accessLog: { sample: 10 }
 control: { path: /run/c.sock, mode: "600", group: 5 }
 metrics: { address: "[::1]:9443" }
 user: daemon
-privileges: { landlock: false, keepBindService: true }
+privileges: { landlock: true, keepBindService: true }
 pidfile: /run/door.pid
 `;
     const restart = " (needs restart: takes effect with the next upgrade or restart)";
@@ -92,7 +92,7 @@ pidfile: /run/door.pid
       "~ limits.acceptBurst: 100 -> 4",
       "~ log.level: info -> warn",
       "~ accessLog: errors -> one in 10",
-      `~ privileges.landlock: true -> false${restart}`,
+      `~ privileges.landlock: false -> true${restart}`,
       `~ privileges.keepBindService: false -> true${restart}`,
       "~ notTls: none -> pool",
       `~ control.path: none -> /run/c.sock${restart}`,

@@ -76,7 +76,7 @@ describe("a configuration", () => {
       names: 1,
       warnings: [],
       files: [folder.at(FILE)],
-      privileges: { landlock: true, keepBindService: false },
+      privileges: { landlock: false, keepBindService: false },
       timeouts: { drain: 10_000, upgrade: 30_000 },
     });
     expect(configuration).toHaveProperty("control", undefined);
