@@ -225,6 +225,8 @@ describe("a backend on demand", () => {
         Result: "success",
       });
       expect(await sandbox.show(`${name}.service`, "NRestarts")).toEqual({ NRestarts: "0" });
+      // Nobody but a client started it.
+      expect((await sandbox.journal(`${name}.service`)).split(`Started ${name}.service`)).toHaveLength(CYCLES + 1);
     }
   }, 120_000);
 
