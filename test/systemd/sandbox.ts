@@ -72,10 +72,11 @@ export class Sandbox {
     return stdout.trim();
   }
 
-  /** A process inside that goes on; the test ends it. */
+  /** A process inside that goes on until its standard input ends (signals reach nsenter only), or the sandbox does. */
   start(command: readonly string[]): Child {
     const [program, ...args] = this.enter(command);
-    return new Child(program, args, { env: { PATH: "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LANG: "C.UTF-8" } });
+    const env = { PATH: "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LANG: "C.UTF-8" };
+    return new Child(program, args, { stdio: ["pipe", "pipe", "pipe"], env });
   }
 
   /** Writes files inside: path -> content. */

@@ -8,7 +8,7 @@ export function isBoundTo(descriptor: number, { name, options }: ListenerSetting
   if (options.port !== port) return false;
   if (canonical(options.address) === canonical(address)) return true;
   // "*:443" is all that the host has: whoever made the socket may have had reasons for IPv4 only.
-  return name.startsWith("*:") && address === "0.0.0.0";
+  return name.startsWith("*:") && (address === "0.0.0.0" || address === "::");
 }
 
 /** One way of writing for each address: as inet_ntop(3) does, an IPv4-mapped one as IPv4. */
