@@ -127,7 +127,8 @@ export class Daemon implements Controlled {
     if (this.drained.size > 0) this.workers.command({ type: "drained", targets: [...this.drained] });
     this.look = setInterval(() => {
       this.totals.look();
-      this.heartbeats.ping();
+      // A watchdog asks by itself, and must not find a question that was asked this moment.
+      if (this.watchdog === undefined) this.heartbeats.ping();
       this.saySystemStatus();
     }, LOOK_EVERY);
     this.look.unref();

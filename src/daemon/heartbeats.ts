@@ -6,11 +6,11 @@ import type { Workers } from "./workers.js";
 const UNRESPONSIVE = 2000;
 
 export class Heartbeats {
-  private readonly workers: Workers;
+  private readonly workers: Pick<Workers, "memories" | "command">;
   private beat: number = 0;
   private askedAt: number = 0;
 
-  constructor(workers: Workers) {
+  constructor(workers: Pick<Workers, "memories" | "command">) {
     this.workers = workers;
   }
 

@@ -7,6 +7,7 @@ import { HandoffError, type SystemCallError } from "../errors.js";
 import { native, type TcpAddress } from "../native/addon.js";
 import type { ListenerSettings } from "./configuration/index.js";
 import { holderOf } from "./port-holder.js";
+import { isBoundTo } from "./systemd/bound-to.js";
 
 export type ListenerSource = "configuration" | "systemd" | "inherited";
 
@@ -111,9 +112,11 @@ export class Listeners {
   }
 
   /** The one that has this address: as configured, or else as bound. */
-  private find({ name, options }: ListenerSettings, taken: ReadonlySet<Listener>): Listener | undefined {
+  private find(wanted: ListenerSettings, taken: ReadonlySet<Listener>): Listener | undefined {
     const free = this.list.filter((each) => !taken.has(each));
-    return free.find((each) => each.name === name) ?? free.find(({ descriptor }) => isBoundTo(descriptor, options));
+    return (
+      free.find(({ name }) => name === wanted.name) ?? free.find(({ descriptor }) => isBoundTo(descriptor, wanted))
+    );
   }
 
   /** New clients are turned away from now on, but for those of sockets that others have too; what remains can be accepted. */
@@ -144,18 +147,13 @@ function closeOwn(listeners: readonly Listener[]): void {
   for (const { descriptor, source } of listeners) if (source === "configuration") native.close(descriptor);
 }
 
-function takePassed(spare: PassedListener[], { name, options }: ListenerSettings): Listener | undefined {
+function takePassed(spare: PassedListener[], wanted: ListenerSettings): Listener | undefined {
   const index = spare.findIndex(({ name: theirs, descriptor }) =>
-    theirs === undefined ? isBoundTo(descriptor, options) : theirs === name,
+    theirs === undefined ? isBoundTo(descriptor, wanted) : theirs === wanted.name,
   );
   if (index < 0) return undefined;
   const [{ descriptor, source }] = spare.splice(index, 1) as [PassedListener];
-  return { name, address: formatAddress(native.localAddress(descriptor)), descriptor, source };
-}
-
-function isBoundTo(descriptor: number, { address, port }: ListenerSettings["options"]): boolean {
-  const bound = native.localAddress(descriptor);
-  return bound.address === address && bound.port === port;
+  return { name: wanted.name, address: formatAddress(native.localAddress(descriptor)), descriptor, source };
 }
 
 function listen({ name, options }: ListenerSettings): Listener {

@@ -31,7 +31,7 @@ export function compileListeners(listeners: ConfigurationInput["listeners"]): Li
 
 /** IPv6's unspecified address takes IPv4 too; a kernel without IPv6 (ipv6.disable=1) has no such file. */
 function anyAddress(): string {
-  return existsSync("/proc/net/if_inet6") ? "::" : "0.0.0.0";
+  return existsSync("/proc/self/net/if_inet6") ? "::" : "0.0.0.0";
 }
 
 export interface CompiledBackends {

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { Heartbeat } from "../../src/daemon/systemd/heartbeat.js";
+import { Heartbeats } from "../../src/daemon/heartbeats.js";
 import type { Workers } from "../../src/daemon/workers.js";
 import { createGauges, Gauge } from "../../src/door/gauges.js";
 
@@ -13,18 +13,21 @@ it("is there when every worker has answered the last ping", () => {
   const answer = (worker: number, beat: number) => {
     new Float64Array(gauges[worker]!)[Gauge.heartbeat] = beat;
   };
-  const heartbeat = new Heartbeat(workers);
-  heartbeat.ping();
+  const heartbeats = new Heartbeats(workers);
+  heartbeats.ping();
   expect(sent).toEqual([{ type: "ping", beat: 1 }]);
-  expect(heartbeat.answered()).toBe(false);
+  expect(heartbeats.repeated).toBe(false);
   answer(0, 1);
-  expect(heartbeat.answered()).toBe(false);
+  expect(heartbeats.repeated).toBe(false);
   answer(1, 1);
-  expect(heartbeat.answered()).toBe(true);
-  heartbeat.ping();
+  expect(heartbeats.repeated).toBe(true);
+  heartbeats.ping();
+  // While one has not answered there are no more questions: how old the first one is tells who is stuck.
+  heartbeats.ping();
+  expect(sent).toHaveLength(2);
   expect(sent.at(-1)).toEqual({ type: "ping", beat: 2 });
-  expect(heartbeat.answered()).toBe(false);
+  expect(heartbeats.repeated).toBe(false);
   answer(0, 2);
   answer(1, 2);
-  expect(heartbeat.answered()).toBe(true);
+  expect(heartbeats.repeated).toBe(true);
 });
