@@ -80,6 +80,11 @@ export class DoorProcess {
     return door;
   }
 
+  /** Whether the process in charge is there. */
+  get running(): boolean {
+    return this.current === this.child.pid ? this.child.running : isAlive(this.current);
+  }
+
   get log(): LogLine[] {
     return this.child.lines.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line) as LogLine);
   }

@@ -76,7 +76,7 @@ export class Scene {
   async end(): Promise<void> {
     for (const client of this.clients) client.close();
     for (const backend of this.backends) await backend.kill();
-    if (this.door?.child.running) await this.door.kill();
+    if (this.door?.running) await this.door.kill();
     rmSync(this.folder, { recursive: true });
   }
 }
