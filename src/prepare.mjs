@@ -133,7 +133,8 @@ async function plan() {
     // As src/cli/bundle.ts judges it; and what it is made of may be another version of a dependency.
     needed: () =>
       fs.existsSync(at("src", "cli", "service.ts")) &&
-      (!(modified(bundled) >= Math.max(modified(stamp), modified(bundler))) ||
+      (!fs.existsSync(at("dist", "service", "service.cjs")) ||
+        !(modified(bundled) >= Math.max(modified(stamp), modified(bundler))) ||
         !fs.readFileSync(bundled).equals(fs.readFileSync(record))),
     run: () => command(process.execPath, [bundler], root),
   };
