@@ -127,16 +127,16 @@ async function plan() {
   // --- what a service loads -------------------------------------------------------------------------------------------
   const record = at("dist", ".tsbuildinfo");
   const bundled = at("dist", ".service.tsbuildinfo");
-  const bundler = at("src", "bundle.mjs");
+  const bundlers = ["bundle.mjs", "load.cjs", "warm.cjs"].map((name) => at("src", name));
   const bundle = {
     title: "bundling what a service loads",
     // As src/cli/bundle.ts judges it; and what it is made of may be another version of a dependency.
     needed: () =>
       fs.existsSync(at("src", "cli", "service.ts")) &&
       (!fs.existsSync(at("dist", "service", "service.cjs")) ||
-        !(modified(bundled) >= Math.max(modified(stamp), modified(bundler))) ||
+        !(modified(bundled) >= Math.max(...[stamp, ...bundlers].map(modified))) ||
         !fs.readFileSync(bundled).equals(fs.readFileSync(record))),
-    run: () => command(process.execPath, [bundler], root),
+    run: () => command(process.execPath, [bundlers[0]], root),
   };
   return { root, steps: [install, buildAddon, compile, bundle, manual] };
 }

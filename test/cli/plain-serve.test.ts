@@ -117,7 +117,7 @@ describe("as processes, both ways", () => {
     const env = { ...process.env, NODE_DEBUG: "esm,module" };
     const { stderr } = await sniHandoff(["serve", "--config", "/nowhere.yaml"], { env });
     // Bundled, or as it was compiled.
-    expect(stderr).toMatch(/service\/serve\.cjs|daemon\/serve\.js/);
+    expect(stderr).toMatch(/service\/service\.cjs|daemon\/serve\.js/);
     expect(stderr).not.toContain("yargs");
   });
 });
