@@ -123,7 +123,22 @@ async function plan() {
       fs.existsSync(program) && !(modified(page) >= Math.max(modified(stamp), modified(at("package.json")))),
     run: async () => fs.writeFileSync(page, await command(process.execPath, [program, "man"], root)),
   };
-  return { root, steps: [install, buildAddon, compile, manual] };
+
+  // --- what a service loads -------------------------------------------------------------------------------------------
+  const record = at("dist", ".tsbuildinfo");
+  const bundled = at("dist", ".service.tsbuildinfo");
+  const bundlers = ["bundle.mjs", "load.cjs", "warm.cjs"].map((name) => at("src", name));
+  const bundle = {
+    title: "bundling what a service loads",
+    // As src/cli/bundle.ts judges it; and what it is made of may be another version of a dependency.
+    needed: () =>
+      fs.existsSync(at("src", "cli", "service.ts")) &&
+      (!fs.existsSync(at("dist", "service", "service.cjs")) ||
+        !(modified(bundled) >= Math.max(...[stamp, ...bundlers].map(modified))) ||
+        !fs.readFileSync(bundled).equals(fs.readFileSync(record))),
+    run: () => command(process.execPath, [bundlers[0]], root),
+  };
+  return { root, steps: [install, buildAddon, compile, bundle, manual] };
 }
 
 /** The npm that runs this script, else the one in PATH: command and leading arguments. */

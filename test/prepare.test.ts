@@ -89,6 +89,31 @@ describe("the manual page", () => {
   });
 });
 
+describe("what a service loads", () => {
+  const BUNDLE = "bundling what a service loads … … s\n";
+
+  test("is bundled when the program was compiled, with what it imports and their licences", async () => {
+    const clone = new Clone();
+    for (const file of ["src/bundle.mjs", "src/load.cjs", "src/warm.cjs"])
+      clone.write(file, readFileSync(`${root}/${file}`));
+    clone.write("src/door/worker.ts", "process.exit();\n");
+    clone.write(
+      "src/cli/service.ts",
+      'import { parse } from "yaml";\nimport "../one.js";\nconsole.log(parse("[1]"));\n',
+    );
+    expect(await clone.prepare()).toEqual(done(ADDON + TYPESCRIPT + BUNDLE));
+    unlinkSync(clone.at("node_modules"));
+    expect(await runNode([clone.at("dist/service/service.cjs")])).toEqual({ status: 0, stdout: "[ 1 ]\n", stderr: "" });
+    expect(readFileSync(clone.at("dist/service/LICENSES"), "utf8")).toMatch(/^yaml \d.*\n\nCopyright Eemeli Aro/);
+    symlinkSync(`${root}/node_modules`, clone.at("node_modules"));
+    expect(await clone.prepare()).toEqual(done(""));
+    clone.write("src/one.ts", "export const one = 2;\n");
+    expect(await clone.prepare()).toEqual(done(TYPESCRIPT + BUNDLE));
+    unlinkSync(clone.at("dist/service/service.cjs"));
+    expect(await clone.prepare()).toEqual(done(BUNDLE));
+  });
+});
+
 describe("what changed is made again", () => {
   test("an edited source, an added one, a removed one", async () => {
     const clone = new Clone();

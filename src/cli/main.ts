@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { bundledService } from "./bundle.js";
 import { plainServe } from "./plain-serve.js";
 
 const args = process.argv.slice(2);
@@ -7,7 +8,6 @@ if (plain === undefined) {
   const { run } = await import("./run.js");
   process.exitCode = await run(args);
 } else {
-  const { serve } = await import("./commands/serve.js");
-  const { reportFailure } = await import("./exit.js");
-  process.exitCode = await serve.run({ ...plain }).catch(reportFailure);
+  const { runService } = bundledService() ?? (await import("./service.js"));
+  process.exitCode = await runService(plain);
 }

@@ -33,6 +33,11 @@ export function stageEnvironment(stage: Stage): Record<string, string> {
   return { [VARIABLE]: JSON.stringify(stage) };
 }
 
+/** Whether this process comes after another one: `takeStage` says of what kind. */
+export function isStaged(): boolean {
+  return process.env[VARIABLE] !== undefined;
+}
+
 /**
  * The stage that this process was started in, or undefined; its variable is removed, as it is no child's business. The
  * descriptors are the caller's. Throws ERR_USAGE for a value that no process of the door has written.

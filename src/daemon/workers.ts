@@ -1,5 +1,5 @@
 /** The data plane's threads, as the control plane sees them. */
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import { createAccessRing } from "../door/access-events.js";
 import { createBackendCounters } from "../door/backend-counters.js";
 import { type CounterName, createCounters, sumCounters } from "../door/counters.js";
@@ -18,6 +18,7 @@ import type {
 } from "../door/settings.js";
 import { HandoffError } from "../errors.js";
 import { descriptorLimit } from "./descriptor-limit.js";
+import { releaseThreads, takeThread } from "./threads.js";
 
 /** Descriptors that the process needs beside connections: listeners, channels, log, libuv's own; at most half of all. */
 const RESERVED_DESCRIPTORS = 512;
@@ -88,18 +89,20 @@ export class Workers {
         unacknowledgedLimit: Math.max(1, Math.floor(limit / 2 / start.count)),
       });
     }
+    releaseThreads();
     await configured;
     return workers;
   }
 
   private spawn(data: WorkerData): void {
-    const worker = new Worker(new URL("../door/worker.js", import.meta.url), { workerData: data });
+    const worker = takeThread();
     worker.on("message", (report: WorkerReport) => {
       if (report.type === "log") this.listener.log(report);
       for (const take of this.reports) take(report, data.index);
     });
     worker.on("error", (error) => this.died(error));
     worker.on("exit", (status) => this.died(new HandoffError("ERR_WORKER", `a worker ended with status ${status}`)));
+    worker.postMessage(data);
     this.threads.push(worker);
   }
 

@@ -1,13 +1,24 @@
-/** The thread of one worker: a Door on its loop, and the control plane's commands between its turns. */
-import { parentPort, workerData } from "node:worker_threads";
+/**
+ * The thread of one worker: a Door on its loop, and the control plane's commands between its turns. The first message
+ * is its `WorkerData`.
+ */
+import { parentPort } from "node:worker_threads";
 import { Door } from "./door.js";
 import type { WorkerCommand, WorkerData, WorkerReport } from "./settings.js";
 
 const port = parentPort!;
-const data = workerData as WorkerData;
-const door = new Door(data, (report: WorkerReport) => port.postMessage(report));
 
-port.on("message", (command: WorkerCommand) => {
+// The thread may be there before it is known what it is to do.
+port.once("message", begin);
+
+function begin(data: WorkerData): void {
+  const door = new Door(data, (report: WorkerReport) => port.postMessage(report));
+  port.on("message", (command: WorkerCommand) => obey(door, command));
+  port.postMessage({ type: "configured", generation: data.settings.generation } satisfies WorkerReport);
+  door.loop.run(() => door.turns());
+}
+
+function obey(door: Door, command: WorkerCommand): void {
   switch (command.type) {
     case "configure":
       return door.configure(command);
@@ -30,7 +41,4 @@ port.on("message", (command: WorkerCommand) => {
     case "ping":
       return door.ping(command.beat);
   }
-});
-
-port.postMessage({ type: "configured", generation: data.settings.generation } satisfies WorkerReport);
-door.loop.run(() => door.turns());
+}

@@ -114,9 +114,10 @@ describe("as processes, both ways", () => {
   });
 
   test("the short one imports no yargs", async () => {
-    const env = { ...process.env, NODE_DEBUG: "esm" };
+    const env = { ...process.env, NODE_DEBUG: "esm,module" };
     const { stderr } = await sniHandoff(["serve", "--config", "/nowhere.yaml"], { env });
-    expect(stderr).toContain("daemon/serve.js");
+    // Bundled, or as it was compiled.
+    expect(stderr).toMatch(/service\/service\.cjs|daemon\/serve\.js/);
     expect(stderr).not.toContain("yargs");
   });
 });

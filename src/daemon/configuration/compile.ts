@@ -1,15 +1,11 @@
 /** A checked configuration to the form that the workers use. */
 import { existsSync } from "node:fs";
-import { availableParallelism } from "node:os";
 import type { AccessLogSettings, BackendSettings, Rejection } from "../../door/settings.js";
 import { formatListenAddress } from "./addresses.js";
 import type { ControlSettings, ListenerSettings } from "./configuration.js";
 import { socketPath } from "./paths.js";
 import type { ConfigurationInput, IncludedInput } from "./schema.js";
 import { findGroup, findUser } from "./users.js";
-
-/** Workers spend their time in system calls; the other half of the processors is for the backends behind them. */
-export const defaultWorkers = Math.max(1, Math.min(4, Math.floor(availableParallelism() / 2)));
 
 export function compileListeners(listeners: ConfigurationInput["listeners"]): ListenerSettings[] {
   return listeners.map(({ address, backlog, v6Only, freebind, deferAccept, keepAlive }) => {
