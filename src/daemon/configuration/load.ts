@@ -99,7 +99,10 @@ export async function loadConfiguration(file: string, options: LoadOptions = {})
     metrics: input.metrics?.address,
     pidfile: input.pidfile === undefined ? undefined : resolve(dirname(file), input.pidfile),
     identity,
-    privileges: { ...input.privileges, landlock: input.privileges.landlock ?? identity !== undefined },
+    privileges: {
+      landlock: input.privileges.landlock ?? identity !== undefined,
+      keepBindService: input.privileges.keepBindService,
+    },
     timeouts: { drain, upgrade },
   };
 }
