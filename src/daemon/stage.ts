@@ -4,6 +4,7 @@
  */
 import { HandoffError } from "../errors.js";
 import type { ListenerSource } from "./listeners.js";
+import type { GivenUp } from "./privileges/index.js";
 
 const VARIABLE = "SNI_HANDOFF_STAGE";
 
@@ -25,8 +26,8 @@ export interface Stage {
   readonly channels: readonly number[];
   /** Upgrade: what is to be standard error when the process before need not read it any more; -1: what it is already. */
   readonly standardError: number;
-  /** What Landlock has been told; "" if this is not known. */
-  readonly landlock: string;
+  /** Undefined: nothing. */
+  readonly givenUp: GivenUp | undefined;
 }
 
 export function stageEnvironment(stage: Stage): Record<string, string> {
