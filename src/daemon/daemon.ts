@@ -7,8 +7,9 @@ import { AccessReader } from "../door/access-events.js";
 import type { Adopted, LogLevel } from "../door/settings.js";
 import { ConfigurationError, formatProblem, HandoffError } from "../errors.js";
 import { AccessLog } from "./access-log.js";
-import { type Configuration, loadConfiguration } from "./configuration/index.js";
+import { type Configuration, configuredBackends, loadConfiguration } from "./configuration/index.js";
 import type { Answer, Controlled } from "./control/controlled.js";
+import { counted } from "./counted.js";
 import type { Endpoints } from "./endpoints.js";
 import { Heartbeats } from "./heartbeats.js";
 import type { InstanceWatch } from "./instance-watch.js";
@@ -16,6 +17,7 @@ import { watchInstances } from "./instances.js";
 import type { Listeners } from "./listeners.js";
 import type { DaemonLog } from "./log.js";
 import { LoopLag } from "./loop-lag.js";
+import { beyondReach, type GivenUp, gatherFacts, landlockPlan } from "./privileges/index.js";
 import { type Reported, Reporting } from "./reporting.js";
 import type { Status } from "./status.js";
 import type { Notifier } from "./systemd/notify.js";
@@ -42,8 +44,8 @@ export interface DaemonParts {
   readonly notifier: Notifier | undefined;
   /** What WATCHDOG_USEC said; undefined without a watchdog. Microseconds. */
   readonly watchdogPeriod: number | undefined;
-  /** What Landlock has been told, in words. */
-  readonly landlock: string;
+  /** The privileges that this process, or the one before it, gave up; undefined: none. */
+  readonly givenUp: GivenUp | undefined;
   /** False in an upgrade: accepts nothing before `accept`. */
   readonly accepting: boolean;
   /** What the operator had drained in the process before. */
@@ -150,7 +152,7 @@ export class Daemon implements Controlled {
   private systemStatus(): string {
     const { names, door } = this.configuration;
     const { accepted, acknowledged } = this.totals.counters;
-    return `${this.state}: ${names} names, generation ${door.generation}; ${accepted} accepted, ${acknowledged} handed over`;
+    return `${this.state}: ${counted(names, "name")}, generation ${door.generation}; ${accepted} accepted, ${acknowledged} handed over`;
   }
 
   private saySystemStatus(): void {
@@ -189,7 +191,7 @@ export class Daemon implements Controlled {
       drained: this.drained,
       control: parts.endpoints.controlPath,
       metrics: parts.endpoints.metricsAddress,
-      landlock: parts.landlock,
+      landlock: parts.givenUp?.outcome ?? "off",
       systemd: { notify: parts.notifier !== undefined, watchdog: (parts.watchdogPeriod ?? 0) / 1e6 },
       accessLogDropped: this.accessLog.dropped,
       logDropped: this.log.sink.dropped,
@@ -227,7 +229,11 @@ export class Daemon implements Controlled {
       const { formatDiff, diffConfigurations } = await import("./configuration/index.js");
       const diff = diffConfigurations(this.configuration, next);
       await this.use(next);
-      answer = this.reloaded(next, [...next.warnings.map(formatProblem), ...formatDiff(diff)]);
+      answer = this.reloaded(next, [
+        ...next.warnings.map(formatProblem),
+        ...formatDiff(diff),
+        ...this.outOfReach(next),
+      ]);
       this.reloads.succeeded++;
     } catch (error) {
       answer = this.notReloaded(error as Error);
@@ -239,7 +245,7 @@ export class Daemon implements Controlled {
 
   private reloaded({ door, names, log }: Configuration, details: readonly string[]): Answer {
     this.loadedAt = new Date().toISOString();
-    const message = `generation ${door.generation} is in force: ${names} names, ${door.backends.length} backends`;
+    const message = `generation ${door.generation} is in force: ${counted(names, "name")}, ${counted(configuredBackends(door).length, "backend")}`;
     const listeners = this.parts.listeners.addresses;
     this.log.info({ event: "reloaded", generation: door.generation, names, listeners, details }, message);
     if (this.parts.logLevel === undefined) this.useLogLevel(log.level);
@@ -251,6 +257,15 @@ export class Daemon implements Controlled {
     const message = `generation ${this.configuration.door.generation} stays in force: the new configuration cannot be used`;
     this.log.error({ event: "reload.failed", problems: details }, `${message}: ${details[0]}`);
     return { ok: false, message, details };
+  }
+
+  /** What the configuration needs, and this process cannot have any more. */
+  private outOfReach(next: Configuration): string[] {
+    const inForce = this.parts.givenUp?.landlock;
+    if (inForce === undefined) return [];
+    return beyondReach(inForce, landlockPlan(next, gatherFacts())).map(
+      (what) => `needs restart: the door gave up its access to ${what} when it was started`,
+    );
   }
 
   private loadNext(): Promise<Configuration> {
@@ -292,6 +307,7 @@ export class Daemon implements Controlled {
       const details = [
         ...next.warnings.map(formatProblem),
         ...formatDiff(diffConfigurations(this.configuration, next)),
+        ...this.outOfReach(next),
       ];
       return { ok: true, message: `what a reload of ${next.file} would change`, details };
     } catch (error) {
@@ -380,7 +396,7 @@ export class Daemon implements Controlled {
     if (process.pid === 1) return this.notUpgraded(new Error(AS_PROCESS_1));
     this.state = "upgrading";
     this.log.info({ event: "upgrading" }, "starting the program anew");
-    const { notifier, listeners, endpoints, landlock, watchdogPeriod } = this.parts;
+    const { notifier, listeners, endpoints, givenUp, watchdogPeriod } = this.parts;
     notifier?.status("upgrading");
     let successor: Successor;
     try {
@@ -388,7 +404,7 @@ export class Daemon implements Controlled {
         workers: this.workers.count,
         listeners: listeners.all,
         ...endpoints.descriptors,
-        landlock,
+        givenUp,
         drained: [...this.drained],
         timeout: this.configuration.timeouts.upgrade,
         signal: this.upgradeAbort.signal,

@@ -23,7 +23,7 @@ export interface Listener {
 /** A listening socket that this process was given. */
 export interface PassedListener {
   readonly descriptor: number;
-  readonly source: Exclude<ListenerSource, "configuration">;
+  readonly source: ListenerSource;
   /** The address as the process before had it configured; undefined: it is known by where it is bound. */
   readonly name?: string | undefined;
 }
@@ -43,9 +43,12 @@ export class Listeners {
   private list: readonly Listener[] = [];
   /** Sockets that were passed, and that the configuration had no use for (yet). */
   private spare: PassedListener[];
+  private readonly hasGivenUpBinding: boolean;
 
-  constructor(passed: readonly PassedListener[] = []) {
+  /** `hasGivenUpBinding`: this process may bind no ports that need privilege, and perhaps none at all (privileges/). */
+  constructor(passed: readonly PassedListener[] = [], hasGivenUpBinding = false) {
     this.spare = [...passed];
+    this.hasGivenUpBinding = hasGivenUpBinding;
     // A manager's may block, and what accepts from it is told to take all there are.
     for (const { descriptor } of passed) native.setNonBlocking(descriptor, true);
   }
@@ -75,6 +78,7 @@ export class Listeners {
   prepare(settings: readonly ListenerSettings[]): ListenersChange {
     const kept = new Set<Listener>();
     const added: Listener[] = [];
+    const bound: Listener[] = [];
     const spare = [...this.spare];
     try {
       const next = settings.map((wanted) => {
@@ -83,8 +87,10 @@ export class Listeners {
           kept.add(same);
           return same;
         }
-        const listener = takePassed(spare, wanted) ?? listen(wanted);
+        const passed = takePassed(spare, wanted);
+        const listener = passed ?? this.listen(wanted);
         added.push(listener);
+        if (passed === undefined) bound.push(listener);
         return listener;
       });
       const removed = this.list.filter((each) => !kept.has(each));
@@ -97,17 +103,28 @@ export class Listeners {
           this.spare = spare;
           for (const { descriptor } of removed) native.close(descriptor);
           for (const [index, listener] of next.entries()) {
-            const isNew = listener.source === "configuration" && !kept.has(listener);
             // What a unit made, a unit configures.
-            if (isNew || listener.source === "systemd") continue;
+            if (bound.includes(listener) || listener.source === "systemd") continue;
             native.adjustListener(listener.descriptor, settings[index]!.options);
           }
         },
-        abandon: () => closeOwn(added),
+        abandon: () => closeAll(bound),
       };
     } catch (error) {
-      closeOwn(added);
+      closeAll(bound);
       throw error;
+    }
+  }
+
+  private listen({ name, options }: ListenerSettings): Listener {
+    try {
+      const descriptor = native.listenTcp(options);
+      const address = formatAddress(native.localAddress(descriptor));
+      return { name, address, descriptor, source: "configuration" };
+    } catch (error) {
+      const { code, message } = error as SystemCallError;
+      const what = `cannot listen on ${name}: ${message}`;
+      throw new HandoffError("ERR_LISTEN", `${what}${advice(code, options, this.hasGivenUpBinding)}`, { cause: error });
     }
   }
 
@@ -142,9 +159,8 @@ function refuseNewClients(descriptor: number): void {
   }
 }
 
-/** Sockets that were passed are kept for another try. */
-function closeOwn(listeners: readonly Listener[]): void {
-  for (const { descriptor, source } of listeners) if (source === "configuration") native.close(descriptor);
+function closeAll(listeners: readonly Listener[]): void {
+  for (const { descriptor } of listeners) native.close(descriptor);
 }
 
 function takePassed(spare: PassedListener[], wanted: ListenerSettings): Listener | undefined {
@@ -156,19 +172,7 @@ function takePassed(spare: PassedListener[], wanted: ListenerSettings): Listener
   return { name: wanted.name, address: formatAddress(native.localAddress(descriptor)), descriptor, source };
 }
 
-function listen({ name, options }: ListenerSettings): Listener {
-  try {
-    const descriptor = native.listenTcp(options);
-    const address = formatAddress(native.localAddress(descriptor));
-    return { name, address, descriptor, source: "configuration" };
-  } catch (error) {
-    const { code, message } = error as SystemCallError;
-    const what = `cannot listen on ${name}: ${message}`;
-    throw new HandoffError("ERR_LISTEN", `${what}${advice(code, options)}`, { cause: error });
-  }
-}
-
-function advice(code: string, options: ListenerSettings["options"]): string {
+function advice(code: string, options: ListenerSettings["options"], hasGivenUpBinding: boolean): string {
   switch (code) {
     case "EADDRINUSE": {
       const holder = holderOf(options.port);
@@ -177,6 +181,9 @@ function advice(code: string, options: ListenerSettings["options"]): string {
     case "EADDRNOTAVAIL":
       return "; no interface of this host has that address; `freebind: true` binds it all the same";
     case "EACCES":
+      if (hasGivenUpBinding) {
+        return "; the door has given up binding ports: restart it for this listener, or once with privileges.keepBindService: true for reloads to add listeners";
+      }
       return "; ports below 1024 need privilege: run as root (with `user:` it is dropped again), grant CAP_NET_BIND_SERVICE (AmbientCapabilities= in a systemd unit, or its socket unit), or lower net.ipv4.ip_unprivileged_port_start";
     default:
       return "";

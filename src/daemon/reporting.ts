@@ -6,7 +6,7 @@ import { readGauges } from "../door/gauges.js";
 import { latencyBounds } from "../door/latency.js";
 import type { BackendSettings, ChannelStatus } from "../door/settings.js";
 import { RouteTable } from "../routing/table.js";
-import type { Configuration } from "./configuration/index.js";
+import { type Configuration, configuredBackends } from "./configuration/index.js";
 import { descriptorLimit } from "./descriptor-limit.js";
 import type { Heartbeats } from "./heartbeats.js";
 import type { LoopLag } from "./loop-lag.js";
@@ -76,9 +76,7 @@ export class Reporting {
       listeners: reported.listeners,
       workers: this.workers(workers),
       counters: totals.counters,
-      backends: configuration.door.backends
-        .filter((backend) => backend.kind === "handoff" || backend.countedAs === undefined)
-        .map((backend) => backendStatus(backend, reported, channels)),
+      backends: configuredBackends(configuration.door).map((backend) => backendStatus(backend, reported, channels)),
       privileges: this.privileges,
       process: {
         rss: process.memoryUsage.rss(),

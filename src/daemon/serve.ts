@@ -1,7 +1,7 @@
 /** The daemon: from a configuration file to a running door, until a signal ends it. */
 import type { LogLevel } from "../door/settings.js";
 import { formatProblem } from "../errors.js";
-import { type Configuration, loadConfiguration } from "./configuration/index.js";
+import { type Configuration, configuredBackends, loadConfiguration } from "./configuration/index.js";
 import { Daemon } from "./daemon.js";
 import { Endpoints, type PassedEndpoints } from "./endpoints.js";
 import { Listeners, type PassedListener } from "./listeners.js";
@@ -45,7 +45,7 @@ async function serveStage(
   const configuration = await loadConfiguration(file);
   const log = await createLog({ level: options.logLevel ?? configuration.log.level });
   const passed = stage === undefined ? new PassedSockets() : undefined;
-  const listeners = new Listeners(passed?.listeners ?? (stage?.listeners ?? []).map(inherited));
+  const listeners = new Listeners(passed?.listeners ?? passedBy(stage!), stage?.givenUp?.binding);
   const endpoints = new Endpoints(configuration, stage ?? endpointsOf(passed!));
   listeners.prepare(configuration.listeners).commit();
   if (stage === undefined) await giveUpPrivileges(configuration, listeners, endpoints, log);
@@ -70,7 +70,7 @@ async function serveStage(
     log,
     notifier,
     watchdogPeriod,
-    landlock: stage?.landlock ?? "off",
+    givenUp: stage?.givenUp,
     accepting: stage?.kind !== "upgrade",
     drained: stage?.drained ?? [],
     logLevel: options.logLevel,
@@ -86,8 +86,11 @@ async function serveStage(
   return status;
 }
 
-function inherited({ name, descriptor, source }: Stage["listeners"][number]): PassedListener {
-  return { name, descriptor, source: source === "systemd" ? source : "inherited" };
+/** Executing oneself again leaves it at what they were; of another process's they are inherited. */
+function passedBy({ kind, listeners }: Stage): PassedListener[] {
+  return listeners.map((listener) =>
+    kind === "upgrade" && listener.source === "configuration" ? { ...listener, source: "inherited" } : listener,
+  );
 }
 
 function endpointsOf({ control }: PassedSockets): PassedEndpoints {
@@ -105,7 +108,7 @@ async function giveUpPrivileges(
   log: DaemonLog,
 ): Promise<void> {
   if (configuration.identity === undefined && !configuration.privileges.landlock) return;
-  const { planPrivileges, reexecute, unreadableFor } = await import("./privileges/index.js");
+  const { givenUpBy, planPrivileges, reexecute, unreadableFor } = await import("./privileges/index.js");
   const plan = planPrivileges(configuration);
   for (const { file, code } of unreadableFor(plan.identity, configuration.files)) {
     log.warn(
@@ -123,7 +126,7 @@ async function giveUpPrivileges(
     drained: [],
     channels: [],
     standardError: -1,
-    landlock: plan.outcome,
+    givenUp: givenUpBy(plan, configuration),
   };
   const keep = [...listeners.descriptors, control, metrics].filter((descriptor) => descriptor >= 0);
   reexecute(plan, { environment: stageEnvironment(stage), keep });
@@ -142,7 +145,7 @@ function sayReady({ workers, door, names }: Configuration, { addresses }: Listen
     pid: process.pid,
     listeners: addresses,
     workers,
-    backends: door.backends.length,
+    backends: configuredBackends(door).length,
     names,
   };
   log.info(what, `ready on ${addresses.join(", ")}`);

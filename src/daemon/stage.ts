@@ -3,7 +3,9 @@
  * or a new one in an upgrade: the descriptors, and what they are, in an environment variable.
  */
 import { HandoffError } from "../errors.js";
+import { native } from "../native/addon.js";
 import type { ListenerSource } from "./listeners.js";
+import type { GivenUp } from "./privileges/index.js";
 
 const VARIABLE = "SNI_HANDOFF_STAGE";
 
@@ -25,8 +27,8 @@ export interface Stage {
   readonly channels: readonly number[];
   /** Upgrade: what is to be standard error when the process before need not read it any more; -1: what it is already. */
   readonly standardError: number;
-  /** What Landlock has been told; "" if this is not known. */
-  readonly landlock: string;
+  /** Undefined: nothing. */
+  readonly givenUp: GivenUp | undefined;
 }
 
 export function stageEnvironment(stage: Stage): Record<string, string> {
@@ -46,9 +48,37 @@ export function takeStage(environment: NodeJS.ProcessEnv = process.env): Stage |
   const text = environment[VARIABLE];
   if (text === undefined) return undefined;
   delete environment[VARIABLE];
+  const stage = parseStage(text);
+  if (stage !== undefined) return withOwnDescriptors(stage);
+  throw new HandoffError("ERR_USAGE", `the environment variable ${VARIABLE} is for the door's own use: unset it`);
+}
+
+function parseStage(text: string): Stage | undefined {
   try {
     const stage = JSON.parse(text) as Stage;
-    if ((stage.kind === "execute" || stage.kind === "upgrade") && Array.isArray(stage.listeners)) return stage;
-  } catch {}
-  throw new HandoffError("ERR_USAGE", `the environment variable ${VARIABLE} is for the door's own use: unset it`);
+    return (stage.kind === "execute" || stage.kind === "upgrade") && Array.isArray(stage.listeners) ? stage : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * With FD_CLOEXEC, or the next process of an upgrade would have them beside those that it is given, and never close them:
+ * what nobody listens on any more would still be listening. Node sets it at its start up to the first gap above 15 only.
+ */
+function withOwnDescriptors(stage: Stage): Stage {
+  const own = (descriptor: number): number => {
+    if (descriptor < 0) return descriptor;
+    const duplicate = native.duplicate(descriptor);
+    native.close(descriptor);
+    return duplicate;
+  };
+  return {
+    ...stage,
+    listeners: stage.listeners.map((listener) => ({ ...listener, descriptor: own(listener.descriptor) })),
+    control: own(stage.control),
+    metrics: own(stage.metrics),
+    channels: stage.channels.map(own),
+    standardError: own(stage.standardError),
+  };
 }

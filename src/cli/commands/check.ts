@@ -22,7 +22,7 @@ export const check: Command = {
     ["$0 check --diff --config front-door.yaml", "Before a reload"],
   ],
   async run(args) {
-    const { loadConfiguration } = await import("../../daemon/configuration/index.js");
+    const { configuredBackends, loadConfiguration } = await import("../../daemon/configuration/index.js");
     const { formatProblem } = await import("../../errors.js");
     const begun = performance.now();
     const { file, listeners, door, names, routes, warnings } = await loadConfiguration(args.config as string);
@@ -31,7 +31,7 @@ export const check: Command = {
       process.stderr.write(`${formatProblem({ ...place, message: `warning: ${message}` })}\n`);
     const facts = [
       `listeners: ${listeners.map(({ name }) => name).join(", ")}`,
-      `backends: ${door.backends.length}`,
+      `backends: ${configuredBackends(door).length}`,
       `names: ${names} in ${(routes.byteLength / 2 ** 20).toFixed(1)} MiB, loaded in ${seconds.toFixed(2)} s`,
       `warnings: ${warnings.length}`,
     ];

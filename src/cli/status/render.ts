@@ -1,5 +1,7 @@
 /** A status as lines of text. Pure: the same status, the same lines. */
 import { basename } from "node:path";
+import { counted } from "../../daemon/counted.js";
+import { describeCapabilities } from "../../daemon/privileges/capabilities.js";
 import type { BackendStatus, Status } from "../../daemon/status.js";
 import { bytes, type Column, clock, count, duration, labelled, milliseconds, rate, shorten, table } from "./text.js";
 
@@ -56,7 +58,7 @@ function summary(status: Status, width: number, brief: boolean): string[] {
   const loaded = line("configuration", [
     configuration.file,
     `generation ${configuration.generation} of ${clock(configuration.loadedAt)}`,
-    `${configuration.names} names in ${bytes(configuration.tableBytes)}`,
+    `${counted(configuration.names, "name")} in ${bytes(configuration.tableBytes)}`,
   ]);
   const reloaded =
     lastReload === undefined || (brief && lastReload.ok)
@@ -87,7 +89,7 @@ function summary(status: Status, width: number, brief: boolean): string[] {
     ...line("privileges", [
       `${privileges.user} (${privileges.uid}:${privileges.gid})`,
       privileges.noNewPrivileges ? "no new privileges" : "",
-      privileges.capabilities.length === 0 ? "no capabilities" : privileges.capabilities.join(" "),
+      describeCapabilities(privileges.capabilities),
       `landlock ${privileges.landlock}`,
     ]),
     ...used,

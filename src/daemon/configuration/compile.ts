@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import type { AccessLogSettings, BackendSettings, Rejection } from "../../door/settings.js";
 import { formatListenAddress } from "./addresses.js";
+import { builtInName } from "./built-in.js";
 import type { ControlSettings, ListenerSettings } from "./configuration.js";
 import { socketPath } from "./paths.js";
 import type { ConfigurationInput, IncludedInput } from "./schema.js";
@@ -62,9 +63,8 @@ export function compileBackends(input: ConfigurationInput, files: readonly Backe
       uid: user === undefined ? -1 : (findUser(user)?.uid ?? -1),
     };
   });
-  // A configured backend's name has no colon.
   const builtIn = (reject: Rejection, countedAs: "no_route" | "not_tls") =>
-    backends.push({ kind: "reject", name: `built-in:${reject}`, reject, countedAs }) - 1;
+    backends.push({ kind: "reject", name: builtInName(reject), reject, countedAs }) - 1;
   const or = (name: string | undefined, otherwise: () => number) => (name === undefined ? otherwise() : target(name));
   const defaultTarget = or(input.default, () => builtIn("unrecognized_name", "no_route"));
   return {

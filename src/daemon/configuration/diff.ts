@@ -2,6 +2,7 @@
 import type { BackendSettings } from "../../door/settings.js";
 import { RouteTable } from "../../routing/table.js";
 import { formatListenAddress } from "./addresses.js";
+import { configuredBackends, isBuiltIn } from "./built-in.js";
 import type { Configuration, ListenerSettings } from "./configuration.js";
 import { formatDuration } from "./durations.js";
 import { compareRoutes, type RouteChange, type RoutesDiff } from "./routes-diff.js";
@@ -13,8 +14,8 @@ export interface Change {
   readonly key: string;
   readonly from: string;
   readonly to: string;
-  /** It takes effect with the next upgrade or restart, not with a reload. */
-  readonly needsRestart: boolean;
+  /** It takes no effect with a reload. */
+  readonly needs: "upgrade" | "restart" | undefined;
 }
 
 export interface PartsDiff {
@@ -71,9 +72,14 @@ function formatParts(what: string, { added, removed, changed }: PartsDiff): stri
   ];
 }
 
-function formatChange({ key, from, to, needsRestart }: Change): string {
-  return `~ ${key}: ${from} -> ${to}${needsRestart ? " (needs restart: takes effect with the next upgrade or restart)" : ""}`;
+function formatChange({ key, from, to, needs }: Change): string {
+  return `~ ${key}: ${from} -> ${to}${needs === undefined ? "" : NEEDS[needs]}`;
 }
+
+const NEEDS = {
+  upgrade: " (needs restart: takes effect with the next upgrade or restart)",
+  restart: " (needs restart: an upgrade leaves it as it is)",
+};
 
 function formatRoutes(
   what: string,
@@ -115,7 +121,7 @@ function compareValues(running: Values, next: Values, name: (key: string) => str
     const [from, to] = [running.get(key) ?? NONE, next.get(key) ?? NONE];
     if (from === to) return [];
     const full = name(key);
-    return [{ key: full, from, to, needsRestart: NEEDS_RESTART.has(full.split(".")[0]!) }];
+    return [{ key: full, from, to, needs: needed.get(full.split(".")[0]!) }];
   });
 }
 
@@ -125,15 +131,15 @@ function keysOf(running: Values, next: Values): string[] {
   return [...new Set([...running.keys(), ...next.keys()])];
 }
 
-/** What is set up once at the start of a process. */
-const NEEDS_RESTART: ReadonlySet<string> = new Set([
-  "workers",
-  "user",
-  "group",
-  "control",
-  "metrics",
-  "pidfile",
-  "privileges",
+/** What is set up once: at the start of a process, or of the first one, which those of upgrades inherit it from. */
+const needed: ReadonlyMap<string, "upgrade" | "restart"> = new Map([
+  ["workers", "upgrade"],
+  ["control", "upgrade"],
+  ["metrics", "upgrade"],
+  ["pidfile", "upgrade"],
+  ["user", "restart"],
+  ["group", "restart"],
+  ["privileges", "restart"],
 ]);
 
 function listenersOf({ listeners }: Configuration): Map<string, Values> {
@@ -147,13 +153,8 @@ function listenerValues({ options }: ListenerSettings): Values {
 
 /** Without the built-in ones, which stand in for absent keys. */
 function backendsOf({ door: { backends } }: Configuration): Map<string, Values> {
-  return new Map(
-    backends.filter(({ name }) => !isBuiltIn(name)).map((backend) => [backend.name, backendValues(backend, backends)]),
-  );
-}
-
-function isBuiltIn(name: string): boolean {
-  return name.startsWith("built-in:");
+  const configured = configuredBackends({ backends });
+  return new Map(configured.map((backend) => [backend.name, backendValues(backend, backends)]));
 }
 
 function backendValues(backend: BackendSettings, all: readonly BackendSettings[]): Values {

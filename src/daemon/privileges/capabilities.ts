@@ -19,6 +19,15 @@ export function capabilityNames(set: string): string[] {
   return capabilityNumbers(bits).map((number) => (number < names.length ? `CAP_${names[number]}` : `CAP_${number}`));
 }
 
+/** Names in a few words, for people. */
+export function describeCapabilities(held: readonly string[]): string {
+  const lacking = names.map((name) => `CAP_${name}`).filter((name) => !held.includes(name));
+  if (held.length === 0) return "no capabilities";
+  if (lacking.length === 0) return "all capabilities";
+  // Such as those that this kernel hasn't yet, or that a container's root lacks.
+  return lacking.length < 5 ? `all capabilities but ${lacking.join(" ")}` : held.join(" ");
+}
+
 export function hasCapability(set: string, number: number): boolean {
   return ((BigInt(`0x${set}`) >> BigInt(number)) & 1n) === 1n;
 }

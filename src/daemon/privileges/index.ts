@@ -1,5 +1,6 @@
 export { beyondReach } from "./beyond-reach.js";
 export { type Facts, gatherFacts } from "./facts.js";
+export { type GivenUp, givenUpBy } from "./given-up.js";
 export { type PrivilegesInForce, privilegesInForce } from "./in-force.js";
 export { withoutInspector } from "./inspector.js";
 export { type LandlockPlan, landlockPlan } from "./landlock-plan.js";

@@ -20,7 +20,7 @@ export interface UpgradeOffer {
   readonly control: number;
   readonly metrics: number;
   readonly isManaged: boolean;
-  readonly landlock: string;
+  readonly givenUp: Stage["givenUp"];
   readonly drained: readonly string[];
   /** Added to this process's, for the new one. */
   readonly environment: Readonly<Record<string, string>>;
@@ -96,7 +96,7 @@ function startChild(offer: UpgradeOffer, channels: readonly number[]): Started {
     standardError: pass(2),
     isManaged: offer.isManaged,
     drained: offer.drained,
-    landlock: offer.landlock,
+    givenUp: offer.givenUp,
   };
   const child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
     env: { ...withoutOwn(process.env), ...offer.environment, ...stageEnvironment(stage) },

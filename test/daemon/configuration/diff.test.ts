@@ -76,9 +76,10 @@ user: daemon
 privileges: { landlock: true, keepBindService: true }
 pidfile: /run/door.pid
 `;
-    const restart = " (needs restart: takes effect with the next upgrade or restart)";
+    const upgrade = " (needs restart: takes effect with the next upgrade or restart)";
+    const restart = " (needs restart: an upgrade leaves it as it is)";
     expect(await lines(BASE, next)).toEqual([
-      `~ workers: 2 -> 3${restart}`,
+      `~ workers: 2 -> 3${upgrade}`,
       "~ default: pool -> none",
       "~ noServerName: pool -> app",
       "~ timeouts.hello: 5s -> 6s",
@@ -95,16 +96,16 @@ pidfile: /run/door.pid
       `~ privileges.landlock: false -> true${restart}`,
       `~ privileges.keepBindService: false -> true${restart}`,
       "~ notTls: none -> pool",
-      `~ control.path: none -> /run/c.sock${restart}`,
-      `~ control.mode: none -> 0600${restart}`,
-      `~ control.group: none -> 5${restart}`,
-      `~ metrics.address: none -> [::1]:9443${restart}`,
+      `~ control.path: none -> /run/c.sock${upgrade}`,
+      `~ control.mode: none -> 0600${upgrade}`,
+      `~ control.group: none -> 5${upgrade}`,
+      `~ metrics.address: none -> [::1]:9443${upgrade}`,
       `~ user: none -> daemon${restart}`,
       `~ group: none -> 1${restart}`,
-      `~ pidfile: none -> /run/door.pid${restart}`,
+      `~ pidfile: none -> /run/door.pid${upgrade}`,
     ]);
     const { settings } = await diff(next, BASE);
-    expect(settings.filter(({ needsRestart }) => needsRestart).map(({ key }) => key)).toEqual([
+    expect(settings.filter(({ needs }) => needs !== undefined).map(({ key }) => key)).toEqual([
       "workers",
       "control.path",
       "control.mode",

@@ -1,0 +1,51 @@
+/** What the kernel says of a process: proc(5). */
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+
+export type Fields = ReadonlyMap<string, string>;
+
+/** The fields of /proc/PID/status of each of its threads. */
+export function threadsOf(pid: number): Fields[] {
+  return readdirSync(`/proc/${pid}/task`).map((task) => fieldsOf(`/proc/${pid}/task/${task}/status`));
+}
+
+/** Whether it has a handler for a signal, by its number. */
+export function catches(pid: number, signal: number): boolean {
+  try {
+    const caught = BigInt(`0x${fieldsOf(`/proc/${pid}/status`).get("SigCgt")}`);
+    return ((caught >> BigInt(signal - 1)) & 1n) === 1n;
+  } catch {
+    return false; // gone
+  }
+}
+
+/** Its children, of its first thread. */
+export function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter(Boolean).map(Number);
+}
+
+/** Ports of the TCP sockets that it listens on. */
+export function listeningPorts(pid: number): number[] {
+  const inodes = new Set(readdirSync(`/proc/${pid}/fd`).map((fd) => inodeOf(`/proc/${pid}/fd/${fd}`)));
+  return ["tcp", "tcp6"].flatMap((name) =>
+    readFileSync(`/proc/${pid}/net/${name}`, "utf8")
+      .split("\n")
+      .slice(1)
+      .map((line) => line.trim().split(/\s+/))
+      // State TCP_LISTEN: include/net/tcp_states.h.
+      .filter((fields) => fields[3] === "0A" && inodes.has(fields[9]))
+      .map((fields) => Number.parseInt(fields[1]!.split(":")[1]!, 16)),
+  );
+}
+
+function inodeOf(link: string): string | undefined {
+  try {
+    return /^socket:\[(\d+)\]$/.exec(readlinkSync(link))?.[1];
+  } catch {
+    return undefined; // closed since
+  }
+}
+
+function fieldsOf(file: string): Fields {
+  const lines = readFileSync(file, "utf8").split("\n");
+  return new Map(lines.map((line) => line.split(":\t") as [string, string]));
+}
