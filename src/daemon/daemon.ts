@@ -71,6 +71,8 @@ export class Daemon implements Controlled {
   private spareRegion: SharedArrayBuffer | undefined;
   private state: Status["state"] = "running";
   private reloadAgain: boolean = false;
+  /** False while the process before goes on if this one fails. */
+  private isInCharge: boolean;
   private readonly upgradeAbort: AbortController = new AbortController();
   private readonly drained: Set<string>;
   private loadedAt: string = new Date().toISOString();
@@ -87,14 +89,20 @@ export class Daemon implements Controlled {
     this.parts = parts;
     this.configuration = parts.configuration;
     this.log = parts.log;
+    this.isInCharge = parts.accepting;
     this.drained = new Set(parts.drained);
     this.watch = watchInstances(parts.configuration, parts.log, () => this.workers);
   }
 
-  /** Resolves when the workers run. Throws HandoffErrors. */
+  /** Resolves when the workers run. Throws HandoffErrors; then nothing is left that does. */
   static async start(parts: DaemonParts): Promise<Daemon> {
     const daemon = new Daemon(parts);
-    await daemon.startWorkers();
+    try {
+      await daemon.startWorkers();
+    } catch (error) {
+      daemon.watch.close();
+      throw error;
+    }
     return daemon;
   }
 
@@ -114,7 +122,8 @@ export class Daemon implements Controlled {
         log: ({ level, event, message, fields }) => log[level]({ event, ...fields }, message),
         died: (error) => {
           log.fatal({ event: "worker.died", stack: error.stack }, `a worker died: ${error.message}`);
-          this.finish(1);
+          // Those that are left would serve a part of the clients: a service manager starts all of it again.
+          void this.fail();
         },
       },
     );
@@ -451,6 +460,7 @@ export class Daemon implements Controlled {
 
   /** This process was started by one that runs, and is to accept now. */
   accept(): void {
+    this.isInCharge = true;
     this.workers.command({ type: "accept" });
   }
 
@@ -489,6 +499,11 @@ export class Daemon implements Controlled {
     this.log.info({ event: "stopped", counters: this.totals.counters }, "stopped at once by a second signal");
     this.parts.endpoints.release();
     await this.end(0);
+  }
+
+  private async fail(): Promise<void> {
+    if (this.isInCharge) this.parts.endpoints.release();
+    await this.end(1);
   }
 
   private async end(status: number): Promise<void> {

@@ -1,30 +1,59 @@
 /** The file that holds the process's id for scripts and service managers. */
-import { readFileSync, renameSync, unlinkSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { HandoffError } from "../errors.js";
 
 export class PidFile {
   private readonly path: string;
+  private readonly fresh: string;
 
-  /** Throws ERR_PATH_UNUSABLE. Whoever reads it meanwhile finds the old number or the new one, never half of one. */
+  /** Writes it beside its place, where nobody looks for it. Throws ERR_PATH_UNUSABLE. */
   constructor(path: string) {
     this.path = path;
-    const fresh = `${path}.${process.pid}`;
-    try {
-      writeFileSync(fresh, `${process.pid}\n`);
-      renameSync(fresh, path);
-    } catch (error) {
-      throw new HandoffError("ERR_PATH_UNUSABLE", `cannot write the pidfile: ${(error as Error).message}`, {
-        cause: error,
-      });
-    }
+    this.fresh = `${path}.${process.pid}`;
+    this.attempt(() => writeFileSync(this.fresh, `${process.pid}\n`));
+  }
+
+  /**
+   * Puts it in its place: whoever reads it meanwhile finds the old number or the new one, never half of one. Throws
+   * ERR_PATH_UNUSABLE.
+   */
+  publish(): void {
+    this.attempt(() => renameSync(this.fresh, this.path));
   }
 
   /** Leaves it to a process that has taken it over. */
   remove(): void {
     try {
+      rmSync(this.fresh, { force: true });
       if (readFileSync(this.path, "utf8").trim() === String(process.pid)) unlinkSync(this.path);
     } catch {
       // Gone, or out of reach since privileges were dropped: a stale number, which readers of pidfiles must expect.
     }
+  }
+
+  private attempt(act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      this.remove();
+      const { code, message } = error as NodeJS.ErrnoException;
+      throw new HandoffError("ERR_PATH_UNUSABLE", `cannot write the pidfile ${this.path}: ${remedy(code) ?? message}`, {
+        cause: error,
+      });
+    }
+  }
+}
+
+function remedy(code: string | undefined): string | undefined {
+  switch (code) {
+    case "ENOENT":
+      return "its folder does not exist; create it";
+    case "EACCES":
+    case "EPERM":
+      return "not permitted; its folder must be writable for the door's user, and in reach of its Landlock rules since its start";
+    case "EISDIR":
+      return "it is a folder";
+    default:
+      return undefined;
   }
 }

@@ -47,9 +47,36 @@ async function serveStage(
   const passed = stage === undefined ? new PassedSockets() : undefined;
   const listeners = new Listeners(passed?.listeners ?? passedBy(stage!), stage?.givenUp?.binding);
   const endpoints = new Endpoints(configuration, stage ?? endpointsOf(passed!));
-  listeners.prepare(configuration.listeners).commit();
-  if (stage === undefined) await giveUpPrivileges(configuration, listeners, endpoints, log);
+  try {
+    listeners.prepare(configuration.listeners).commit();
+    if (stage === undefined) await giveUpPrivileges(configuration, listeners, endpoints, log);
+    const pidfile = configuration.pidfile === undefined ? undefined : new PidFile(configuration.pidfile);
+    try {
+      return await run({ configuration, log, listeners, endpoints, pidfile, passed, stage, orders, options });
+    } finally {
+      pidfile?.remove();
+    }
+  } catch (error) {
+    // In an upgrade the process before goes on with it.
+    if (stage?.kind !== "upgrade") endpoints.release();
+    throw error;
+  }
+}
 
+interface Prepared {
+  readonly configuration: Configuration;
+  readonly log: DaemonLog;
+  readonly listeners: Listeners;
+  readonly endpoints: Endpoints;
+  readonly pidfile: PidFile | undefined;
+  readonly passed: PassedSockets | undefined;
+  readonly stage: Stage | undefined;
+  readonly orders: Orders;
+  readonly options: ServeOptions;
+}
+
+async function run(prepared: Prepared): Promise<number> {
+  const { configuration, log, listeners, endpoints, pidfile, passed, stage, orders, options } = prepared;
   // From here on this is the process that serves: signals to handlers of one that executes another would be lost.
   const signals = new EndingSignals();
   const notifier = Notifier.fromEnvironment(process.env, (error) =>
@@ -63,6 +90,7 @@ async function serveStage(
   for (const warning of passed?.warnings(configuration.listeners, listeners) ?? []) {
     log.warn({ event: "listener.warning" }, warning);
   }
+  if (stage?.kind !== "upgrade") pidfile?.publish();
   const daemon = await Daemon.start({
     configuration,
     listeners,
@@ -75,15 +103,15 @@ async function serveStage(
     drained: stage?.drained ?? [],
     logLevel: options.logLevel,
   });
-  if (stage?.kind === "upgrade") await takeOver(daemon, stage);
-  const pidfile = configuration.pidfile === undefined ? undefined : new PidFile(configuration.pidfile);
+  if (stage?.kind === "upgrade") {
+    await takeOver(daemon, stage);
+    replacePidFile(pidfile, log);
+  }
   orders.goTo(daemon);
   void endBySignal(signals, daemon);
   daemon.announce();
   sayReady(configuration, listeners, log);
-  const status = await daemon.ended;
-  pidfile?.remove();
-  return status;
+  return daemon.ended;
 }
 
 /** Executing oneself again leaves it at what they were; of another process's they are inherited. */
@@ -137,6 +165,15 @@ async function takeOver(daemon: Daemon, stage: Stage): Promise<void> {
   await follower.prepared();
   daemon.accept();
   await follower.accepting(stage.standardError);
+}
+
+/** Clients are served already: this can be wrong only if what was there has changed. */
+function replacePidFile(pidfile: PidFile | undefined, log: DaemonLog): void {
+  try {
+    pidfile?.publish();
+  } catch (error) {
+    log.error({ event: "pidfile.failed" }, (error as Error).message);
+  }
 }
 
 function sayReady({ workers, door, names }: Configuration, { addresses }: Listeners, log: DaemonLog): void {

@@ -51,6 +51,11 @@ export class Workers {
   private readonly listener: WorkersListener;
   private readonly reports: Set<(report: WorkerReport, index: number) => void> = new Set();
   private ending: boolean = false;
+  private hasStarted: boolean = false;
+  private fail!: (error: Error) => void;
+  private readonly failure: Promise<never> = new Promise((_, reject) => {
+    this.fail = reject;
+  });
   private nextAdopter: number = 0;
   private snapshots: number = 0;
   private heldNow: Int32Array = new Int32Array(0);
@@ -59,7 +64,7 @@ export class Workers {
     this.listener = listener;
   }
 
-  /** Starts them; resolves when all of them accept. */
+  /** Starts them; resolves when all of them accept. Rejects if one dies before; then none is left. */
   static async start(start: WorkersStart, listener: WorkersListener): Promise<Workers> {
     const workers = new Workers(listener);
     const configured = workers.all("configured", start.count);
@@ -90,7 +95,13 @@ export class Workers {
       });
     }
     releaseThreads();
-    await configured;
+    try {
+      await Promise.race([configured, workers.failure]);
+    } catch (error) {
+      await workers.terminate();
+      throw error;
+    }
+    workers.hasStarted = true;
     return workers;
   }
 
@@ -109,7 +120,8 @@ export class Workers {
   private died(error: Error): void {
     if (this.ending) return;
     this.ending = true;
-    this.listener.died(error);
+    if (this.hasStarted) this.listener.died(error);
+    else this.fail(new HandoffError("ERR_WORKER", `a worker could not be started: ${error.message}`, { cause: error }));
   }
 
   /** Resolves when every worker has made a report of this type that `matches` accepts. */
