@@ -372,6 +372,7 @@ int main(int count, char **arguments)
     raise_descriptor_limit();
     /* Without SA_RESTART: the wait ends. */
     struct sigaction action = {.sa_handler = on_signal};
+    signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
     if (sigaction(SIGINT, &action, NULL) != 0 || sigaction(SIGTERM, &action, NULL) != 0)
         fail_errno("sigaction");
     epoll = epoll_create1(EPOLL_CLOEXEC);

@@ -6,7 +6,5 @@ const { cert, key, path } = JSON.parse(process.argv[2]);
 const server = createServer({ cert, key }, (_request, response) => response.end("hello\n"));
 const receiver = await attach(server, { path });
 process.stdout.write(`${JSON.stringify({ ready: true })}\n`);
-process.once("SIGTERM", async () => {
-  await receiver.close();
-  process.exit(0);
-});
+// What it has goes on, and keeps the process until it is finished.
+process.once("SIGTERM", () => receiver.close());
