@@ -92,12 +92,17 @@ static void close_connection(struct client *client)
     client->stage = IDLE;
 }
 
+static uint64_t rest_of(const struct loop *loop)
+{
+    return loop->options->rest_nanoseconds > 0 ? loop->options->rest_nanoseconds : REST_NANOSECONDS;
+}
+
 /* Counts, closes what is open, and lets the client rest. The client must be in no queue. */
 static void give_up(struct loop *loop, struct client *client, enum failure failure)
 {
     add(&loop->clients->failed[failure]);
     close_connection(client);
-    push(&loop->rests, client, loop->now + REST_NANOSECONDS);
+    push(&loop->rests, client, loop->now + rest_of(loop));
 }
 
 static enum failure failure_of(int code)
@@ -206,7 +211,10 @@ static void complete(struct loop *loop, struct client *client)
     if (atomic_load_explicit(&loop->clients->state->measuring, memory_order_relaxed))
         histogram_record(&loop->clients->latency, end - client->began);
     close_connection(client);
-    begin(loop, client);
+    if (loop->options->rest_nanoseconds > 0)
+        push(&loop->rests, client, end + rest_of(loop));
+    else
+        begin(loop, client);
 }
 
 static void on_event(struct loop *loop, struct client *client, uint32_t events)

@@ -4,6 +4,8 @@
  *
  *   connect -> send [-> pause -> send the rest] -> wait for the answer -> close
  *                                any failure is counted -> rest for 10 ms --^
+ *
+ * With a rest of their own (-r) they have it after each connection.
  */
 #ifndef BENCH_CLIENTS_H
 #define BENCH_CLIENTS_H
@@ -29,6 +31,8 @@ struct load_options {
     /* Between the segments; 0: when the events of this turn of the loop are done. */
     uint64_t pause_nanoseconds;
     uint64_t timeout_nanoseconds;
+    /* Between a client's connections; 0: none, but for a while after a failure. */
+    uint64_t rest_nanoseconds;
     /* Clients come from this many addresses, one after the other; 0: the kernel's choice, 127.0.0.1. */
     uint32_t sources;
     /* Close in order (FIN) and wait in TIME_WAIT; else with RST. */

@@ -22,6 +22,7 @@ const programs = {
   load: ["load.c", "clients.c", "hello.c", "usage.c", "common.c"],
   floor: ["floor.c", "common.c"],
   receiver: ["receiver.c", "channel.c", "service.c", "common.c"],
+  slow: ["slow.c", "hello.c", "common.c"],
   tether: ["tether.c", "common.c"],
 };
 
@@ -121,6 +122,46 @@ async function compile(compiler, options, sources, output) {
     const { stderr = String(error) } = /** @type {{ stderr?: string }} */ (error);
     throw new BenchFailure(`${compiler} could not compile ${sources.join(", ")} of ${here}:\n${stderr.trim()}`);
   }
+}
+
+/**
+ * requests.c, which needs OpenSSL's headers for TLS: without them it makes plain requests only.
+ *
+ * @returns {Promise<{ path: string, hasTls: boolean }>}
+ * @throws {BenchFailure} if there is no compiler, or it fails
+ */
+export async function compileRequests() {
+  const folder = await writableFolder();
+  const wanted = await fingerprint();
+  const variants = [
+    { path: join(folder, "requests-tls"), hasTls: true, options: ["-DREQUESTS_TLS"], libraries: ["-lssl", "-lcrypto"] },
+    { path: join(folder, "requests"), hasTls: false, options: [], libraries: [] },
+  ];
+  let failure;
+  for (const { path, hasTls, options, libraries } of variants) {
+    const stamp = `${path}.sha256`;
+    try {
+      await access(path, constants.X_OK);
+      if ((await readFile(stamp, "utf8")) === wanted) {
+        return { path, hasTls };
+      }
+    } catch {
+      // Not there yet.
+    }
+    const aside = await mkdtemp(join(folder, ".making-"));
+    try {
+      const made = join(aside, "requests");
+      await compile(await findCompiler(), [...flags, ...options], ["requests.c", "common.c", ...libraries], made);
+      await rename(made, path);
+      await writeFile(stamp, wanted);
+      return { path, hasTls };
+    } catch (error) {
+      failure = error;
+    } finally {
+      await rm(aside, { recursive: true, force: true });
+    }
+  }
+  throw failure;
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

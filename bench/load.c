@@ -31,6 +31,7 @@ static const char usage[] =
     "  -w SECONDS  warm-up before that, not measured (default 0.5)\n"
     "  -n COUNT    end soon after measuring so many connections (default 0: no bound but time)\n"
     "  -T MILLIS   give a connection up after that (default 10000)\n"
+    "  -r MICROS   a client's rest after each connection (default 0: none)\n"
     "  -s SOURCES  client addresses per thread, out of 127.64.0.0/10 (default 1000; 0: 127.0.0.1)\n"
     "  -F          close with FIN, not RST: ports wait in TIME_WAIT\n"
     "  -u PID      report what this process used, too; may be repeated\n"
@@ -148,7 +149,7 @@ int main(int count, char **arguments)
     static struct histogram latency;
     const char *file = NULL;
     uint64_t clients = 64, measure = 2 * NANOSECONDS_PER_SECOND, warm_up = NANOSECONDS_PER_SECOND / 2, most = 0;
-    for (int option; (option = getopt(count, arguments, "f:N:S:P:c:t:d:w:n:T:s:Fu:h")) != -1;)
+    for (int option; (option = getopt(count, arguments, "f:N:S:P:c:t:d:w:n:T:r:s:Fu:h")) != -1;)
         switch (option) {
         case 'f': file = optarg; break;
         case 'N': options.names = parse_number(optarg, "-N", 1, 1000000000); break;
@@ -160,6 +161,7 @@ int main(int count, char **arguments)
         case 'w': warm_up = parse_seconds(optarg, "-w"); break;
         case 'n': most = parse_number(optarg, "-n", 0, UINT64_MAX); break;
         case 'T': options.timeout_nanoseconds = 1000000 * parse_number(optarg, "-T", 1, 3600000); break;
+        case 'r': options.rest_nanoseconds = 1000 * parse_number(optarg, "-r", 0, 10000000); break;
         case 's': options.sources = (uint32_t)parse_number(optarg, "-s", 0, 65000); break;
         case 'F': options.fin = 1; break;
         case 'u':

@@ -14,6 +14,7 @@ import { Child } from "./process.mjs";
  * @property {number} warmUp seconds before that
  * @property {number} firstSegment bytes; 0 sends the hello at once
  * @property {number} pause between the segments, microseconds
+ * @property {number} [rest] of a client after each connection, microseconds; 0 if absent
  * @property {readonly number[]} watch process ids whose CPU time is read too
  * @property {AbortSignal} signal ends the run early; the result is of what there was
  */
@@ -38,6 +39,7 @@ export async function runLoad(options) {
     ...["-f", options.hello, "-N", String(options.names), "-c", String(options.clients), "-t", String(options.threads)],
     ...["-s", String(options.sources), "-d", String(options.seconds), "-w", String(options.warmUp)],
     ...["-S", String(options.firstSegment), "-P", String(options.pause)],
+    ...["-r", String(options.rest ?? 0)],
     ...options.watch.flatMap((pid) => ["-u", String(pid)]),
     options.address,
   ]);

@@ -12,12 +12,25 @@ import { describeMachine, machineText } from "./machine.mjs";
 import { checkLimits } from "./preflight.mjs";
 import { stopAll } from "./process.mjs";
 import * as handoff from "./scenarios/handoff.mjs";
+import * as idle from "./scenarios/idle.mjs";
+import * as log from "./scenarios/log.mjs";
+import * as pauses from "./scenarios/pauses.mjs";
+import * as slow from "./scenarios/slow.mjs";
 import { makeWorkspace } from "./workspace.mjs";
 
-/** @type {Record<string, typeof handoff>} */
-const scenarios = { handoff };
+/** @type {Record<string, Scenario>} */
+const scenarios = { handoff, slow, pauses, log, idle };
 
 /**
+ * @typedef {object} Scenario
+ * @property {string} description
+ * @property {{ full: Preset, quick: Preset }} defaults
+ * @property {readonly { name: string }[]} contestants what --only can choose from
+ * @property {number} mostClients at the same time
+ * @property {(context: Context) => Promise<object>} run prints its report; the results, for JSON
+ *
+ * @typedef {{ rounds: number, duration: number }} Preset `duration` of a round, in seconds
+ *
  * @typedef {object} Options as on the command line
  * @property {string[]} [scenarios] names; `list` prints what there is
  * @property {string} [json] file for the results
@@ -132,7 +145,7 @@ async function runScenarios(options, signal) {
   return signal.aborted ? 130 : 0;
 }
 
-/** @param {string[]} names @param {Options} options @returns {[string, typeof handoff][]} @throws {BenchFailure} */
+/** @param {string[]} names @param {Options} options @returns {[string, Scenario][]} @throws {BenchFailure} */
 function checkOptions(names, options) {
   const wrong = (/** @type {string} */ message) => new BenchFailure(message, { status: 2 });
   if (names.length === 0) {
@@ -143,11 +156,11 @@ function checkOptions(names, options) {
       throw wrong(`There is no scenario "${name}".\n${listText()}`);
     }
   }
-  const chosen = names.map((name) => /** @type {[string, typeof handoff]} */ ([name, scenarios[name]]));
+  const chosen = names.map((name) => /** @type {[string, Scenario]} */ ([name, scenarios[name]]));
   const known = new Set(chosen.flatMap(([, scenario]) => scenario.contestants.map(({ name }) => name)));
   for (const name of options.only ?? []) {
     if (!known.has(name)) {
-      throw wrong(`There is no contestant "${name}" in ${names.join(", ")}; there are ${[...known].join(", ")}.`);
+      throw wrong(`There is no contestant "${name}" in ${names.join(", ")}; there are ${[...known].join(", ") || "none"}.`);
     }
   }
   const { rounds, duration, threads } = options;

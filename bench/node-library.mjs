@@ -6,13 +6,12 @@
  *
  * The clients (requests.c) and the door run in processes of their own, and do not count.
  */
-import { execFile } from "node:child_process";
-import { existsSync } from "node:fs";
-import { mkdir, stat, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs, promisify } from "node:util";
+import { parseArgs } from "node:util";
 import { generate } from "selfsigned";
+import { compileRequests } from "./compile.mjs";
 import { describeMachine, machineText } from "./machine.mjs";
 import { checkLimits } from "./preflight.mjs";
 import { Child, stopAll } from "./process.mjs";
@@ -20,38 +19,12 @@ import { ratio, summarize } from "./stats.mjs";
 import { figure, spread, table } from "./table.mjs";
 import { makeWorkspace } from "./workspace.mjs";
 
-const run = promisify(execFile);
 const here = fileURLToPath(new URL(".", import.meta.url));
 const program = join(here, "../dist/cli/main.js");
 const serverProgram = join(here, "library-server.mjs");
 const NAME = "app.example";
 /** What the library must stay within, as a multiple of the server's own accepting. */
 const BOUNDS = { http: 0.85, https: 1.0 };
-
-/** Compiles requests.c; without OpenSSL's headers it makes plain requests only. @returns {Promise<{ path: string, hasTls: boolean }>} */
-async function compileRequests() {
-  const folder = join(here, "build");
-  await mkdir(folder, { recursive: true });
-  const sources = ["requests.c", "common.c", "common.h"].map((name) => join(here, name));
-  const newest = Math.max(...(await Promise.all(sources.map((path) => stat(path)))).map(({ mtimeMs }) => mtimeMs));
-  const variants = [
-    { path: join(folder, "requests-tls"), hasTls: true, options: ["-DREQUESTS_TLS", "-lssl", "-lcrypto"] },
-    { path: join(folder, "requests"), hasTls: false, options: [] },
-  ];
-  let failure;
-  for (const { path, hasTls, options } of variants) {
-    if (existsSync(path) && (await stat(path)).mtimeMs > newest) return { path, hasTls };
-    try {
-      const files = sources.filter((source) => source.endsWith(".c"));
-      const flags = ["-O2", "-Wall", "-Wextra", "-std=gnu11", "-o", path];
-      await run(process.env.CC ?? "cc", [...flags, ...files, ...options]);
-      return { path, hasTls };
-    } catch (error) {
-      failure = error;
-    }
-  }
-  throw failure;
-}
 
 async function startServer(kind, own, path) {
   const argument = JSON.stringify({ kind, cert: own.cert, key: own.private, path });

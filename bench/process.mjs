@@ -38,13 +38,14 @@ export class Child {
    * @param {string} command
    * @param {readonly string[]} parameters
    * @param {NodeJS.ProcessEnv} [environment] instead of this process's own
+   * @param {readonly number[]} [descriptors] that it gets as 3 and on
    */
-  constructor(name, command, parameters, environment = process.env) {
+  constructor(name, command, parameters, environment = process.env, descriptors = []) {
     this.name = name;
     // In a process group of its own: Ctrl-C in the terminal reaches the benchmark only, which ends the others in order.
     this.#process = spawn(command, parameters, {
       detached: true,
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: ["ignore", "pipe", "pipe", ...descriptors],
       env: environment,
     });
     living.add(this);
@@ -204,6 +205,41 @@ export function cpuSeconds(pids) {
   return ticks / 100;
 }
 
+/**
+ * CPU time of all threads that live, to the nanosecond: /proc/PID/task/TID/schedstat. For what takes less than the
+ * hundredths of a second above.
+ *
+ * @param {number} pid
+ * @returns {number | null} seconds; null if the kernel doesn't tell, or it is gone
+ */
+export function cpuSecondsExactly(pid) {
+  try {
+    let nanoseconds = 0;
+    for (const thread of readdirSync(`/proc/${pid}/task`)) {
+      nanoseconds += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]);
+    }
+    return nanoseconds / 1e9;
+  } catch {
+    return null;
+  }
+}
+
+/** How often each thread slept and was woken so far, by the thread's number. @param {number} pid */
+export function sleepsOfThreads(pid) {
+  /** @type {Map<string, { name: string, sleeps: number }>} */
+  const threads = new Map();
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    try {
+      const status = readFileSync(`/proc/${pid}/task/${thread}/status`, "utf8");
+      const field = (/** @type {string} */ key) => new RegExp(`^${key}:\\s+(.*)$`, "m").exec(status)?.[1] ?? "";
+      threads.set(thread, { name: field("Name"), sleeps: Number(field("voluntary_ctxt_switches")) });
+    } catch {
+      // It has ended.
+    }
+  }
+  return threads;
+}
+
 /** @typedef {{ rss: number, pss: number }} Memory bytes resident; `pss`: pages shared with others count in part */
 
 /** @param {readonly number[]} pids @returns {Memory | null} of all together; null if none could be read */
@@ -221,6 +257,12 @@ export function memory(pids) {
     }
   }
   return sum.rss > 0 ? sum : null;
+}
+
+/** Whether a process exists, and isn't only waiting to be waited for. @param {number} pid */
+export function isAlive(pid) {
+  const state = statFields(pid)?.[0];
+  return state !== undefined && state !== "Z";
 }
 
 /** The fields of /proc/PID/stat from the state on (the third); undefined if it is gone. @param {number} pid */

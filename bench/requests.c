@@ -1,7 +1,8 @@
 /*
  * Clients that make one request per connection, for servers behind the door: connect, TLS handshake (-s), GET, read to
  * the end, begin again. A closed loop in one thread. Prints one JSON object as load.c does, with the CPU time of the
- * processes it was told to watch.
+ * processes it was told to watch. SIGINT or SIGTERM ends it in order: requests that have begun are waited for, and those
+ * that get no answer are counted.
  */
 #include "common.h"
 
@@ -15,6 +16,8 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "histogram.h"
 #ifdef REQUESTS_TLS
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -26,16 +29,26 @@ static const char usage[] =
     "  -c CLIENTS  at the same time (default 64)\n"
     "  -d SECONDS  how long to measure (default 2)\n"
     "  -w SECONDS  warm-up before that, not measured (default 0.5)\n"
+    "  -r MILLIS   a client's rest after each request (default 0: none)\n"
+    "  -e TEXT     what a whole answer ends with, 15 bytes at most (default: any answer is whole)\n"
     "  -a SOURCES  client addresses, out of 127.64.0.0/16 (default 0: 127.0.0.1)\n"
     "  -u PID      report the CPU time of this process too; may be repeated\n";
 
-enum { MOST_WATCHED = 64, EVENTS = 64, REST_MILLISECONDS = 20 };
-enum stage { CONNECTING, SHAKING, READING };
+enum { MOST_WATCHED = 64, EVENTS = 64, REST_MILLISECONDS = 20, LAST_ANSWERS_SECONDS = 10, TAIL = 16 };
+enum stage { CONNECTING, SHAKING, READING, RESTING };
+/* Refused: no connection was made, and so none is lost. Halved: the answer has an end too early. */
+enum failure { REFUSED, RESET, CLOSED, HALVED, UNANSWERED, OTHER, FAILURES };
+static const char *const failure_names[FAILURES] = {"refused", "reset", "closed", "halved", "unanswered", "other"};
 
 struct client {
     int fd;
     enum stage stage;
     uint64_t received;
+    uint64_t began;
+    /* The end of its rest. */
+    uint64_t due;
+    /* The last bytes of the answer. */
+    char tail[TAIL];
 #ifdef REQUESTS_TLS
     SSL *tls;
 #endif
@@ -47,23 +60,100 @@ static char request[512];
 static size_t request_length;
 static uint32_t sources, next_source;
 static int epoll;
-static uint64_t completed, failed;
+static uint64_t completed, failures[FAILURES];
+static uint64_t rest;
+static const char *ending = "";
+static uint64_t resting;
+static int is_measuring, is_ending;
+static struct histogram latency;
+/* When the last answer was complete, and the longest time between two, in nanoseconds. */
+static uint64_t answered_at, longest_gap;
 #ifdef REQUESTS_TLS
 static SSL_CTX *context;
 #endif
 
+static void let_rest(struct client *client, uint64_t nanoseconds)
+{
+    client->stage = RESTING;
+    client->due = clock_nanoseconds(CLOCK_MONOTONIC) + nanoseconds;
+    resting++;
+}
+
 static void begin(struct client *client);
 
 /* The client must be open. */
-static void end(struct client *client, int is_complete)
+static void leave(struct client *client)
 {
-    *(is_complete ? &completed : &failed) += 1;
 #ifdef REQUESTS_TLS
     SSL_free(client->tls);
     client->tls = NULL;
 #endif
     close(client->fd);
-    begin(client);
+}
+
+static void give_up(struct client *client, enum failure failure)
+{
+    failures[failure]++;
+    leave(client);
+    /* A closed port would make it spin. */
+    const uint64_t least = REST_MILLISECONDS * 1000000ull;
+    let_rest(client, rest > least ? rest : least);
+}
+
+static enum failure failure_of(int code)
+{
+    switch (code) {
+    case ECONNREFUSED: return REFUSED;
+    case ECONNRESET:
+    case EPIPE: return RESET;
+    case 0:
+    case EPROTO: return CLOSED;
+    default: return OTHER;
+    }
+}
+
+static void complete(struct client *client)
+{
+    uint64_t now = clock_nanoseconds(CLOCK_MONOTONIC);
+    completed++;
+    if (is_measuring) {
+        histogram_record(&latency, now - client->began);
+        if (!is_ending && now - answered_at > longest_gap)
+            longest_gap = now - answered_at;
+        answered_at = now;
+    }
+    leave(client);
+    if (rest > 0 || is_ending)
+        let_rest(client, rest);
+    else
+        begin(client);
+}
+
+/* The server has ended the connection. */
+static void end(struct client *client)
+{
+    size_t length = strlen(ending);
+    size_t have = client->received < TAIL ? (size_t)client->received : TAIL;
+    if (client->received == 0)
+        give_up(client, CLOSED);
+    else if (have < length || memcmp(client->tail + have - length, ending, length) != 0)
+        give_up(client, HALVED);
+    else
+        complete(client);
+}
+
+/* Keeps the last bytes. */
+static void receive_tail(struct client *client, const char *bytes, size_t count)
+{
+    size_t have = client->received < TAIL ? (size_t)client->received : TAIL;
+    client->received += count;
+    if (count >= TAIL) {
+        memcpy(client->tail, bytes + count - TAIL, TAIL);
+        return;
+    }
+    size_t kept = have + count > TAIL ? TAIL - count : have;
+    memmove(client->tail, client->tail + have - kept, kept);
+    memcpy(client->tail + kept, bytes, count);
 }
 
 static void begin(struct client *client)
@@ -71,6 +161,7 @@ static void begin(struct client *client)
     const int on = 1;
     client->stage = CONNECTING;
     client->received = 0;
+    client->began = clock_nanoseconds(CLOCK_MONOTONIC);
     client->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (client->fd < 0)
         fail_errno("socket");
@@ -81,23 +172,28 @@ static void begin(struct client *client)
             bind(client->fd, (const struct sockaddr *)&source, sizeof source) != 0)
             fail_errno("bind");
     }
-    if (connect(client->fd, (const struct sockaddr *)&server, sizeof server) != 0 && errno != EINPROGRESS)
-        fail_errno("connect");
+    if (connect(client->fd, (const struct sockaddr *)&server, sizeof server) != 0 && errno != EINPROGRESS) {
+        give_up(client, failure_of(errno));
+        return;
+    }
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = client};
     if (epoll_ctl(epoll, EPOLL_CTL_ADD, client->fd, &event) != 0)
         fail_errno("epoll_ctl");
 }
 
 #ifdef REQUESTS_TLS
-/* 1: go on, 0: later, -1: failed. */
-static int tls_status(struct client *client, int result)
+/* As errno: EAGAIN is later. */
+static int tls_errno(struct client *client, int result)
 {
-    if (result > 0)
-        return 1;
+    int code = errno;
     int error = SSL_get_error(client->tls, result);
-    return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? 0 : -1;
+    ERR_clear_error();
+    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
+        return EAGAIN;
+    return error == SSL_ERROR_SYSCALL && code != 0 && code != EAGAIN ? code : EPROTO;
 }
 
+/* 1: go on, 0: later, -1 with errno. */
 static int shake(struct client *client)
 {
     if (client->tls == NULL) {
@@ -106,7 +202,12 @@ static int shake(struct client *client)
             SSL_set_tlsext_host_name(client->tls, server_name) != 1)
             fail("cannot begin TLS");
     }
-    return tls_status(client, SSL_connect(client->tls));
+    errno = 0;
+    int result = SSL_connect(client->tls);
+    if (result > 0)
+        return 1;
+    errno = tls_errno(client, result);
+    return errno == EAGAIN ? 0 : -1;
 }
 #endif
 
@@ -114,12 +215,14 @@ static ssize_t receive(struct client *client, char *buffer, size_t size)
 {
 #ifdef REQUESTS_TLS
     if (client->tls != NULL) {
+        errno = 0;
         int count = SSL_read(client->tls, buffer, (int)size);
         if (count > 0)
             return count;
-        int error = SSL_get_error(client->tls, count);
-        errno = error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? EAGAIN : EPROTO;
-        return error == SSL_ERROR_ZERO_RETURN ? 0 : -1;
+        if (SSL_get_error(client->tls, count) == SSL_ERROR_ZERO_RETURN)
+            return 0;
+        errno = tls_errno(client, count);
+        return -1;
     }
 #endif
     return read(client->fd, buffer, size);
@@ -134,11 +237,20 @@ static int send_request(struct client *client)
     return write(client->fd, request, request_length) == (ssize_t)request_length;
 }
 
+static int connect_error(int fd)
+{
+    int code = 0;
+    socklen_t length = sizeof code;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &length) == 0 ? code : errno;
+}
+
 static void advance(struct client *client, uint32_t events)
 {
+    if (client->stage == RESTING)
+        return;
     if (client->stage == CONNECTING) {
         if (events & (EPOLLERR | EPOLLHUP)) {
-            end(client, 0);
+            give_up(client, failure_of(connect_error(client->fd)));
             return;
         }
         if (!(events & EPOLLOUT))
@@ -149,12 +261,12 @@ static void advance(struct client *client, uint32_t events)
 #ifdef REQUESTS_TLS
         int status = server_name == NULL ? 1 : shake(client);
         if (status < 0)
-            end(client, 0);
+            give_up(client, failure_of(errno));
         if (status <= 0)
             return;
 #endif
         if (!send_request(client)) {
-            end(client, 0);
+            give_up(client, failure_of(errno));
             return;
         }
         client->stage = READING;
@@ -164,25 +276,56 @@ static void advance(struct client *client, uint32_t events)
         ssize_t count = receive(client, buffer, sizeof buffer);
         if (count < 0 && errno == EAGAIN)
             return;
-        if (count <= 0) {
-            end(client, count == 0 && client->received > 0);
+        if (count < 0) {
+            give_up(client, failure_of(errno));
             return;
         }
-        client->received += (uint64_t)count;
+        if (count == 0) {
+            end(client);
+            return;
+        }
+        receive_tail(client, buffer, (size_t)count);
     }
 }
 
+/* Begins again with those that have rested. Returns how long to wait for others, in milliseconds. */
+static int end_rests(struct client *clients, uint64_t count)
+{
+    uint64_t now = clock_nanoseconds(CLOCK_MONOTONIC), next = now + REST_MILLISECONDS * 1000000ull;
+    if (resting == 0 || is_ending)
+        return REST_MILLISECONDS;
+    for (uint64_t i = 0; i < count; i++) {
+        if (clients[i].stage != RESTING)
+            continue;
+        if (clients[i].due <= now) {
+            resting--;
+            begin(&clients[i]);
+        } else if (clients[i].due < next) {
+            next = clients[i].due;
+        }
+    }
+    return (int)((next - now + 999999) / 1000000);
+}
+
 struct sample {
-    uint64_t time, completed, failed, watched[MOST_WATCHED];
+    uint64_t time, completed, failures[FAILURES], watched[MOST_WATCHED];
 };
 
 static struct sample take_sample(const int *watched, unsigned count)
 {
-    struct sample sample = {
-        .time = clock_nanoseconds(CLOCK_MONOTONIC), .completed = completed, .failed = failed};
+    struct sample sample = {.time = clock_nanoseconds(CLOCK_MONOTONIC), .completed = completed};
+    memcpy(sample.failures, failures, sizeof failures);
     for (unsigned i = 0; i < count; i++)
         sample.watched[i] = process_cpu_nanoseconds(watched[i]);
     return sample;
+}
+
+static volatile sig_atomic_t is_told_to_end;
+
+static void on_signal(int signal)
+{
+    (void)signal;
+    is_told_to_end = 1;
 }
 
 int main(int count, char **arguments)
@@ -191,12 +334,18 @@ int main(int count, char **arguments)
     int watched[MOST_WATCHED], option;
     unsigned watched_count = 0;
     end_with_parent(SIGKILL);
-    while ((option = getopt(count, arguments, "s:c:d:w:a:u:h")) != -1) {
+    while ((option = getopt(count, arguments, "s:c:d:w:r:e:a:u:h")) != -1) {
         switch (option) {
         case 's': server_name = optarg; break;
         case 'c': clients = parse_number(optarg, "-c", 1, 10000); break;
         case 'd': duration = parse_seconds(optarg, "-d"); break;
         case 'w': warm_up = parse_seconds(optarg, "-w"); break;
+        case 'r': rest = 1000000 * parse_number(optarg, "-r", 0, 60000); break;
+        case 'e':
+            if (strlen(optarg) >= TAIL)
+                fail("-e: at most %d bytes", TAIL - 1);
+            ending = optarg;
+            break;
         case 'a': sources = (uint32_t)parse_number(optarg, "-a", 0, 65000); break;
         case 'u':
             if (watched_count == MOST_WATCHED)
@@ -221,32 +370,65 @@ int main(int count, char **arguments)
         fail("compiled without TLS");
 #endif
     raise_descriptor_limit();
+    /* Without SA_RESTART: the wait ends. */
+    struct sigaction action = {.sa_handler = on_signal};
+    signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
+    if (sigaction(SIGINT, &action, NULL) != 0 || sigaction(SIGTERM, &action, NULL) != 0)
+        fail_errno("sigaction");
     epoll = epoll_create1(EPOLL_CLOEXEC);
     if (epoll < 0)
         fail_errno("epoll_create1");
     struct client *all = calloc(clients, sizeof *all);
     if (all == NULL)
         fail("no memory");
+    /* Spread over the rest, so that they do not come all at once. */
     for (uint64_t i = 0; i < clients; i++)
-        begin(&all[i]);
+        if (rest > 0)
+            let_rest(&all[i], rest * i / clients);
+        else
+            begin(&all[i]);
 
-    uint64_t start = clock_nanoseconds(CLOCK_MONOTONIC) + warm_up;
+    uint64_t start = clock_nanoseconds(CLOCK_MONOTONIC) + warm_up, last = UINT64_MAX;
     struct sample before = {0}, after;
     for (;;) {
         struct epoll_event events[EVENTS];
-        int ready = epoll_wait(epoll, events, EVENTS, REST_MILLISECONDS);
+        int ready = epoll_wait(epoll, events, EVENTS, end_rests(all, clients));
         for (int i = 0; i < ready; i++)
             advance(events[i].data.ptr, events[i].events);
         uint64_t now = clock_nanoseconds(CLOCK_MONOTONIC);
-        if (before.time == 0 && now >= start)
+        if (before.time == 0 && (now >= start || is_told_to_end)) {
             before = take_sample(watched, watched_count);
-        if (before.time != 0 && now >= before.time + duration)
+            answered_at = before.time;
+            is_measuring = 1;
+            printf("{\"measuring\":true}\n");
+            fflush(stdout);
+        }
+        if (is_told_to_end && !is_ending) {
+            is_ending = 1;
+            last = now + LAST_ANSWERS_SECONDS * NANOSECONDS_PER_SECOND;
+            if (now - answered_at > longest_gap)
+                longest_gap = now - answered_at;
+        }
+        if (is_ending && (resting == clients || now >= last)) {
+            failures[UNANSWERED] += clients - resting;
+            break;
+        }
+        if (!is_ending && before.time != 0 && now >= before.time + duration)
             break;
     }
     after = take_sample(watched, watched_count);
     double seconds = (double)(after.time - before.time) / 1e9;
-    printf("{\"completed\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"seconds\":%.6f,\"watched\":[", after.completed - before.completed,
-           after.failed - before.failed, seconds);
+    uint64_t failed = 0;
+    printf("{\"completed\":%" PRIu64 ",\"failures\":{", after.completed - before.completed);
+    for (int kind = 0; kind < FAILURES; kind++) {
+        uint64_t times = after.failures[kind] - before.failures[kind];
+        failed += times;
+        printf("%s\"%s\":%" PRIu64, kind == 0 ? "" : ",", failure_names[kind], times);
+    }
+    printf("},\"failed\":%" PRIu64 ",\"seconds\":%.6f,\"latencyMicroseconds\":{\"p50\":%.1f,\"p99\":%.1f,\"max\":%.1f}", failed,
+           seconds, (double)histogram_quantile(&latency, 0.5) / 1e3, (double)histogram_quantile(&latency, 0.99) / 1e3,
+           (double)latency.largest / 1e3);
+    printf(",\"longestGapMicroseconds\":%.1f,\"watched\":[", (double)longest_gap / 1e3);
     for (unsigned i = 0; i < watched_count; i++)
         printf("%s{\"pid\":%d,\"cpuSeconds\":%.9f}", i == 0 ? "" : ",", watched[i],
                (double)(after.watched[i] - before.watched[i]) / 1e9);

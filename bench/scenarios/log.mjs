@@ -1,0 +1,1 @@
+export const description = ""; export const defaults = {full:{rounds:1,duration:1},quick:{rounds:1,duration:1}}; export const contestants = []; export const mostClients = 64; export async function run() { return {}; }
