@@ -29,8 +29,8 @@ async function ask(head: string): Promise<string> {
 }
 
 it("gives the metrics, with or without a query", async () => {
-  expect(await ask("GET /metrics HTTP/1.1")).toMatch(/^HTTP\/1\.1 200 .*up 1\n$/s);
-  expect(await ask("GET /metrics?x=1 HTTP/1.1")).toMatch(/^HTTP\/1\.1 200 .*up 1\n$/s);
+  expect(await ask("GET /metrics HTTP/1.1")).toMatch(/^HTTP\/1\.1 200 .*up 1\n/s);
+  expect(await ask("GET /metrics?x=1 HTTP/1.1")).toMatch(/^HTTP\/1\.1 200 .*up 1\n/s);
 });
 
 it.each(["//", "///", "http://[", "*", "/%"])("has nothing at %s", async (target) => {
