@@ -2,7 +2,7 @@
 import type { LogLevel } from "../door/settings.js";
 import { formatProblem } from "../errors.js";
 import { type Configuration, loadConfiguration } from "./configuration/index.js";
-import { Daemon } from "./daemon.js";
+import { Daemon, type DaemonParts } from "./daemon.js";
 import { Endpoints, type PassedEndpoints } from "./endpoints.js";
 import { Listeners, type PassedListener } from "./listeners.js";
 import { createLog, type DaemonLog } from "./log.js";
@@ -47,9 +47,26 @@ async function serveStage(
   const passed = stage === undefined ? new PassedSockets() : undefined;
   const listeners = new Listeners(passed?.listeners ?? (stage?.listeners ?? []).map(inherited));
   const endpoints = new Endpoints(configuration, stage ?? endpointsOf(passed!));
-  listeners.prepare(configuration.listeners).commit();
-  if (stage === undefined) await giveUpPrivileges(configuration, listeners, endpoints, log);
+  try {
+    listeners.prepare(configuration.listeners).commit();
+    for (const warning of passed?.warnings(configuration.listeners, listeners) ?? []) {
+      log.warn({ event: "listener.warning" }, warning);
+    }
+    if (stage === undefined) await giveUpPrivileges(configuration, listeners, endpoints, log);
+    return await run({ configuration, log, listeners, endpoints, logLevel: options.logLevel }, stage, orders);
+  } catch (error) {
+    // In an upgrade the process before goes on with it.
+    if (stage?.kind !== "upgrade") endpoints.release();
+    throw error;
+  }
+}
 
+async function run(
+  parts: Pick<DaemonParts, "configuration" | "log" | "listeners" | "endpoints" | "logLevel">,
+  stage: Stage | undefined,
+  orders: Orders,
+): Promise<number> {
+  const { configuration, log, listeners } = parts;
   // From here on this is the process that serves: signals to handlers of one that executes another would be lost.
   const signals = new EndingSignals();
   const notifier = Notifier.fromEnvironment(process.env, (error) =>
@@ -60,23 +77,28 @@ async function serveStage(
     const { file, line, column, key } = warning;
     log.warn({ event: "configuration.warning", file, line, column, key }, formatProblem(warning));
   }
-  for (const warning of passed?.warnings(configuration.listeners, listeners) ?? []) {
-    log.warn({ event: "listener.warning" }, warning);
-  }
+  // An upgrade's is written when it has succeeded.
+  let pidfile = stage?.kind === "upgrade" ? undefined : pidfileOf(configuration);
   const daemon = await Daemon.start({
-    configuration,
-    listeners,
-    endpoints,
-    log,
+    ...parts,
     notifier,
     watchdogPeriod,
     landlock: stage?.landlock ?? "off",
     accepting: stage?.kind !== "upgrade",
     drained: stage?.drained ?? [],
-    logLevel: options.logLevel,
+  }).catch((error) => {
+    pidfile?.remove();
+    throw error;
   });
-  if (stage?.kind === "upgrade") await takeOver(daemon, stage);
-  const pidfile = configuration.pidfile === undefined ? undefined : new PidFile(configuration.pidfile);
+  if (stage?.kind === "upgrade") {
+    await takeOver(daemon, stage);
+    try {
+      pidfile = pidfileOf(configuration);
+    } catch (error) {
+      // It has clients.
+      log.error({ event: "pidfile.failed" }, (error as Error).message);
+    }
+  }
   orders.goTo(daemon);
   void endBySignal(signals, daemon);
   daemon.announce();
@@ -84,6 +106,10 @@ async function serveStage(
   const status = await daemon.ended;
   pidfile?.remove();
   return status;
+}
+
+function pidfileOf({ pidfile }: Configuration): PidFile | undefined {
+  return pidfile === undefined ? undefined : new PidFile(pidfile);
 }
 
 function inherited({ name, descriptor, source }: Stage["listeners"][number]): PassedListener {
@@ -116,7 +142,11 @@ async function giveUpPrivileges(
   const { control, metrics, isManaged } = endpoints.descriptors;
   const stage: Stage = {
     kind: "execute",
-    listeners: listeners.all.map(({ name, descriptor, source }) => ({ name, descriptor, source })),
+    listeners: [...listeners.all, ...listeners.unused].map(({ name, descriptor, source }) => ({
+      name,
+      descriptor,
+      source,
+    })),
     control,
     metrics,
     isManaged,
@@ -125,7 +155,7 @@ async function giveUpPrivileges(
     standardError: -1,
     landlock: plan.outcome,
   };
-  const keep = [...listeners.descriptors, control, metrics].filter((descriptor) => descriptor >= 0);
+  const keep = [...stage.listeners.map(({ descriptor }) => descriptor), control, metrics].filter((each) => each >= 0);
   reexecute(plan, { environment: stageEnvironment(stage), keep });
 }
 
