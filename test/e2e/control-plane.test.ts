@@ -1,5 +1,5 @@
 /** What comes in the middle of something else: signals, second orders, deaths, workers that are stuck. */
-import { existsSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -26,9 +26,24 @@ beforeEach(() => {
 
 afterEach(async () => {
   for (const child of children) await child.end("SIGKILL");
+  for (const pid of successors()) process.kill(pid, "SIGKILL");
   manager.close();
   await scene.end();
 });
+
+/** Processes of this test's installed program: those that took over are nobody's children. */
+function successors(): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== scene.door?.child.pid)
+    .filter((name) => {
+      try {
+        return readFileSync(`/proc/${name}/cmdline`, "latin1").includes(scene.folder);
+      } catch {
+        return false; // ended
+      }
+    })
+    .map(Number);
+}
 
 /** A service manager's socket, and what came to it. */
 class Manager {
@@ -285,4 +300,20 @@ describe("an upgrade that fails", () => {
     }
     expect(door.child.stderr).toBe("");
   });
+});
+
+it("the process before an upgrade is killed while the new one still starts: that one serves", async () => {
+  const installed = new Installed(scene.folder);
+  const door = await scene.startDoor(settings(), { program: installed.program });
+  const main = readFileSync(installed.program, "utf8").replace("#!/usr/bin/env node", "");
+  installed.replace(`process.kill(process.ppid, "SIGKILL");
+    while (process.connected) await new Promise((resolve) => setTimeout(resolve, 5));
+    ${main}`);
+  const before = door.pid;
+  process.kill(before, "SIGUSR2");
+  await until("the new process", () => door.log.some(({ event, pid }) => event === "ready" && pid !== before));
+  const { pid } = await askStatus(control());
+  expect(pid).not.toBe(before);
+  process.kill(pid, "SIGTERM");
+  await door.child.ended;
 });
