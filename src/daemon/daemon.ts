@@ -28,12 +28,15 @@ import { Workers } from "./workers.js";
 
 /** How long handshakes that have begun may take to be completed while new clients are turned away. Milliseconds. */
 const LAST_HANDSHAKES = 250;
+/** What is left to do when everything has ended but a worker that is stuck. Milliseconds. */
+const LAST_STEPS = 250;
 /** Counters are added up, and workers asked for a sign of life, as often. Milliseconds. */
 const LOOK_EVERY = 1000;
 /** `systemctl status` shows a line that is at most so old. Milliseconds. */
 const STATUS_EVERY = 10_000;
 
 const levels: readonly LogLevel[] = ["debug", "info", "warn", "error"];
+const STUCK = "restart the door if it stays so";
 const AS_PROCESS_1 = "it is process 1, with which its container ends; start a new container instead";
 
 export interface DaemonParts {
@@ -70,9 +73,17 @@ export class Daemon implements Controlled {
   /** Memory of the route table before this one: free for the next. */
   private spareRegion: SharedArrayBuffer | undefined;
   private state: Status["state"] = "running";
-  private reloadAgain: boolean = false;
   /** False while the process before goes on if this one fails. */
   private isInCharge: boolean;
+  /** Reloads, upgrades and looks at what a reload would change: one after the other. */
+  private turn: Promise<unknown> = Promise.resolve();
+  /** The reload that has not begun yet. */
+  private dueReload: Promise<Answer> | undefined;
+  private isUpgradeAsked: boolean = false;
+  /** The process that takes over, from when it was told to accept. What is asked of this one is asked of it, too. */
+  private successor: number | undefined;
+  /** Why that was told to end. */
+  private stopReason: string | undefined;
   private readonly upgradeAbort: AbortController = new AbortController();
   private readonly drained: Set<string>;
   private loadedAt: string = new Date().toISOString();
@@ -121,9 +132,7 @@ export class Daemon implements Controlled {
       {
         log: ({ level, event, message, fields }) => log[level]({ event, ...fields }, message),
         died: (error) => {
-          log.fatal({ event: "worker.died", stack: error.stack }, `a worker died: ${error.message}`);
-          // Those that are left would serve a part of the clients: a service manager starts all of it again.
-          void this.fail();
+          void this.fail("worker.died", error, `a worker died: ${error.message}`);
         },
       },
     );
@@ -147,9 +156,15 @@ export class Daemon implements Controlled {
 
   /** This process serves: the operators' sockets answer, and the service manager is told. */
   announce(): void {
-    const { endpoints, notifier, watchdogPeriod } = this.parts;
+    const { endpoints, notifier } = this.parts;
     endpoints.serve(this, this.log);
     notifier?.ready(this.systemStatus());
+    this.watchWorkers();
+  }
+
+  /** For the service manager. */
+  private watchWorkers(): void {
+    const { notifier, watchdogPeriod } = this.parts;
     if (notifier === undefined || watchdogPeriod === undefined) return;
     this.watchdog = new Watchdog(watchdogPeriod, {
       ping: () => this.heartbeats.ping(),
@@ -180,11 +195,11 @@ export class Daemon implements Controlled {
   // --- what is asked -----------------------------------------------------------------------------------------------
 
   async status(): Promise<Status> {
-    return this.reporting.status(this.reported);
+    return this.reporting.status(() => this.reported);
   }
 
   async metrics(): Promise<{ contentType: string; text: string }> {
-    return this.reporting.metrics(this.reported);
+    return this.reporting.metrics(() => this.reported);
   }
 
   private get reported(): Reported {
@@ -211,24 +226,60 @@ export class Daemon implements Controlled {
 
   // --- reload ------------------------------------------------------------------------------------------------------
 
-  /** Puts the configuration file as it is now into force, or says why not. */
-  async reload(): Promise<Answer> {
-    if (this.state === "reloading") this.reloadAgain = true;
-    if (this.state !== "running") return this.notNow();
+  /** After the one before it. */
+  private inTurn<T>(change: () => Promise<T>): Promise<T> {
+    const done = this.turn.then(change);
+    this.turn = done.catch(() => {});
+    return done;
+  }
+
+  /**
+   * Puts the configuration file as it is now into force, or says why not. Whoever asks while one is due is served by that
+   * one; one that has begun may have read the file before.
+   */
+  reload(): Promise<Answer> {
+    this.dueReload ??= this.inTurn(() => {
+      this.dueReload = undefined;
+      return this.reloadInTurn();
+    });
+    return this.heartbeats.unlessStuck(this.dueReload, () => ({
+      ok: false,
+      message: `${this.heartbeats.silence}: the reload goes on when it does; ${STUCK}`,
+    }));
+  }
+
+  private async reloadInTurn(): Promise<Answer> {
+    if (this.successor !== undefined) return this.askSuccessor("SIGHUP", "reload");
+    if (this.state !== "running") return this.notNow("reload");
     this.state = "reloading";
-    let answer: Answer;
-    do {
-      this.reloadAgain = false;
-      this.parts.notifier?.reloading("reloading");
-      answer = await this.reloadOnce();
+    this.parts.notifier?.reloading("reloading");
+    const answer = await this.reloadOnce();
+    // A stop may have come meanwhile.
+    if (this.isReloading) {
+      this.state = "running";
       this.parts.notifier?.ready(this.systemStatus());
-    } while (this.reloadAgain);
-    if (this.state === "reloading") this.state = "running";
+    }
     return answer;
   }
 
-  private notNow(): Answer {
-    return { ok: false, message: `not now: the door is ${this.state}` };
+  private get isReloading(): boolean {
+    return this.state === "reloading";
+  }
+
+  private notNow(order: string): Answer {
+    const message = `not now: the door is ${this.state}`;
+    this.log.warn({ event: "order.refused", order }, `${order}: ${message}`);
+    return { ok: false, message };
+  }
+
+  private askSuccessor(signal: NodeJS.Signals, order: string): Answer {
+    const message = `process ${this.successor} has taken over from process ${process.pid}`;
+    try {
+      process.kill(this.successor!, signal);
+    } catch {
+      return { ok: false, message: `${message}, and has ended` };
+    }
+    return { ok: true, message: `${message}, and was told to ${order}` };
   }
 
   private async reloadOnce(): Promise<Answer> {
@@ -237,6 +288,7 @@ export class Daemon implements Controlled {
       const next = await this.loadNext();
       const { formatDiff, diffConfigurations } = await import("./configuration/index.js");
       const diff = diffConfigurations(this.configuration, next);
+      if (!this.isReloading) throw new HandoffError("ERR_CLOSED", `the door is ${this.state}`);
       await this.use(next);
       answer = this.reloaded(next, [
         ...next.warnings.map(formatProblem),
@@ -307,9 +359,16 @@ export class Daemon implements Controlled {
     if (before.routes !== next.routes) this.spareRegion = before.routes;
   }
 
-  async diff(): Promise<Answer> {
-    if (this.state !== "running") return this.notNow();
-    this.state = "reloading"; // so that nobody else writes to the spare region
+  diff(): Promise<Answer> {
+    // In turn: it writes to the spare region.
+    return this.heartbeats.unlessStuck(
+      this.inTurn(() => this.diffInTurn()),
+      () => ({ ok: false, message: `${this.heartbeats.silence}, and a reload waits for it; ${STUCK}` }),
+    );
+  }
+
+  private async diffInTurn(): Promise<Answer> {
+    if (this.state !== "running") return this.notNow("diff");
     try {
       const next = await this.loadNext();
       const { formatDiff, diffConfigurations } = await import("./configuration/index.js");
@@ -323,8 +382,6 @@ export class Daemon implements Controlled {
       const details =
         error instanceof ConfigurationError ? error.problems.map(formatProblem) : [(error as Error).message];
       return { ok: false, message: `${this.configuration.file} cannot be used`, details };
-    } finally {
-      if (this.state === "reloading") this.state = "running";
     }
   }
 
@@ -350,14 +407,23 @@ export class Daemon implements Controlled {
 
   /** Gives nothing new to a backend, or to one instance of it. */
   drain(target: string): Promise<Answer> {
-    return this.setDrained(target, true);
+    return this.drainUnlessStuck(target, true);
   }
 
   undrain(target: string): Promise<Answer> {
-    return this.setDrained(target, false);
+    return this.drainUnlessStuck(target, false);
+  }
+
+  private drainUnlessStuck(target: string, drained: boolean): Promise<Answer> {
+    return this.heartbeats.unlessStuck(this.setDrained(target, drained), () => ({
+      ok: false,
+      message: `${this.heartbeats.silence}, and takes this in when it does; ${STUCK}`,
+    }));
   }
 
   private async setDrained(target: string, drained: boolean): Promise<Answer> {
+    // The new process has been told what is drained.
+    if (this.state === "upgrading") return this.notNow(drained ? "drain" : "undrain");
     const key = await this.drainKey(target);
     if (typeof key !== "string") return key;
     if (this.drained.has(key) === drained) {
@@ -401,7 +467,17 @@ export class Daemon implements Controlled {
 
   /** Starts the program anew and hands everything over to it, or goes on and says why. */
   async upgrade(): Promise<Answer> {
-    if (this.state !== "running") return this.notNow();
+    if (this.isUpgradeAsked) return { ok: false, message: "an upgrade goes on already" };
+    this.isUpgradeAsked = true;
+    try {
+      return await this.inTurn(() => this.upgradeInTurn());
+    } finally {
+      this.isUpgradeAsked = false;
+    }
+  }
+
+  private async upgradeInTurn(): Promise<Answer> {
+    if (this.state !== "running") return this.notNow("upgrade");
     if (process.pid === 1) return this.notUpgraded(new Error(AS_PROCESS_1));
     this.state = "upgrading";
     this.log.info({ event: "upgrading" }, "starting the program anew");
@@ -411,7 +487,7 @@ export class Daemon implements Controlled {
     try {
       successor = await startSuccessor({
         workers: this.workers.count,
-        listeners: listeners.all,
+        listeners: [...listeners.all, ...listeners.unused],
         ...endpoints.descriptors,
         givenUp,
         drained: [...this.drained],
@@ -421,7 +497,10 @@ export class Daemon implements Controlled {
           ...notifier?.environment,
           ...(watchdogPeriod !== undefined && { WATCHDOG_USEC: String(watchdogPeriod) }),
         },
-        prepared: (pid) => notifier?.mainPid(pid),
+        prepared: (pid) => {
+          this.successor = pid;
+          notifier?.mainPid(pid);
+        },
       });
     } catch (error) {
       return this.notUpgraded(error as Error);
@@ -430,12 +509,14 @@ export class Daemon implements Controlled {
   }
 
   private notUpgraded(error: Error): Answer {
+    this.successor = undefined;
     if (this.state === "upgrading") this.state = "running";
     this.upgrades.failed++;
     const message = `process ${process.pid} stays in charge: ${error.message}`;
     this.log.error({ event: "upgrade.failed" }, message);
     this.parts.notifier?.mainPid(process.pid);
-    this.parts.notifier?.status(`the upgrade failed: ${error.message}`);
+    if (this.stopReason !== undefined) void this.stop(this.stopReason);
+    else if (this.state === "running") this.parts.notifier?.status(`the upgrade failed: ${error.message}`);
     return { ok: false, message };
   }
 
@@ -445,17 +526,27 @@ export class Daemon implements Controlled {
     this.watchdog?.close();
     workers.passOn(successor.channels);
     const drained = workers.drain(this.configuration.timeouts.drain, () => {});
-    const failed = await Promise.race([drained.then(() => undefined), successor.ended]);
-    if (failed !== undefined) {
-      workers.command({ type: "accept" });
-      await this.use({ ...this.configuration });
-      return this.notUpgraded(new Error(`the new process ${failed} while it took over`));
-    }
+    const ended = await Promise.race([drained.then(() => undefined), successor.ended]);
+    if (ended !== undefined && !ended.isOrderly) return this.takeBack(ended.how);
+    // If it has ended, it was told to: then nobody is to accept any more.
+    await drained;
     const message = `process ${successor.pid} has taken over from process ${process.pid}`;
     this.log.info({ event: "upgraded", successor: successor.pid, counters: this.totals.counters }, message);
     successor.release();
     setImmediate(() => void this.end(0));
     return { ok: true, message };
+  }
+
+  private async takeBack(how: string): Promise<Answer> {
+    this.watchWorkers();
+    this.workers.command({ type: "accept" });
+    const failed = new Error(`the new process ${how} while it took over`);
+    try {
+      await this.use({ ...this.configuration });
+    } catch (error) {
+      void this.fail("upgrade.failed", error as Error);
+    }
+    return this.notUpgraded(failed);
   }
 
   /** This process was started by one that runs, and is to accept now. */
@@ -473,35 +564,39 @@ export class Daemon implements Controlled {
 
   async stop(reason = "asked on the control socket"): Promise<Answer> {
     if (this.state === "draining") return { ok: true, message: "the door is stopping already" };
+    if (this.successor !== undefined) {
+      this.stopReason = reason;
+      return this.askSuccessor("SIGTERM", "stop");
+    }
     this.upgradeAbort.abort(new HandoffError("ERR_CLOSED", `the door was told to stop (${reason})`));
     this.state = "draining";
     this.parts.notifier?.stopping("finishing what waits");
     this.log.info({ event: "stopping", reason }, `${reason}: accepting no more, finishing what waits`);
-    void this.finishAll().catch((error: Error) => {
-      this.log.fatal({ event: "stop.failed", stack: error.stack }, error.message);
-      this.finish(1);
-    });
+    void this.finishAll().catch((error: Error) => this.fail("stop.failed", error));
     return { ok: true, message: `process ${process.pid} accepts no more, and ends when what waits is finished` };
   }
 
   private async finishAll(): Promise<void> {
-    const { listeners, endpoints } = this.parts;
+    const { listeners } = this.parts;
     listeners.refuseNewClients();
     await new Promise((resolve) => setTimeout(resolve, LAST_HANDSHAKES));
     const abandoned = await this.workers.drain(this.configuration.timeouts.drain, () => listeners.close());
     this.log.info({ event: "stopped", abandoned, counters: this.totals.counters }, "stopped");
-    endpoints.release();
     await this.end(0);
   }
 
   /** At once: what waits is abandoned. */
   async stopNow(): Promise<void> {
+    if (this.successor !== undefined) this.askSuccessor("SIGTERM", "stop");
     this.log.info({ event: "stopped", counters: this.totals.counters }, "stopped at once by a second signal");
-    this.parts.endpoints.release();
     await this.end(0);
   }
 
-  private async fail(): Promise<void> {
+  /** It cannot go on: whoever started it may start it again. */
+  private async fail(event: string, error: Error, message = error.message): Promise<void> {
+    this.upgradeAbort.abort(error);
+    this.log.fatal({ event, stack: error.stack }, message);
+    // Those that are left would serve a part of the clients: a service manager starts all of it again.
     if (this.isInCharge) this.parts.endpoints.release();
     await this.end(1);
   }
@@ -510,9 +605,16 @@ export class Daemon implements Controlled {
     clearInterval(this.look);
     this.watchdog?.close();
     this.watch.close();
-    await this.parts.endpoints.close();
-    await this.workers.terminate();
+    const { endpoints } = this.parts;
+    if (this.successor === undefined) endpoints.release();
+    await endpoints.close();
+    const haveEnded = await this.workers.terminate();
     this.accessLog.close();
+    if (!haveEnded) {
+      this.log.fatal({ event: "worker.stuck" }, "a worker is stuck, and cannot be ended: this process ends by SIGKILL");
+      // Node waits for its threads whichever way it exits. After `ended`, so that what follows it is done.
+      setTimeout(() => process.kill(process.pid, "SIGKILL"), LAST_STEPS);
+    }
     await new Promise<void>((resolve) => this.log.flush(() => resolve()));
     this.finish(status);
   }

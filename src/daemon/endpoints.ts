@@ -40,7 +40,8 @@ export class Endpoints {
       this.metrics = openMetrics(metrics, passed.metrics);
     } catch (error) {
       if (this.control !== undefined) native.close(this.control.descriptor);
-      this.release();
+      // An inherited one is the other process's still.
+      if (this.control?.descriptor !== passed.control) this.release();
       throw error;
     }
   }

@@ -4,6 +4,8 @@ import type { Workers } from "./workers.js";
 
 /** A worker that has not answered for so long is not responsive. Milliseconds. */
 const UNRESPONSIVE = 2000;
+/** How often that is looked at while somebody waits for the workers. Milliseconds. */
+const LOOK_EVERY = 250;
 
 export class Heartbeats {
   private readonly workers: Pick<Workers, "memories" | "command">;
@@ -33,6 +35,31 @@ export class Heartbeats {
 
   get allAnswered(): boolean {
     return this.workers.memories.every((_, index) => this.answered(index));
+  }
+
+  /** For people: "worker 1 does not answer"; "" if all do. */
+  get silence(): string {
+    const silent = this.workers.memories.flatMap((_, index) => (this.answered(index) ? [] : [index]));
+    return silent.length === 0
+      ? ""
+      : `worker${silent.length > 1 ? "s" : ""} ${silent.join(", ")} ${silent.length > 1 ? "do" : "does"} not answer`;
+  }
+
+  /** What needs every worker's answer; or `otherwise`, as soon as one of them does not live. */
+  async unlessStuck<T>(answer: Promise<T>, otherwise: () => T): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const stuck = new Promise<T>((resolve) => {
+      const look = () => {
+        if (!this.allAnswered) resolve(otherwise());
+      };
+      timer = setInterval(look, LOOK_EVERY);
+      look();
+    });
+    try {
+      return await Promise.race([answer, stuck]);
+    } finally {
+      clearInterval(timer);
+    }
   }
 
   private repeats(index: number): boolean {

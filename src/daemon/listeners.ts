@@ -33,7 +33,7 @@ export interface ListenersChange {
   readonly next: readonly Listener[];
   readonly added: readonly Listener[];
   readonly removed: readonly Listener[];
-  /** The workers use `next`: those removed are closed. */
+  /** The workers use `next`: those removed are closed, but for the service manager's. */
   commit(): void;
   /** Nothing has changed: those added are closed. */
   abandon(): void;
@@ -41,7 +41,7 @@ export interface ListenersChange {
 
 export class Listeners {
   private list: readonly Listener[] = [];
-  /** Sockets that were passed, and that the configuration had no use for (yet). */
+  /** The service manager's sockets that the configuration has no use for (now): without them an address could not be had again. */
   private spare: PassedListener[];
   private readonly hasGivenUpBinding: boolean;
 
@@ -66,7 +66,7 @@ export class Listeners {
     return this.list.map(({ address }) => address);
   }
 
-  /** Passed sockets that nothing is configured for. */
+  /** Passed sockets that nothing is configured for (now). */
   get unused(): readonly PassedListener[] {
     return this.spare;
   }
@@ -100,8 +100,12 @@ export class Listeners {
         removed,
         commit: () => {
           this.list = next;
-          this.spare = spare;
-          for (const { descriptor } of removed) native.close(descriptor);
+          const needless = [...spare, ...removed];
+          this.spare = needless.flatMap(({ descriptor, source }) =>
+            source === "systemd" ? [{ descriptor, source }] : [],
+          );
+          // Nobody accepts there: whoever connects is to be told so.
+          for (const { descriptor, source } of needless) if (source !== "systemd") native.close(descriptor);
           for (const [index, listener] of next.entries()) {
             // What a unit made, a unit configures.
             if (bound.includes(listener) || listener.source === "systemd") continue;

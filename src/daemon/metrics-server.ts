@@ -14,8 +14,8 @@ export function createMetricsServer(render: RenderMetrics, failed: (error: Error
   const server = createServer({ ...options, maxHeaderSize: 8192 }, async (request, response) => {
     request.resume();
     response.setHeader("connection", "close");
-    const { pathname } = new URL(request.url ?? "/", "http://localhost");
-    if (pathname !== "/metrics") return void response.writeHead(404).end("there is only /metrics here\n");
+    if (pathOf(request.url ?? "") !== "/metrics")
+      return void response.writeHead(404).end("there is only /metrics here\n");
     if (request.method !== "GET" && request.method !== "HEAD") {
       return void response.writeHead(405, { allow: "GET, HEAD" }).end();
     }
@@ -31,4 +31,10 @@ export function createMetricsServer(render: RenderMetrics, failed: (error: Error
   server.on("clientError", (_error, socket) => socket.destroy());
   server.on("error", failed);
   return server;
+}
+
+/** "" for a target that is none, such as "//". */
+function pathOf(target: string): string {
+  const base = "http://localhost";
+  return URL.canParse(target, base) ? new URL(target, base).pathname : "";
 }

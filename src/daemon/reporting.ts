@@ -52,10 +52,15 @@ export class Reporting {
     this.heartbeats = heartbeats;
   }
 
-  async status(reported: Reported): Promise<Status> {
+  /** `now` is asked again when the workers have answered: the configuration may be another one by then. */
+  async status(now: () => Reported): Promise<Status> {
+    // A stuck worker does not answer, and what is known without it is worth knowing all the more.
+    const channels = (await this.heartbeats.unlessStuck(now().workers.snapshot(), () => [])).flat();
+    return this.statusOf(now(), channels);
+  }
+
+  private statusOf(reported: Reported, channels: readonly ChannelStatus[]): Status {
     const { configuration, workers, totals } = reported;
-    // A stuck worker would not answer, and what is known without it is worth knowing all the more.
-    const channels = this.heartbeats.allAnswered ? (await workers.snapshot()).flat() : [];
     this.privileges ??= privilegesInForce(reported.landlock);
     return {
       version,
@@ -92,9 +97,10 @@ export class Reporting {
     };
   }
 
-  async metrics(reported: Reported): Promise<{ contentType: string; text: string }> {
+  async metrics(now: () => Reported): Promise<{ contentType: string; text: string }> {
     const { renderMetrics } = await import("./metrics.js");
-    const status = await this.status(reported);
+    const status = await this.status(now);
+    const reported = now();
     const { backends, limits } = reported.configuration.door;
     const source: MetricsSource = {
       status,

@@ -2,7 +2,7 @@
 import type { LogLevel } from "../door/settings.js";
 import { formatProblem } from "../errors.js";
 import { type Configuration, configuredBackends, loadConfiguration } from "./configuration/index.js";
-import { Daemon } from "./daemon.js";
+import { Daemon, type DaemonParts } from "./daemon.js";
 import { Endpoints, type PassedEndpoints } from "./endpoints.js";
 import { Listeners, type PassedListener } from "./listeners.js";
 import { createLog, type DaemonLog } from "./log.js";
@@ -49,10 +49,14 @@ async function serveStage(
   const endpoints = new Endpoints(configuration, stage ?? endpointsOf(passed!));
   try {
     listeners.prepare(configuration.listeners).commit();
+    for (const warning of passed?.warnings(configuration.listeners, listeners) ?? []) {
+      log.warn({ event: "listener.warning" }, warning);
+    }
     if (stage === undefined) await giveUpPrivileges(configuration, listeners, endpoints, log);
     const pidfile = configuration.pidfile === undefined ? undefined : new PidFile(configuration.pidfile);
     try {
-      return await run({ configuration, log, listeners, endpoints, pidfile, passed, stage, orders, options });
+      const parts = { configuration, log, listeners, endpoints, logLevel: options.logLevel };
+      return await run(parts, pidfile, stage, orders);
     } finally {
       pidfile?.remove();
     }
@@ -63,20 +67,13 @@ async function serveStage(
   }
 }
 
-interface Prepared {
-  readonly configuration: Configuration;
-  readonly log: DaemonLog;
-  readonly listeners: Listeners;
-  readonly endpoints: Endpoints;
-  readonly pidfile: PidFile | undefined;
-  readonly passed: PassedSockets | undefined;
-  readonly stage: Stage | undefined;
-  readonly orders: Orders;
-  readonly options: ServeOptions;
-}
-
-async function run(prepared: Prepared): Promise<number> {
-  const { configuration, log, listeners, endpoints, pidfile, passed, stage, orders, options } = prepared;
+async function run(
+  parts: Pick<DaemonParts, "configuration" | "log" | "listeners" | "endpoints" | "logLevel">,
+  pidfile: PidFile | undefined,
+  stage: Stage | undefined,
+  orders: Orders,
+): Promise<number> {
+  const { configuration, log, listeners } = parts;
   // From here on this is the process that serves: signals to handlers of one that executes another would be lost.
   const signals = new EndingSignals();
   const notifier = Notifier.fromEnvironment(process.env, (error) =>
@@ -87,21 +84,14 @@ async function run(prepared: Prepared): Promise<number> {
     const { file, line, column, key } = warning;
     log.warn({ event: "configuration.warning", file, line, column, key }, formatProblem(warning));
   }
-  for (const warning of passed?.warnings(configuration.listeners, listeners) ?? []) {
-    log.warn({ event: "listener.warning" }, warning);
-  }
   if (stage?.kind !== "upgrade") pidfile?.publish();
   const daemon = await Daemon.start({
-    configuration,
-    listeners,
-    endpoints,
-    log,
+    ...parts,
     notifier,
     watchdogPeriod,
     givenUp: stage?.givenUp,
     accepting: stage?.kind !== "upgrade",
     drained: stage?.drained ?? [],
-    logLevel: options.logLevel,
   });
   if (stage?.kind === "upgrade") {
     await takeOver(daemon, stage);
@@ -147,7 +137,11 @@ async function giveUpPrivileges(
   const { control, metrics, isManaged } = endpoints.descriptors;
   const stage: Stage = {
     kind: "execute",
-    listeners: listeners.all.map(({ name, descriptor, source }) => ({ name, descriptor, source })),
+    listeners: [...listeners.all, ...listeners.unused].map(({ name, descriptor, source }) => ({
+      name,
+      descriptor,
+      source,
+    })),
     control,
     metrics,
     isManaged,
@@ -156,7 +150,7 @@ async function giveUpPrivileges(
     standardError: -1,
     givenUp: givenUpBy(plan, configuration),
   };
-  const keep = [...listeners.descriptors, control, metrics].filter((descriptor) => descriptor >= 0);
+  const keep = [...stage.listeners.map(({ descriptor }) => descriptor), control, metrics].filter((each) => each >= 0);
   reexecute(plan, { environment: stageEnvironment(stage), keep });
 }
 

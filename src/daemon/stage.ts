@@ -12,7 +12,8 @@ const VARIABLE = "SNI_HANDOFF_STAGE";
 export interface Stage {
   readonly kind: "execute" | "upgrade";
   readonly listeners: readonly {
-    readonly name: string;
+    /** As configured; absent: nothing was configured for it. */
+    readonly name?: string | undefined;
     readonly descriptor: number;
     readonly source: ListenerSource;
   }[];

@@ -3,7 +3,7 @@ import type { Worker } from "node:worker_threads";
 import { createAccessRing } from "../door/access-events.js";
 import { createBackendCounters } from "../door/backend-counters.js";
 import { type CounterName, createCounters, sumCounters } from "../door/counters.js";
-import { createGauges } from "../door/gauges.js";
+import { createGauges, readGauges } from "../door/gauges.js";
 import { createLatencies } from "../door/latency.js";
 import { createLimitMemory } from "../door/limits.js";
 import type {
@@ -23,6 +23,8 @@ import { releaseThreads, takeThread } from "./threads.js";
 /** Descriptors that the process needs beside connections: listeners, channels, log, libuv's own; at most half of all. */
 const RESERVED_DESCRIPTORS = 512;
 const MOST_CONNECTIONS = 1 << 20;
+/** How much later than told a worker may be with its end before it counts as stuck. Milliseconds. */
+const LATE = 2000;
 
 type ReportOf<T extends WorkerReport["type"]> = Extract<WorkerReport, { type: T }>;
 
@@ -51,11 +53,8 @@ export class Workers {
   private readonly listener: WorkersListener;
   private readonly reports: Set<(report: WorkerReport, index: number) => void> = new Set();
   private ending: boolean = false;
-  private hasStarted: boolean = false;
-  private fail!: (error: Error) => void;
-  private readonly failure: Promise<never> = new Promise((_, reject) => {
-    this.fail = reject;
-  });
+  /** What a worker's death does before all of them have started. */
+  private notStarted: ((error: Error) => void) | undefined;
   private nextAdopter: number = 0;
   private snapshots: number = 0;
   private heldNow: Int32Array = new Int32Array(0);
@@ -64,7 +63,7 @@ export class Workers {
     this.listener = listener;
   }
 
-  /** Starts them; resolves when all of them accept. Rejects if one dies before; then none is left. */
+  /** Starts them; resolves when all of them accept. Throws ERR_WORKER. */
   static async start(start: WorkersStart, listener: WorkersListener): Promise<Workers> {
     const workers = new Workers(listener);
     const configured = workers.all("configured", start.count);
@@ -95,13 +94,16 @@ export class Workers {
       });
     }
     releaseThreads();
+    const failed = new Promise<never>((_, reject) => {
+      workers.notStarted = reject;
+    });
     try {
-      await Promise.race([configured, workers.failure]);
+      await Promise.race([configured, failed]);
     } catch (error) {
       await workers.terminate();
-      throw error;
+      throw new HandoffError("ERR_WORKER", `a worker cannot be started: ${(error as Error).message}`, { cause: error });
     }
-    workers.hasStarted = true;
+    workers.notStarted = undefined;
     return workers;
   }
 
@@ -120,8 +122,8 @@ export class Workers {
   private died(error: Error): void {
     if (this.ending) return;
     this.ending = true;
-    if (this.hasStarted) this.listener.died(error);
-    else this.fail(new HandoffError("ERR_WORKER", `a worker could not be started: ${error.message}`, { cause: error }));
+    if (this.notStarted !== undefined) this.notStarted(error);
+    else this.listener.died(error);
   }
 
   /** Resolves when every worker has made a report of this type that `matches` accepts. */
@@ -159,7 +161,6 @@ export class Workers {
       (report) => report.generation === settings.generation,
     );
     const held = heldCounts(settings);
-    this.heldNow = new Int32Array(held);
     this.backendMemories = backendMemories(settings, this.threads.length);
     this.threads.forEach((thread, index) => {
       const backendMemory = this.backendMemories[index]!;
@@ -174,6 +175,7 @@ export class Workers {
       } satisfies WorkerCommand);
     });
     await configured;
+    this.heldNow = new Int32Array(held);
   }
 
   command(command: WorkerCommand): void {
@@ -217,18 +219,36 @@ export class Workers {
 
   /**
    * Empties the backlogs, calls `stopped` when nothing more is accepted, and resolves when no connection is left or
-   * `timeout` milliseconds have passed: to the number of connections that were abandoned then.
+   * `timeout` milliseconds have passed: to the number of connections that were abandoned then. A worker that is stuck is
+   * not waited for much longer, and what it has is abandoned too.
    */
   async drain(timeout: number, stopped: () => void): Promise<number> {
     const drained = this.all("drained", this.threads.length);
     this.all("stopped", this.threads.length).then(stopped);
     this.command({ type: "drain", timeout });
-    return (await drained).reduce((sum, { abandoned }) => sum + abandoned, 0);
+    const reports = await inTime(drained, timeout + LATE);
+    if (reports !== undefined) return reports.reduce((sum, { abandoned }) => sum + abandoned, 0);
+    return this.memories.reduce((sum, { gauges }) => sum + readGauges(gauges).connections, 0);
   }
 
-  async terminate(): Promise<void> {
+  /** Resolves to whether all have ended: one that is stuck keeps the process from its end. */
+  async terminate(): Promise<boolean> {
     this.ending = true;
-    await Promise.all(this.threads.map((thread) => thread.terminate()));
+    const ended = Promise.all(this.threads.map((thread) => thread.terminate()));
+    return (await inTime(ended, LATE)) !== undefined;
+  }
+}
+
+/** undefined: not within `patience` milliseconds. */
+async function inTime<T>(value: Promise<T>, patience: number): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, patience, undefined).unref(); // the workers keep the process alive
+  });
+  try {
+    return await Promise.race([value, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -4,6 +4,7 @@ import { delimiter, join } from "node:path";
 
 /** Debian's package of each. */
 const packages = {
+  env: "coreutils",
   curl: "curl",
   openssl: "openssl",
   "gnutls-cli": "gnutls-bin",

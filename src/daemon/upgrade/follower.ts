@@ -16,6 +16,7 @@ export class Follower {
       });
       // It died: then its clients are this process's all the more. (One that gives this process up kills it.)
       process.once("disconnect", resolve);
+      if (!process.connected) resolve();
     });
   }
 

@@ -28,7 +28,7 @@ export interface UpgradeOffer {
   readonly timeout: number;
   /** Gives the upgrade up. */
   readonly signal: AbortSignal;
-  /** Called between the two: the service manager is told which process is the main one. */
+  /** Called between the two. The new process may have clients from now on: it is not for `signal` any more. */
   readonly prepared: (pid: number) => void;
 }
 
@@ -38,9 +38,16 @@ export interface Successor {
   /** This process's ends of the channels: the caller's from now on. */
   readonly channels: readonly number[];
   /** Resolves when it ends. */
-  readonly ended: Promise<string>;
+  readonly ended: Promise<SuccessorEnd>;
   /** Lets this process end, and the new one live on. */
   release(): void;
+}
+
+export interface SuccessorEnd {
+  /** "ended with status 1". */
+  readonly how: string;
+  /** With status 0: it was told to. */
+  readonly isOrderly: boolean;
 }
 
 /** Starts the new program. Rejects with an Error that says why this process has to go on by itself. */
@@ -78,8 +85,7 @@ export async function startSuccessor(offer: UpgradeOffer): Promise<Successor> {
 
 interface Started {
   readonly process: ChildProcess;
-  /** Resolves when it has ended: to how. */
-  readonly ended: Promise<string>;
+  readonly ended: Promise<SuccessorEnd>;
   /** The last that it said on standard error. */
   readonly said: () => string;
 }
@@ -103,14 +109,18 @@ function startChild(offer: UpgradeOffer, channels: readonly number[]): Started {
     stdio: ["inherit", "inherit", "pipe", "ipc", ...inherited],
     detached: false,
   });
+  const ended = new Promise<SuccessorEnd>((resolve) => {
+    // The first is what counts; one without a listener would end this process.
+    child.on("error", (error) => resolve({ how: `could not be started: ${error.message}`, isOrderly: false }));
+    child.once("close", (status, signal) =>
+      resolve({ how: `ended with ${signal ?? `status ${status}`}`, isOrderly: status === 0 }),
+    );
+  });
   let said = "";
-  child.stderr!.on("data", (data: Buffer) => {
+  // Without descriptors for the pipe there is none.
+  child.stderr?.on("data", (data: Buffer) => {
     process.stderr.write(data);
     said = (said + data.toString("utf8")).slice(-KEPT_OUTPUT);
-  });
-  const ended = new Promise<string>((resolve) => {
-    child.once("error", (error) => resolve(`could not be started: ${error.message}`));
-    child.once("close", (status, signal) => resolve(`ended with ${signal ?? `status ${status}`}`));
   });
   return { process: child, ended, said: () => said.trim() };
 }
@@ -122,18 +132,23 @@ function withoutOwn(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
 }
 
 async function lead(child: Started, offer: UpgradeOffer): Promise<void> {
-  await answer(child, "prepared", offer);
+  await answer(child, "prepared", offer, offer.signal);
   offer.prepared(child.process.pid!);
   child.process.send({ type: "accept" } satisfies LeaderMessage);
   await answer(child, "accepting", offer);
 }
 
 /** Resolves when the new process has said this; rejects if it says that it failed, ends, or takes too long. */
-async function answer(child: Started, type: FollowerMessage["type"], offer: UpgradeOffer): Promise<void> {
-  const { timeout, signal } = offer;
-  signal.throwIfAborted();
+async function answer(
+  child: Started,
+  type: FollowerMessage["type"],
+  { timeout }: UpgradeOffer,
+  signal?: AbortSignal,
+): Promise<void> {
+  signal?.throwIfAborted();
   let timer: NodeJS.Timeout | undefined;
   let listen: ((message: FollowerMessage) => void) | undefined;
+  let giveUp: (() => void) | undefined;
   const said = new Promise<void>((resolve, reject) => {
     listen = (message) => {
       if (message.type === type) resolve();
@@ -148,17 +163,19 @@ async function answer(child: Started, type: FollowerMessage["type"], offer: Upgr
       );
     }, timeout);
   });
-  const ended = child.ended.then((how) => {
+  const ended = child.ended.then(({ how }) => {
     throw new Error(`the new process ${how} before it was ready${quoted(child)}`);
   });
   const givenUp = new Promise<never>((_, reject) => {
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+    giveUp = () => reject(signal!.reason);
+    signal?.addEventListener("abort", giveUp);
   });
   try {
     await Promise.race([said, late, ended, givenUp]);
   } finally {
     clearTimeout(timer);
     child.process.off("message", listen!);
+    signal?.removeEventListener("abort", giveUp!);
     for (const each of [ended, givenUp]) each.catch(() => {});
   }
 }

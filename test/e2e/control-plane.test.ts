@@ -1,0 +1,319 @@
+/** What comes in the middle of something else: signals, second orders, deaths, workers that are stuck. */
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { askStatus, askTo } from "../../src/daemon/control/client.js";
+import { native } from "../../src/native/addon.js";
+import { Child } from "../support/child.js";
+import { Installed } from "../support/installed.js";
+import { program } from "../support/programs.js";
+import { Scene } from "../support/scene.js";
+import { until } from "../support/wait.js";
+import { buildHello } from "../tls/hello-builder.js";
+
+const stopThread = fileURLToPath(new URL("../support/stop-thread.py", import.meta.url));
+const hello = Buffer.concat([buildHello({ serverName: "app.test" }), Buffer.from("END\n")]);
+let scene: Scene;
+let children: Child[];
+let manager: Manager;
+
+beforeEach(() => {
+  scene = new Scene();
+  children = [];
+  manager = new Manager(`${scene.folder}/notify`);
+});
+
+afterEach(async () => {
+  for (const child of children) await child.end("SIGKILL");
+  for (const pid of successors()) process.kill(pid, "SIGKILL");
+  manager.close();
+  await scene.end();
+});
+
+/** Processes of this test's installed program: those that took over are nobody's children. */
+function successors(): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== scene.door?.child.pid)
+    .filter((name) => {
+      try {
+        return readFileSync(`/proc/${name}/cmdline`, "latin1").includes(scene.folder);
+      } catch {
+        return false; // ended
+      }
+    })
+    .map(Number);
+}
+
+/** A service manager's socket, and what came to it. */
+class Manager {
+  readonly messages: string[] = [];
+  private readonly descriptor: number;
+  private readonly watch: ReturnType<typeof native.watchMessages>;
+
+  readonly path: string;
+
+  constructor(path: string) {
+    this.path = path;
+    this.descriptor = native.listenUnix(path, "dgram", { backlog: 0 });
+    this.watch = native.watchMessages(
+      this.descriptor,
+      (count) => {
+        const { buffer, stride, lengths } = this.watch.batch;
+        for (let i = 0; i < count; i++) {
+          this.messages.push(Buffer.from(buffer.subarray(i * stride, i * stride + lengths[i]!)).toString());
+        }
+        return 0;
+      },
+      () => {},
+    );
+  }
+
+  close(): void {
+    this.watch.close();
+    native.close(this.descriptor);
+  }
+}
+
+const control = () => `${scene.folder}/control.sock`;
+const environment = (...more: string[]) => [program("env"), `NOTIFY_SOCKET=${manager.path}`, ...more];
+const settings = (more = "") =>
+  `backends: { app: { handoff: "${scene.at("app")}", hold: 60s } }\nroutes: { app.test: app }\ncontrol: "${control()}"\n${more}`;
+/** Names enough for a second or so of reading. */
+function manyNames(): string {
+  const file = `${scene.folder}/many.map`;
+  writeFileSync(file, Array.from({ length: 600_000 }, (_, i) => `name-${i}.example.com app\n`).join(""));
+  return `maps: ["${file}"]\n`;
+}
+
+describe("a worker that dies", () => {
+  /** A program whose workers run this first. */
+  const installedWith = (first: string) => {
+    const installed = new Installed(scene.folder);
+    const worker = `${installed.folder}/dist/door/worker.js`;
+    renameSync(worker, `${installed.folder}/dist/door/original.js`);
+    writeFileSync(worker, `${first}\nawait import("./original.js");\n`);
+    return installed.program;
+  };
+
+  it("at its start: the door does not start, and says so", async () => {
+    const broken = installedWith('throw new Error("no luck");');
+    const file = `${scene.folder}/door.yaml`;
+    writeFileSync(file, `listeners: [{ address: "127.0.0.1:0" }]\nworkers: 2\n${settings()}`);
+    const door = new Child(process.execPath, [broken, "serve", "--config", file]);
+    children.push(door);
+    expect(await door.ended).toMatchObject({ status: 1 });
+    expect(door.stderr).toMatch(/worker.*no luck/);
+    expect(existsSync(control())).toBe(false);
+  });
+
+  it("later: the door ends with status 1, so that it is started again", async () => {
+    const mortal = installedWith(`import { existsSync } from "node:fs";
+      setInterval(() => { if (existsSync("${scene.folder}/die")) throw new Error("no luck"); }, 20);`);
+    const door = await scene.startDoor(settings(), { workers: 2, program: mortal });
+    writeFileSync(`${scene.folder}/die`, "");
+    expect(await door.child.ended).toMatchObject({ status: 1 });
+    expect(door.log.filter(({ event }) => event === "worker.died")).toHaveLength(1);
+    expect(existsSync(control())).toBe(false);
+  });
+});
+
+it("a pidfile that cannot be written: the door does not start, and says so", async () => {
+  const file = `${scene.folder}/door.yaml`;
+  writeFileSync(file, `listeners: [{ address: "127.0.0.1:0" }]\npidfile: nowhere/door.pid\n${settings()}`);
+  const main = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+  const door = new Child(process.execPath, [main, "serve", "--config", file]);
+  children.push(door);
+  expect(await door.ended).toMatchObject({ status: 1 });
+  expect(door.stderr).toMatch(/cannot write the pidfile/);
+  expect(door.lines.join("")).not.toContain('"ready"');
+  expect(existsSync(control())).toBe(false);
+});
+
+describe("a worker that is stuck", () => {
+  async function stuck(more = "") {
+    const door = await scene.startDoor(settings(`timeouts: { drain: 500ms }\n${more}`), { workers: 2 });
+    const stopped = new Child(program("python3"), [stopThread, String(door.pid)], { stdio: ["pipe", "pipe", "pipe"] });
+    children.push(stopped);
+    await stopped.line("the thread's stop", (line) => line.startsWith("stopped"));
+    return { door, goOn: () => stopped.process.stdin!.end() };
+  }
+
+  it("is shown in the status, and reloads and drains say that they wait for it; when it goes on, so do they", {
+    timeout: 60_000,
+  }, async () => {
+    const { door, goOn } = await stuck("");
+    // At once: before anyone could have noticed.
+    const { workers } = await askStatus(control(), { timeout: 5000 });
+    expect(workers.map(({ responsive }) => responsive).sort()).toEqual([false, true]);
+    const waits = { ok: false, message: expect.stringMatching(/worker \d does not answer/) };
+    expect(await askTo(control(), "POST", "/drain/app", { timeout: 5000 })).toMatchObject(waits);
+    door.write(
+      `backends: { sorry: { reject: unrecognized_name } }\nroutes: { app.test: sorry }\ncontrol: "${control()}"\n`,
+    );
+    expect(await askTo(control(), "POST", "/reload", { timeout: 5000 })).toMatchObject(waits);
+    expect(await askStatus(control(), { timeout: 5000 })).toMatchObject({ state: "reloading" });
+    expect(await askTo(control(), "POST", "/reload", { timeout: 5000 })).toMatchObject(waits);
+    goOn();
+    await door.event("reloaded", ({ generation }) => generation === 2);
+    await door.event("reloaded", ({ generation }) => generation === 3);
+    await until("an end of that", async () => (await askStatus(control())).state === "running");
+  });
+
+  it("does not keep the door from ending", { timeout: 60_000 }, async () => {
+    const { door } = await stuck();
+    process.kill(door.pid, "SIGTERM");
+    expect(await door.child.ended).toMatchObject({ signal: "SIGKILL" });
+    expect(door.log.at(-1)).toMatchObject({ level: "fatal" });
+  });
+
+  it("does not keep a new process from taking over", { timeout: 60_000 }, async () => {
+    const { door } = await stuck();
+    const before = door.pid;
+    expect(await door.upgrade()).toMatchObject({ event: "upgraded" });
+    const { pid } = await askStatus(control());
+    expect(pid).not.toBe(before);
+    process.kill(pid, "SIGTERM");
+    await door.child.ended;
+  });
+});
+
+describe("a stop", () => {
+  it("while the configuration is read again: that is not used any more, and nobody is told that all is well", async () => {
+    const door = await scene.startDoor(settings(), { prefix: environment() });
+    door.write(settings(manyNames()));
+    process.kill(door.pid, "SIGHUP");
+    await until("the reload", () => manager.messages.some((each) => each.includes("RELOADING=1")));
+    process.kill(door.pid, "SIGTERM");
+    expect(await door.child.ended).toMatchObject({ status: 0 });
+    expect(door.log.filter(({ event }) => event === "reloaded")).toEqual([]);
+    expect(manager.messages.at(-1)).toContain("STOPPING=1");
+  });
+
+  it("while a new process takes over is that one's, too", async () => {
+    const installed = new Installed(scene.folder);
+    const door = await scene.startDoor(settings(), { program: installed.program });
+    const client = await scene.client(hello);
+    await scene.doorHas(1);
+    installed.replace(`process.on("SIGTERM", () => { console.log("told to stop"); process.exit(0); });
+      process.send({ type: "prepared" });
+      process.on("message", () => { process.send({ type: "accepting" }); console.log("takes over"); });
+      setInterval(() => {}, 1000);`);
+    process.kill(door.pid, "SIGUSR2");
+    await door.child.line("the take-over", (line) => line === "takes over");
+    process.kill(door.pid, "SIGTERM");
+    await door.child.line("its stop", (line) => line === "told to stop");
+    client.close();
+    expect(await door.child.ended).toMatchObject({ status: 0 });
+  });
+});
+
+describe("a reload that is asked for while something else goes on is done afterwards", () => {
+  it("while what it would change is looked up", async () => {
+    const door = await scene.startDoor(settings());
+    door.write(settings(manyNames()));
+    const diff = askTo(control(), "GET", "/diff");
+    const reload = askTo(control(), "POST", "/reload");
+    expect((await diff).ok).toBe(true);
+    expect(await reload).toMatchObject({ ok: true, message: expect.stringContaining("generation 2 is in force") });
+  });
+
+  it("while another one goes on, and each is told of one that began after it asked", async () => {
+    const door = await scene.startDoor(settings());
+    door.write(settings(manyNames()));
+    const answers = await Promise.all([1, 2, 3].map(() => askTo(control(), "POST", "/reload", { timeout: 60_000 })));
+    expect(answers.map(({ ok }) => ok)).toEqual([true, true, true]);
+    expect((await askStatus(control())).configuration.generation).toBeLessThanOrEqual(4);
+    expect(door.log.filter(({ event }) => event === "reloaded").length).toBeGreaterThanOrEqual(1);
+  });
+
+  it("while an upgrade fails", async () => {
+    const installed = new Installed(scene.folder);
+    const door = await scene.startDoor(settings("timeouts: { upgrade: 1s }\n"), { program: installed.program });
+    installed.replace("setInterval(() => {}, 1000);");
+    process.kill(door.pid, "SIGUSR2");
+    await door.event("upgrading");
+    process.kill(door.pid, "SIGHUP");
+    await door.event("upgrade.failed");
+    await door.event("reloaded");
+  });
+
+  it("while an upgrade succeeds: by the new process", async () => {
+    const installed = new Installed(scene.folder);
+    const door = await scene.startDoor(settings(), { program: installed.program });
+    process.kill(door.pid, "SIGUSR2");
+    await door.event("upgrading");
+    process.kill(door.pid, "SIGHUP");
+    await door.event("upgraded");
+    await door.event("reloaded");
+    process.kill((await askStatus(control())).pid, "SIGTERM");
+    await door.child.ended;
+  });
+});
+
+describe("an upgrade that fails", () => {
+  it("as the new process cannot have its metrics address: the control socket stays", async () => {
+    const taken = createServer().listen(0, "127.0.0.1");
+    await until("the port", () => taken.listening);
+    const { port } = taken.address() as { port: number };
+    const door = await scene.startDoor(settings());
+    door.write(settings(`metrics: { address: "127.0.0.1:${port}" }\n`));
+    expect(await askTo(control(), "POST", "/upgrade", { timeout: 30_000 })).toMatchObject({
+      ok: false,
+      message: expect.stringContaining("metrics"),
+    });
+    expect((await askStatus(control())).pid).toBe(door.pid);
+    taken.close();
+  });
+
+  it("in the middle of the take-over: the watchdog is fed as before", async () => {
+    const installed = new Installed(scene.folder);
+    const door = await scene.startDoor(settings(), {
+      program: installed.program,
+      prefix: environment("WATCHDOG_USEC=300000"),
+    });
+    await scene.client(hello);
+    await scene.doorHas(1);
+    installed.replace(`process.send({ type: "prepared" });
+      process.on("message", () => {
+        process.send({ type: "accepting" });
+        setTimeout(() => process.exit(9), 500);
+      });`);
+    expect(await door.upgrade()).toMatchObject({ event: "upgrade.failed" });
+    const from = manager.messages.length;
+    await until(
+      "signs of life",
+      () => manager.messages.slice(from).filter((each) => each === "WATCHDOG=1\n").length > 2,
+    );
+  });
+
+  it("for want of descriptors: each time the old process goes on", { timeout: 60_000 }, async () => {
+    const door = await scene.startDoor(settings());
+    for (let room = 0; room < 16; room++) {
+      const limit = room + Number((await askStatus(control())).process.descriptors) - 2;
+      await new Child(program("prlimit"), ["--pid", String(door.pid), `--nofile=${limit}:1024`]).ended;
+      const from = door.child.lines.length;
+      process.kill(door.pid, "SIGUSR2");
+      const line = await door.event("upgrade.failed", () => true, from).catch(() => undefined);
+      await new Child(program("prlimit"), ["--pid", String(door.pid), "--nofile=1024:1024"]).ended;
+      if (line === undefined) break;
+    }
+    expect(door.child.stderr).toBe("");
+  });
+});
+
+it("the process before an upgrade is killed while the new one still starts: that one serves", async () => {
+  const installed = new Installed(scene.folder);
+  const door = await scene.startDoor(settings(), { program: installed.program });
+  const main = readFileSync(installed.program, "utf8").replace("#!/usr/bin/env node", "");
+  installed.replace(`process.kill(process.ppid, "SIGKILL");
+    while (process.connected) await new Promise((resolve) => setTimeout(resolve, 5));
+    ${main}`);
+  const before = door.pid;
+  process.kill(before, "SIGUSR2");
+  await until("the new process", () => door.log.some(({ event, pid }) => event === "ready" && pid !== before));
+  const { pid } = await askStatus(control());
+  expect(pid).not.toBe(before);
+  process.kill(pid, "SIGTERM");
+  await door.child.ended;
+});
