@@ -133,6 +133,29 @@ describe("reloaded", () => {
   });
 });
 
+describe("an upgrade that fails at its very end", () => {
+  test("leaves the process before as the main one, whose watchdog is heard", async () => {
+    const dies = "/etc/sni-handoff/dies.mjs";
+    await sandbox.write({
+      [dies]: `if (process.env.SNI_HANDOFF_STAGE?.includes('"upgrade"')) process.on("message", () => process.exit(7));`,
+    });
+    await dropIn(DOOR, "dies", `[Service]\nEnvironment="NODE_OPTIONS=--import ${dies}"\nWatchdogSec=2s\n`);
+    await sandbox.run(`systemctl restart ${DOOR}`);
+    const pid = await mainPid();
+    await sandbox.run(`systemctl kill --kill-whom=main --signal=USR2 ${DOOR}`);
+    await until("the failure", async () => (await sandbox.journal(DOOR)).includes("ended with status 7"));
+    await sandbox.until(DOOR, { ActiveState: "active", MainPID: pid });
+    const fed = (await sandbox.show(DOOR, "WatchdogTimestampMonotonic")).WatchdogTimestampMonotonic;
+    await until(
+      "it to feed the watchdog",
+      async () => (await sandbox.show(DOOR, "WatchdogTimestampMonotonic")).WatchdogTimestampMonotonic !== fed,
+    );
+    await sandbox.until(DOOR, { ActiveState: "active", MainPID: pid });
+    await undo(DOOR, "dies");
+    await sandbox.run(`systemctl restart ${DOOR}`);
+  });
+});
+
 describe("under load, no client fails", () => {
   test("when it is restarted, ten times", async () => {
     const { failed } = await underLoad("10 restarts", async () => {

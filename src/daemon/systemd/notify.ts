@@ -63,7 +63,7 @@ export class Notifier {
     return this.send("WATCHDOG=1");
   }
 
-  /** From now on `pid` is the service's main process. Taken only from the main process, with NotifyAccess=main. */
+  /** From now on `pid` is the service's main process. With NotifyAccess=main taken only from that: it cannot be taken back. */
   mainPid(pid: number): boolean {
     return this.send(`MAINPID=${pid}`);
   }
