@@ -1,6 +1,6 @@
 /** A door that cannot start, or cannot go on, ends, says why, and leaves nothing behind. */
 import { once } from "node:events";
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -37,8 +37,14 @@ async function serve(text: string, program = main) {
 /** Makes the workers of a copy of the program throw: at their start, or a while after it. */
 function breakWorkers(code: string): string {
   const installed = new Installed(scene.folder);
-  appendFileSync(join(installed.folder, "dist", "door", "worker.js"), `\n${code}\n`);
+  breakWorkersOf(installed, code);
   return installed.program;
+}
+
+function breakWorkersOf({ folder }: Installed, code: string): void {
+  appendFileSync(join(folder, "dist", "door", "worker.js"), `\n${code}\n`);
+  // Without it the program loads the modules that it was made of.
+  rmSync(join(folder, "dist", "service"), { recursive: true });
 }
 
 describe("a door that cannot start", () => {
@@ -68,7 +74,7 @@ describe("a door that cannot start", () => {
   it("because its workers can't", async () => {
     const program = breakWorkers(`throw new Error("no worker today");`);
     const { status, said } = await serve(configuration(), program);
-    expect(said).toBe("a worker could not be started: no worker today\n");
+    expect(said).toBe("a worker cannot be started: no worker today\n");
     expect(status).toBe(1);
     expect(readdirSync(scene.folder).sort()).toEqual(["door.yaml", "installed"]);
   });
@@ -93,7 +99,7 @@ describe("a door one of whose workers dies", () => {
 describe("a process of an upgrade that cannot start", () => {
   it.each([
     ["has no place for its pidfile", "missing/door.pid", /cannot write the pidfile .*: its folder does not exist/],
-    ["has workers that can't", undefined, /a worker could not be started: no worker today/],
+    ["has workers that can't", undefined, /a worker cannot be started: no worker today/],
   ])("because it %s leaves the one before in charge", async (_title, pidfile, why) => {
     const installed = new Installed(scene.folder);
     const rest = (file: string) => `control: ${at("control.sock")}\npidfile: ${at(file)}\nbackends: {}\n`;
@@ -101,7 +107,7 @@ describe("a process of an upgrade that cannot start", () => {
     if (pidfile !== undefined) door.write(rest(pidfile));
     else {
       installed.replace();
-      appendFileSync(join(installed.folder, "dist/door/worker.js"), `\nthrow new Error("no worker today");\n`);
+      breakWorkersOf(installed, `throw new Error("no worker today");`);
     }
     const line = await door.upgrade();
     expect(line).toMatchObject({ event: "upgrade.failed" });
