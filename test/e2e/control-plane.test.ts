@@ -93,6 +93,7 @@ describe("a worker that dies", () => {
     const worker = `${installed.folder}/dist/door/worker.js`;
     renameSync(worker, `${installed.folder}/dist/door/original.js`);
     writeFileSync(worker, `${first}\nawait import("./original.js");\n`);
+    installed.unbundle();
     return installed.program;
   };
 

@@ -1,6 +1,6 @@
 /** A door that cannot start, or cannot go on, ends, says why, and leaves nothing behind. */
 import { once } from "node:events";
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -41,10 +41,9 @@ function breakWorkers(code: string): string {
   return installed.program;
 }
 
-function breakWorkersOf({ folder }: Installed, code: string): void {
-  appendFileSync(join(folder, "dist", "door", "worker.js"), `\n${code}\n`);
-  // Without it the program loads the modules that it was made of.
-  rmSync(join(folder, "dist", "service"), { recursive: true });
+function breakWorkersOf(installed: Installed, code: string): void {
+  appendFileSync(join(installed.folder, "dist", "door", "worker.js"), `\n${code}\n`);
+  installed.unbundle();
 }
 
 describe("a door that cannot start", () => {
