@@ -41,7 +41,7 @@ export interface AccessEvents {
   readonly dropped: number;
 }
 
-/** What the indices of a generation's events stand for. */
+/** What the indices of a generation's events stand for; "": nothing that an operator knows. */
 export interface AccessNames {
   readonly listeners: readonly string[];
   readonly backends: readonly string[];
@@ -168,7 +168,7 @@ export class AccessLog {
   /** Fields without a value are left out. */
   private line(event: AccessEvent): string {
     const names = this.names.get(event.generation);
-    const backend = names?.backends[event.backend];
+    const backend = names?.backends[event.backend] || undefined;
     const serverName = printable(event.serverName);
     const line = {
       level: "info",

@@ -7,7 +7,7 @@ import { AccessReader } from "../door/access-events.js";
 import type { Adopted, LogLevel } from "../door/settings.js";
 import { ConfigurationError, formatProblem, HandoffError } from "../errors.js";
 import { AccessLog } from "./access-log.js";
-import { type Configuration, configuredBackends, loadConfiguration } from "./configuration/index.js";
+import { type Configuration, configuredBackends, isBuiltIn, loadConfiguration } from "./configuration/index.js";
 import type { Answer, Controlled } from "./control/controlled.js";
 import { counted } from "./counted.js";
 import type { Endpoints } from "./endpoints.js";
@@ -188,7 +188,8 @@ export class Daemon implements Controlled {
 
   /** The numbers in access events, by this generation. */
   private nameEvents({ door }: Configuration, listeners = this.parts.listeners.all): void {
-    const backends = [...door.backends.map(({ name }) => name), "built-in:successor"];
+    // Where a connection was refused for want of a backend its line has none; nor has one that was passed on.
+    const backends = door.backends.map(({ name }) => (isBuiltIn(name) ? "" : name));
     this.accessLog.configure(door.generation, { listeners: listeners.map(({ name }) => name), backends });
   }
 

@@ -85,7 +85,7 @@ export class Listeners {
         const same = this.find(wanted, kept);
         if (same !== undefined) {
           kept.add(same);
-          return same;
+          return same.name === wanted.name ? same : { ...same, name: wanted.name };
         }
         const passed = takePassed(spare, wanted);
         const listener = passed ?? this.listen(wanted);
