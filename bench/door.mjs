@@ -97,7 +97,9 @@ export class Door {
     for (let status = await this.status(); !isSo(status); status = await this.status()) {
       this.#start.signal.throwIfAborted();
       if (Date.now() > deadline) {
-        throw new BenchFailure(`waited ${milliseconds / 1000} s in vain for ${what}: ${JSON.stringify(status.workers)} ${JSON.stringify(status.counters)}`);
+        throw new BenchFailure(
+          `waited ${milliseconds / 1000} s in vain for ${what}: ${JSON.stringify(status.workers)} ${JSON.stringify(status.counters)}`,
+        );
       }
       await sleep(50);
     }

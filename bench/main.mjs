@@ -160,7 +160,9 @@ function checkOptions(names, options) {
   const known = new Set(chosen.flatMap(([, scenario]) => scenario.contestants.map(({ name }) => name)));
   for (const name of options.only ?? []) {
     if (!known.has(name)) {
-      throw wrong(`There is no contestant "${name}" in ${names.join(", ")}; there are ${[...known].join(", ") || "none"}.`);
+      throw wrong(
+        `There is no contestant "${name}" in ${names.join(", ")}; there are ${[...known].join(", ") || "none"}.`,
+      );
     }
   }
   const { rounds, duration, threads } = options;

@@ -68,7 +68,14 @@ const cases = [
     act: reload,
   },
   {
-    ...{ name: "reload-million", title: "reload, 1,000,000 names", times: 10, quickTimes: 2, names: 1_000_000, pause: 10 },
+    ...{
+      name: "reload-million",
+      title: "reload, 1,000,000 names",
+      times: 10,
+      quickTimes: 2,
+      names: 1_000_000,
+      pause: 10,
+    },
     act: reload,
   },
   {
@@ -76,11 +83,24 @@ const cases = [
     act: async ({ door }) => door.upgrade(),
   },
   {
-    ...{ name: "rolling", title: `restart of ${INSTANCES} instances, one by one`, times: 20, quickTimes: 3, names: 100 },
+    ...{
+      name: "rolling",
+      title: `restart of ${INSTANCES} instances, one by one`,
+      times: 20,
+      quickTimes: 3,
+      names: 100,
+    },
     act: restartInstances,
   },
   {
-    ...{ name: "restart", title: "stop and start, own listener", times: 10, quickTimes: 2, names: 100, mayRefuse: true },
+    ...{
+      name: "restart",
+      title: "stop and start, own listener",
+      times: 10,
+      quickTimes: 2,
+      names: 100,
+      mayRefuse: true,
+    },
     act: (stage) => startAgain(stage, "SIGTERM"),
   },
   {
@@ -89,7 +109,14 @@ const cases = [
     act: (stage) => startAgain(stage, "SIGTERM"),
   },
   {
-    ...{ name: "kill", title: "kill -9 and start, own listener", times: 10, quickTimes: 2, names: 100, mayRefuse: true },
+    ...{
+      name: "kill",
+      title: "kill -9 and start, own listener",
+      times: 10,
+      quickTimes: 2,
+      names: 100,
+      mayRefuse: true,
+    },
     mayLose: true,
     act: (stage) => startAgain(stage, "SIGKILL"),
   },
@@ -129,7 +156,11 @@ export async function run(context) {
   const own = await generate(attributes, { keyType: "ec", curve: "P-256", algorithm: "sha256" });
   const hello = join(context.folder, "pauses.hello");
   await writeFile(hello, clientHello(nameOf(0), 517));
-  const results = { clients: CLIENTS, restMilliseconds: REST, cases: /** @type {ReturnType<typeof summarizeCase>[]} */ ([]) };
+  const results = {
+    clients: CLIENTS,
+    restMilliseconds: REST,
+    cases: /** @type {ReturnType<typeof summarizeCase>[]} */ ([]),
+  };
   for (const planned of cases.filter(({ name }) => context.takesPart(name))) {
     if (context.signal.aborted) {
       break;
@@ -304,7 +335,9 @@ function summarizeCase(planned, times, acted, control, counters) {
             atMost("longest hello, above its control", acted.probe.longest - control.probe.longest, pause, " ms"),
           ]),
       ...(planned.mayLose ? [] : [atMost("connections that failed", lost, 0, "")]),
-      ...(planned.mayRefuse ? [] : [atMost("connections that were refused", acted.refused + acted.probe.refused, 0, "")]),
+      ...(planned.mayRefuse
+        ? []
+        : [atMost("connections that were refused", acted.refused + acted.probe.refused, 0, "")]),
       atMost("connections that failed in the control", control.failed + control.probe.failed, 0, ""),
     ],
   };
@@ -313,7 +346,16 @@ function summarizeCase(planned, times, acted, control, counters) {
 /** @param {ReturnType<typeof summarizeCase>} summary */
 function caseText({ title, times, acted, control, bounds, lost, name }) {
   const head = [
-    ...[`${title}, ${count(times)} times`, "seconds", "requests", "failed", "refused", "p50 ms", "p99 ms", "longest ms"],
+    ...[
+      `${title}, ${count(times)} times`,
+      "seconds",
+      "requests",
+      "failed",
+      "refused",
+      "p50 ms",
+      "p99 ms",
+      "longest ms",
+    ],
     ...["no answer for ms", "hello p99 ms", "longest ms", "failed", "refused"],
   ];
   const rows = [
@@ -323,7 +365,9 @@ function caseText({ title, times, acted, control, bounds, lost, name }) {
     what,
     figure(seen.seconds, 1),
     ...[seen.requests, seen.failed, seen.refused].map((value) => count(value)),
-    ...[seen.p50, seen.p99, seen.longest, seen.gap, seen.probe.p99, seen.probe.longest].map((value) => figure(value, 1)),
+    ...[seen.p50, seen.p99, seen.longest, seen.gap, seen.probe.p99, seen.probe.longest].map((value) =>
+      figure(value, 1),
+    ),
     ...[seen.probe.failed, seen.probe.refused].map((value) => count(value)),
   ]);
   const kinds = Object.entries(acted.failures).map(([kind, number]) => `${count(number)} ${kind}`);

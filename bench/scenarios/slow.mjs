@@ -164,7 +164,15 @@ function summarizeAll({ slowClients, rounds, before, after, alone, lost, workers
 function textOf({ slowClients, sides, bytesPerSlowClient, alone, p50Ratio, p99Ratio, bounds, waitingAtEnd }) {
   const milliseconds = (/** @type {import("../stats.mjs").Summary | null} */ summary) =>
     spread(summary === null ? null : summarize(summary.rounds.map((value) => value / 1000)), 2);
-  const head = ["64 clients in a closed loop", "conn/s", "door CPU, µs/conn", "p50 ms", "p99 ms", "longest ms", "failed"];
+  const head = [
+    "64 clients in a closed loop",
+    "conn/s",
+    "door CPU, µs/conn",
+    "p50 ms",
+    "p99 ms",
+    "longest ms",
+    "failed",
+  ];
   const rows = sides.map((row) => [
     row.side === "with" ? `beside ${count(slowClients)} slow ones` : "without slow ones",
     count(row.connectionsPerSecond?.median),

@@ -9,7 +9,11 @@ export const bench: Command = {
   usage: "bench [scenarios..]",
   describe: "Measure on this machine; without a scenario: lists them",
   positionals: {
-    scenarios: { type: "string", array: true, describe: "What to measure: handoff, or list. Default: list" },
+    scenarios: {
+      type: "string",
+      array: true,
+      describe: "What to measure: handoff, slow, pauses, log, idle, or list. Default: list",
+    },
   },
   options: {
     quick: { type: "boolean", describe: "Short rounds, fewer cases. Default: false" },
@@ -20,7 +24,12 @@ export const bench: Command = {
       requiresArg: true,
       describe: "Threads of the load generator, 1 to 64. Default: one a core, at most 4",
     },
-    only: { type: "string", array: true, requiresArg: true, describe: "Contestants that take part. Default: all" },
+    only: {
+      type: "string",
+      array: true,
+      requiresArg: true,
+      describe: "Contestants, or cases, that take part. Default: all",
+    },
     json: { type: "string", requiresArg: true, describe: "File to write the results to. Default: none is written" },
   },
   examples: [["$0 bench handoff --quick", ""]],
