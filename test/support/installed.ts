@@ -1,6 +1,6 @@
 /** The program as installed somewhere else, so that a test can replace it. */
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -40,6 +40,11 @@ export class Installed {
       renameSync(this.folder, `${fresh}.before`);
     } catch {} // the first one
     renameSync(fresh, this.folder);
+  }
+
+  /** A service loads the modules of dist/ from now on, one by one: a test may have changed some. */
+  unbundle(): void {
+    rmSync(join(this.folder, "dist", "service"), { recursive: true });
   }
 }
 
