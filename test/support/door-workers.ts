@@ -2,9 +2,11 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "vitest";
 // Compiled: the workers are threads, which cannot run TypeScript.
 import { Workers } from "../../dist/daemon/workers.js";
 import { type AccessEvent, AccessReader } from "../../src/door/access-events.js";
+import { RATES_BYTES } from "../../src/door/client-sketch.js";
 import { type GaugeName, gaugeNames, readGauges } from "../../src/door/gauges.js";
 import type {
   BackendSettings,
@@ -37,6 +39,8 @@ export interface WorkersOptions {
   readonly routes: Readonly<Record<string, number>>;
   /** Other settings than the usual ones. */
   readonly settings?: Partial<DoorSettings>;
+  /** Listening sockets beside the usual one, which is the last of all. */
+  readonly listeners?: readonly number[];
 }
 
 export class DoorWorkers {
@@ -48,6 +52,7 @@ export class DoorWorkers {
   port = 0;
   private listener = -1;
   private generation = 0;
+  private backendCount = 0;
   private readers: AccessReader[] = [];
   private readonly backends: BackendProcess[] = [];
   private readonly clients: RawClient[] = [];
@@ -80,7 +85,7 @@ export class DoorWorkers {
         count: options.workers ?? 1,
         settings: this.settings(options),
         routes: routeTable(options.routes),
-        listeners: [this.listener],
+        listeners: [...(options.listeners ?? []), this.listener],
         accepting: true,
         instances: options.backends.map(() => []),
       },
@@ -97,10 +102,12 @@ export class DoorWorkers {
   /** Resolves when the new settings are in force. */
   async configure(options: WorkersOptions): Promise<void> {
     const instances = options.backends.map(() => []);
-    await this.workers.configure(this.settings(options), routeTable(options.routes), instances, [this.listener]);
+    const listeners = [...(options.listeners ?? []), this.listener];
+    await this.workers.configure(this.settings(options), routeTable(options.routes), instances, listeners);
   }
 
   private settings({ backends, settings }: WorkersOptions): DoorSettings {
+    this.backendCount = backends.length;
     return {
       generation: ++this.generation,
       helloTimeout: 600_000,
@@ -143,6 +150,17 @@ export class DoorWorkers {
     await until(`${name} to be ${value}`, () => this.gauges[name] === value);
   }
 
+  /** Resolves when no connection is left. By then, limits and gauges must have been given back all that was counted. */
+  async expectNothingCounted(): Promise<void> {
+    await this.gauge("connections", 0);
+    const { sketch } = this.workers;
+    const words = new Int32Array(sketch, 0, (sketch.byteLength - RATES_BYTES) / Int32Array.BYTES_PER_ELEMENT);
+    // Before the counts are the key, and before the clients' counts the times when limits were hit (door/limits.ts).
+    expect([...words].filter((count, i) => count !== 0 && ((i >= 16 && i < 64) || i >= 128))).toEqual([]);
+    for (let backend = 0; backend < this.backendCount; backend++) expect(this.workers.held(backend)).toBe(0);
+    expect(this.gauges).toMatchObject({ connections: 0, waiting: 0, held: 0, unacknowledged: 0, parting: 0 });
+  }
+
   /** Resolves to all events, when there are at least so many. */
   async eventsOf(count: number): Promise<AccessEvent[]> {
     await until(`${count} events`, () => {
@@ -152,12 +170,17 @@ export class DoorWorkers {
     return this.events;
   }
 
+  /** Ends everything; nothing may be counted any more when clients and backends are gone. */
   async end(): Promise<void> {
     for (const client of this.clients) client.close();
     for (const backend of this.backends) await backend.kill();
-    await this.workers?.terminate();
-    if (this.listener >= 0) native.close(this.listener);
-    rmSync(this.folder, { recursive: true });
+    try {
+      if (this.workers !== undefined) await this.expectNothingCounted();
+    } finally {
+      await this.workers?.terminate();
+      if (this.listener >= 0) native.close(this.listener);
+      rmSync(this.folder, { recursive: true });
+    }
   }
 }
 
