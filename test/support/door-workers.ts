@@ -2,12 +2,10 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect } from "vitest";
 // Compiled: the workers are threads, which cannot run TypeScript.
 import { Workers } from "../../dist/daemon/workers.js";
 import { type AccessEvent, AccessReader } from "../../src/door/access-events.js";
-import { RATES_BYTES } from "../../src/door/client-sketch.js";
-import { type GaugeName, gaugeNames, readGauges } from "../../src/door/gauges.js";
+import type { GaugeName } from "../../src/door/gauges.js";
 import type {
   BackendSettings,
   DoorLimits,
@@ -18,6 +16,7 @@ import type {
 import { native } from "../../src/native/addon.js";
 import { RouteTableBuilder } from "../../src/routing/table.js";
 import { BackendProcess } from "./backend-process.js";
+import { expectNothingCounted, sumGauges } from "./nothing-counted.js";
 import { RawClient } from "./raw-client.js";
 import { until } from "./wait.js";
 
@@ -140,9 +139,7 @@ export class DoorWorkers {
 
   /** Sums of the workers' gauges. */
   get gauges(): Record<GaugeName, number> {
-    const workers = this.workers.memories.map(({ gauges }) => readGauges(gauges));
-    const sum = (name: GaugeName) => workers.reduce((total, gauges) => total + gauges[name], 0);
-    return Object.fromEntries(gaugeNames.map((name) => [name, sum(name)])) as Record<GaugeName, number>;
+    return sumGauges(this.workers);
   }
 
   /** Resolves when a gauge's sum has this value. */
@@ -150,15 +147,9 @@ export class DoorWorkers {
     await until(`${name} to be ${value}`, () => this.gauges[name] === value);
   }
 
-  /** Resolves when no connection is left. By then, limits and gauges must have been given back all that was counted. */
-  async expectNothingCounted(): Promise<void> {
-    await this.gauge("connections", 0);
-    const { sketch } = this.workers;
-    const words = new Int32Array(sketch, 0, (sketch.byteLength - RATES_BYTES) / Int32Array.BYTES_PER_ELEMENT);
-    // Before the counts are the key, and before the clients' counts the times when limits were hit (door/limits.ts).
-    expect([...words].filter((count, i) => count !== 0 && ((i >= 16 && i < 64) || i >= 128))).toEqual([]);
-    for (let backend = 0; backend < this.backendCount; backend++) expect(this.workers.held(backend)).toBe(0);
-    expect(this.gauges).toMatchObject({ connections: 0, waiting: 0, held: 0, unacknowledged: 0, parting: 0 });
+  /** As `expectNothingCounted` of nothing-counted.ts. */
+  expectNothingCounted(): Promise<void> {
+    return expectNothingCounted(this.workers, this.backendCount);
   }
 
   /** Resolves to all events, when there are at least so many. */
