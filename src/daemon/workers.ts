@@ -50,6 +50,8 @@ export class Workers {
   readonly memories: WorkerMemory[] = [];
   /** What each worker writes about the backends of the configuration that was given last. */
   backendMemories: readonly BackendMemory[] = [];
+  /** What limits count (door/limits.ts). */
+  readonly sketch: SharedArrayBuffer = createLimitMemory();
   private readonly listener: WorkersListener;
   private readonly reports: Set<(report: WorkerReport, index: number) => void> = new Set();
   private ending: boolean = false;
@@ -73,7 +75,6 @@ export class Workers {
     const capacity = Math.max(1, Math.floor((limit - reserved) / start.count));
     const held = heldCounts(start.settings);
     workers.heldNow = new Int32Array(held);
-    const sketch = createLimitMemory();
     workers.backendMemories = backendMemories(start.settings, start.count);
     for (let index = 0; index < start.count; index++) {
       const memory = { counters: createCounters(), gauges: createGauges(), accessRing: createAccessRing() };
@@ -84,7 +85,7 @@ export class Workers {
         routes: start.routes,
         memory,
         backendMemory: workers.backendMemories[index]!,
-        sketch,
+        sketch: workers.sketch,
         held,
         listeners: start.listeners,
         accepting: start.accepting,
@@ -260,7 +261,7 @@ function backendMemories(settings: DoorSettings, workers: number): BackendMemory
   }));
 }
 
-/** One count for each backend and one for a successor (door/successor.ts), shared by all workers. */
+/** One count for each backend, shared by all workers. */
 function heldCounts(settings: DoorSettings): SharedArrayBuffer {
-  return new SharedArrayBuffer((settings.backends.length + 1) * Int32Array.BYTES_PER_ELEMENT);
+  return new SharedArrayBuffer(Math.max(1, settings.backends.length) * Int32Array.BYTES_PER_ELEMENT);
 }

@@ -47,7 +47,7 @@ export interface AccessEvent {
   readonly connectionId: string;
   /** Undefined if it is not known. */
   readonly client: ClientAddress | undefined;
-  /** Index among the worker's listeners; -1: taken over from the predecessor. */
+  /** Index among the worker's listeners in that generation; -1: one that is gone, or taken over from the predecessor. */
   readonly listener: number;
   /** Lower case ASCII as the parser leaves it; "": none, or not read. */
   readonly serverName: string;

@@ -27,7 +27,6 @@ export class AccessRecorder {
   private readonly loop: Loop;
   private readonly connections: Connections;
   private readonly ring: RingWriter;
-  private readonly idHigh: number;
   private settings: AccessLogSettings = { mode: "off", sample: 1 };
   /** Handed over since the last one that was recorded. */
   private passed: number = 0;
@@ -47,11 +46,10 @@ export class AccessRecorder {
   /** Filled for each event and written at once. */
   private readonly facts: EventFacts;
 
-  constructor(memory: SharedArrayBuffer, loop: Loop, connections: Connections, idHigh: number) {
+  constructor(memory: SharedArrayBuffer, loop: Loop, connections: Connections) {
     this.loop = loop;
     this.connections = connections;
     this.ring = new RingWriter(memory);
-    this.idHigh = idHigh;
     const { capacity } = connections;
     this.notedOf = new Uint32Array(capacity);
     this.helloAt = new Float64Array(capacity);
@@ -66,7 +64,7 @@ export class AccessRecorder {
       generation: 0,
       acceptedAt: 0,
       idLow: 0,
-      idHigh,
+      idHigh: 0,
       addresses: connections.address,
       addressStart: 0,
       listener: 0,
@@ -143,7 +141,7 @@ export class AccessRecorder {
     const isNoted = this.notedOf[slot] === (connections.generation[slot]! + 1) >>> 0;
     facts.acceptedAt = (connections.acceptedAtHigh[slot]! * 0x100000000 + connections.acceptedAtLow[slot]!) / 1_000_000;
     facts.idLow = connections.idLow[slot]!;
-    facts.idHigh = this.idHigh;
+    facts.idHigh = connections.idHigh[slot]!;
     facts.addressStart = slot * ADDRESS_BYTES;
     facts.listener = connections.listener[slot]!;
     facts.nameLength = isNoted ? this.nameLength[slot]! : 0;

@@ -145,7 +145,7 @@ export class Channels {
       if (channel.state !== ChannelState.ABSENT || !channel.lazy || channel.drained) continue;
       if (backend.capacity === 0) return;
       if (channel.retryAt <= this.now) this.connect(channel);
-      else this.wake(channel.retryAt);
+      if (channel.state === ChannelState.ABSENT) this.wake(channel.retryAt);
     }
   }
 
@@ -190,6 +190,7 @@ export class Channels {
   take(backend: Backend, descriptor: number): void {
     const { settings } = backend;
     if (settings.kind !== "handoff") return;
+    this.backends = [...this.backends.slice(0, backend.index), backend];
     const channel = this.create(backend.index, settings, settings.path, `${settings.name} ${settings.path}`);
     channel.retryAt = NEVER;
     channel.connected(descriptor);
@@ -527,12 +528,19 @@ export class Channels {
     if (channel.settings.maxConnections > 0) this.listener.opened(channel.backend);
   }
 
-  /** Closes every channel; instances own what is outstanding there (no REVOKE was sent). */
-  closeAll(): void {
+  /**
+   * Closes every channel, and has none until `configure`. Instances own what is outstanding there (no REVOKE was sent):
+   * `owned` gets it.
+   */
+  closeAll(owned: (slot: number) => void): void {
     for (const channel of this.all) {
-      if (channel !== undefined && channel.state !== ChannelState.ABSENT) native.close(channel.descriptor);
+      if (channel === undefined || channel.state === ChannelState.ABSENT) continue;
+      native.close(channel.descriptor);
+      channel.takeBack(owned);
+      channel.closed();
     }
     this.all.length = 0;
+    for (const backend of this.backends) backend.channels = [];
   }
 
   private describe(channel: Channel): Record<string, string | number> {

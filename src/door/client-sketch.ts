@@ -61,8 +61,12 @@ export class ClientRates {
     const { cells } = this;
     const first = key & CELL;
     const second = CELLS + (key >>> 16);
-    const due = Math.max(now, Math.min(cells[first]!, cells[second]!));
     const interval = 1000 / rate;
+    // Nobody gets further ahead than this, but at a lower rate, which was in force before.
+    const furthest = now + (burst + 1) * interval;
+    if (cells[first]! > furthest) cells[first] = furthest;
+    if (cells[second]! > furthest) cells[second] = furthest;
+    const due = Math.max(now, Math.min(cells[first]!, cells[second]!));
     // A thousandth of an interval: sums of fractions must not cost a client its last one.
     if (due - now > (burst + 0.001) * interval) return false;
     const next = due + interval;

@@ -74,6 +74,7 @@ const ROW = BACKEND_COUNTERS;
 const HANDED_OVER = BackendCounter.handed_over;
 const ACKNOWLEDGED = BackendCounter.acknowledged;
 const NO_REASON = Reason[""];
+const LISTED = Mark.LISTED;
 
 export class Door {
   readonly loop: Loop;
@@ -170,7 +171,7 @@ export class Door {
     this.idHigh = ((Math.floor(Math.random() * 0x1000000) << 8) | (data.index & 0xff)) >>> 0;
     this.nextIdLow = 0;
     this.connections = new Connections(data.capacity);
-    this.recorder = new AccessRecorder(data.memory.accessRing, this.loop, this.connections, this.idHigh);
+    this.recorder = new AccessRecorder(data.memory.accessRing, this.loop, this.connections);
     this.limits = new Limits(data.sketch, this.connections, this.report, data.settings.limits);
     this.waiting = new SlotList(this.connections);
     this.again = new Int32Array(data.capacity);
@@ -222,7 +223,7 @@ export class Door {
     this.post({ type: "configured", generation: settings.generation });
   }
 
-  /** Begins to accept, or does so again after a successor failed (`configure` follows then: channels may be closed). */
+  /** Begins to accept, or does so again after a successor failed (`configure` follows then: all channels may be closed). */
   accept(): void {
     this.examineAllAgain();
     this.successor = undefined;
@@ -240,12 +241,12 @@ export class Door {
   passOn(descriptor: number): void {
     this.accepting = false;
     this.useListeners(this.listeners);
+    this.examineAllAgain();
     const configured = this.backends.filter(({ settings }) => settings !== successorSettings);
     const successor = new Backend(configured.length, successorSettings, this.connections);
     this.backends = [...configured, successor];
     this.successor = successor;
     this.channels.take(successor, descriptor);
-    this.examineAllAgain();
     for (let slot = this.waiting.head; slot !== NOBODY; slot = this.connections.next[slot]!) this.examineAgain(slot);
   }
 
@@ -255,7 +256,7 @@ export class Door {
     if (connections.room === 0) {
       // More than this process may have: as on a full table, but there is no backlog that it could wait in.
       this.counters[Counter.abandoned]!++;
-      native.farewell(connection.descriptor, alertRecord("internal_error"), 0);
+      native.farewell(connection.descriptor, alertRecord("internal_error"), MOST_HELLO);
       native.close(connection.descriptor);
       return;
     }
@@ -301,6 +302,8 @@ export class Door {
   /** The sockets that a backend's folder has now. */
   instances(backend: number, paths: readonly string[]): void {
     this.channels.instances(backend, paths);
+    // Connections of instances that are gone no longer count for `maxConnections`.
+    this.opened(backend);
   }
 
   /** A socket appeared at a path. */
@@ -340,10 +343,19 @@ export class Door {
       if (this.accepting && !listeners.includes(listener)) this.emptyBacklog(index);
       else this.loop.remove(listener);
     }
+    if (listeners !== this.listeners) this.renumberListeners(listeners);
     this.listeners = listeners;
     this.listenerReady = new Uint8Array(listeners.length);
     this.listenersRestUntil = 0;
     if (this.accepting) for (let i = 0; i < listeners.length; i++) this.watchListener(i);
+  }
+
+  private renumberListeners(listeners: readonly number[]): void {
+    const renumbered = Int16Array.from(this.listeners, (descriptor) => listeners.indexOf(descriptor));
+    const { capacity, listener, state } = this.connections;
+    for (let slot = 0; slot < capacity; slot++) {
+      if (state[slot] !== State.FREE && listener[slot] !== NOBODY) listener[slot] = renumbered[listener[slot]!]!;
+    }
   }
 
   private emptyBacklog(index: number): void {
@@ -351,6 +363,7 @@ export class Door {
     this.listenerReady[index] = 0;
     while (this.acceptFrom(index) === BATCH);
     this.flush();
+    this.flushCloses();
   }
 
   private examineAllAgain(): void {
@@ -547,9 +560,11 @@ export class Door {
 
   /** Puts a held connection, or one that came back, on the list of those to examine in this turn. */
   private examineAgain(slot: number): void {
-    if (this.connections.state[slot] === State.HELD) {
-      this.hold.end(slot, this.backends[this.connections.backend[slot]!]!);
-    }
+    const { backend, marks, state } = this.connections;
+    // A waiting one may be listed for an upgrade when its client sends more.
+    if ((marks[slot]! & LISTED) !== 0) return;
+    if (state[slot] === State.HELD) this.hold.end(slot, this.backends[backend[slot]!]!);
+    marks[slot]! |= LISTED;
     this.again[this.againCount++] = slot;
   }
 
@@ -566,7 +581,10 @@ export class Door {
         loop.peekDescriptors[i] = connections.descriptor[slot]!;
       }
       loop.peek(count);
-      for (let i = 0; i < count; i++) this.examine(slots[i]!, i);
+      for (let i = 0; i < count; i++) {
+        connections.marks[slots[i]!]! &= ~LISTED;
+        this.examine(slots[i]!, i);
+      }
     }
     again.copyWithin(0, listed, this.againCount);
     this.againCount -= listed;
@@ -653,7 +671,8 @@ export class Door {
     }
     connections.state[slot] = State.WAITING;
     connections.marks[slot]! |= Mark.POLLED;
-    this.waiting.push(slot);
+    // Of a hello that began with the predecessor, or before a reload, the deadline may be another.
+    this.waiting.insert(slot, connections.deadline);
   }
 
   private stopWaiting(slot: number): void {
@@ -933,20 +952,32 @@ export class Door {
 
   private checkDrained(): void {
     if (this.drained) return;
-    const { connections } = this;
-    if (connections.count > 0 && this.loop.clock[0]! < this.drainDeadline) return;
+    if (this.connections.count > 0 && this.loop.clock[0]! < this.drainDeadline) return;
     this.drained = true;
-    let abandoned = 0;
-    for (let slot = 0; slot < connections.capacity; slot++) {
-      // What is outstanding belongs to its instance once the channel ends.
-      if (connections.state[slot] === State.WAITING || connections.state[slot] === State.HELD) {
-        abandoned++;
-        this.recorder.record(slot, Outcome.refused, Reason.abandoned);
-        native.farewell(connections.descriptor[slot]!, alertRecord("internal_error"), 0);
-      }
-    }
+    const abandoned = this.abandonAll();
     this.counters[Counter.abandoned]! += abandoned;
-    this.channels.closeAll();
+    // What is outstanding belongs to its instance once the channel ends.
+    this.channels.closeAll((slot) => {
+      this.unacknowledged--;
+      this.close(slot);
+    });
+    this.flushCloses();
     this.post({ type: "drained", abandoned });
+  }
+
+  /** Refuses all that are not outstanding. Returns how many those are. */
+  private abandonAll(): number {
+    const { backend, capacity, state } = this.connections;
+    let abandoned = 0;
+    for (let slot = 0; slot < capacity; slot++) {
+      if (state[slot] === State.WAITING) this.stopWaiting(slot);
+      else if (state[slot] === State.HELD) this.hold.end(slot, this.backends[backend[slot]!]!);
+      else if (state[slot] !== State.PLACING) continue;
+      abandoned++;
+      this.recorder.record(slot, Outcome.refused, Reason.abandoned);
+      this.refuse(slot, "internal_error");
+    }
+    this.againCount = 0;
+    return abandoned;
   }
 }

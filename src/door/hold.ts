@@ -1,6 +1,7 @@
 /**
  * Connections that no instance can take now. Each is kept until an instance appears or its backend's hold time ends;
- * the client sees a slower handshake. The counts have caps: in all, for each backend, and for each of its clients.
+ * the client sees a slower handshake. The counts have caps: in all, for each backend, and for each of its clients; but
+ * not for the successor in an upgrade, which gets what has passed its limits before.
  */
 import type { Loop } from "../native/addon.js";
 import type { Backend } from "./backends.js";
@@ -8,6 +9,7 @@ import { type Connections, Mark, State } from "./connections.js";
 import type { Limits } from "./limits.js";
 import { connectionTag, HELD_EVENTS } from "./poll-tags.js";
 import type { BackendSettings, HandoffBackendSettings } from "./settings.js";
+import { successorSettings } from "./successor.js";
 
 export class Hold {
   private readonly loop: Loop;
@@ -45,11 +47,12 @@ export class Hold {
     const { connections, limits, loop, shared } = this;
     const { index } = backend;
     const now = loop.clock[0]!;
-    if (!limits.beginHeld(slot, now, settings, shared, index, this.salts[index]!)) return false;
+    const isLimited = settings !== successorSettings;
+    if (isLimited && !limits.beginHeld(slot, now, settings, shared, index, this.salts[index]!)) return false;
     try {
       loop.add(connections.descriptor[slot]!, HELD_EVENTS, connectionTag(connections.generation[slot]!), slot);
     } catch {
-      limits.endHeld(slot, shared, index);
+      if (isLimited) limits.endHeld(slot, shared, index);
       return false; // ENOMEM, ENOSPC (max_user_watches): epoll_ctl(2)
     }
     this.count++;
@@ -66,7 +69,7 @@ export class Hold {
   end(slot: number, backend: Backend): void {
     const { connections } = this;
     backend.held.remove(slot);
-    this.limits.endHeld(slot, this.shared, backend.index);
+    if (backend.settings !== successorSettings) this.limits.endHeld(slot, this.shared, backend.index);
     this.count--;
     connections.heldFor[slot]! += this.loop.clock[0]! - connections.heldAt[slot]!;
     connections.state[slot] = State.PLACING;

@@ -123,6 +123,13 @@ describe("rates", () => {
     );
   });
 
+  it("that are raised hold for those who had used up the lower one", () => {
+    const sketch = rates();
+    while (sketch.admit(1, 1000, 0.1, 100));
+    expect(sketch.admit(1, 1000, 100, 100)).toBe(false);
+    expect(sketch.admit(1, 1100, 100, 100)).toBe(true);
+  });
+
   it("are not lost by fractions: a thousand a second is what comes in a second", () => {
     const sketch = rates();
     let admitted = 0;

@@ -24,6 +24,20 @@ it("gives out each slot once until it is released", () => {
   expect(new Set([connections.take(6), connections.take(7)])).toEqual(new Set([slots[3], slots[0]]));
 });
 
+it("a list by time has those that are due first at its head, and of two that are due at once the one that came first", () => {
+  const connections = new Connections(5);
+  const list = new SlotList(connections);
+  for (const [slot, due] of [30, 10, 20, 10, 40].entries()) {
+    connections.deadline[slot] = due;
+    list.insert(slot, connections.deadline);
+  }
+  const slots: number[] = [];
+  for (let slot = list.head; slot !== NOBODY; slot = connections.next[slot]!) slots.push(slot);
+  expect(slots).toEqual([1, 3, 2, 0, 4]);
+  for (const slot of [2, 1, 4, 3, 0]) list.remove(slot);
+  expect([list.head, list.tail, list.count]).toEqual([NOBODY, NOBODY, 0]);
+});
+
 it("a list keeps its order when slots leave from anywhere", () => {
   const connections = new Connections(4);
   const list = new SlotList(connections);

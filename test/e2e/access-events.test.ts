@@ -4,8 +4,10 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { sumBackendCounters } from "../../src/door/backend-counters.js";
 import { sumLatencies } from "../../src/door/latency.js";
 import type { AccessLogSettings, BackendSettings } from "../../src/door/settings.js";
+import { native } from "../../src/native/addon.js";
 import { Child } from "../support/child.js";
 import { DoorWorkers, type WorkersOptions } from "../support/door-workers.js";
+import { RawClient } from "../support/raw-client.js";
 import { until } from "../support/wait.js";
 import { buildHello, HANDSHAKE } from "../tls/hello-builder.js";
 
@@ -252,6 +254,28 @@ describe("a reload", () => {
       { handed_over: 1, acknowledged: 0 },
       { handed_over: 1, acknowledged: 0 },
     ]);
+  });
+});
+
+describe("a reload that changes the listeners", () => {
+  it("moves connections to the index that their listener has then, and forgets it where that is gone", async () => {
+    const another = native.listenTcp({ address: "127.0.0.1", port: 0, backlog: 16, deferAccept: 1 });
+    try {
+      const options = { backends: [door.handoff("app")], routes: { "app.test": 0 } };
+      await door.start({ ...options, listeners: [another] });
+      const kept = await door.client(hello);
+      const left = await RawClient.connect(native.localAddress(another).port);
+      left.send(hello);
+      await door.gauge("held", 2);
+      await door.configure(options);
+      await door.gauge("held", 2);
+      kept.reset();
+      expect((await door.eventsOf(1))[0]).toMatchObject({ generation: 2, listener: 0 });
+      left.reset();
+      expect((await door.eventsOf(2))[1]).toMatchObject({ generation: 2, listener: -1 });
+    } finally {
+      native.close(another);
+    }
   });
 });
 

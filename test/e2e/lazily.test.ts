@@ -104,6 +104,14 @@ describe("a backend that is connected lazily", () => {
     expect(await answerOf(waiting)).toBe("app");
   });
 
+  it("that has an instance again is connected to within a second, although nothing tells of its socket", async () => {
+    await plane.start([lazy()]);
+    const waiting = await plane.client("app");
+    await until("the failed connect", async () => (await plane.snapshot())[0]!.lastFailure === "ENOENT");
+    await plane.raw("app");
+    expect(await answerOf(waiting)).toBe("app");
+  });
+
   it("is connected to eagerly from the configuration on that says so", async () => {
     await plane.raw("app");
     await plane.start([lazy()]);

@@ -194,6 +194,16 @@ describe("the configuration's limits", () => {
     expect(door.workers.totals).toMatchObject({ waiting_full: 1, hello_timeout: 2 });
   });
 
+  it("a hello's time that a reload shortens is up first, although others began before", async () => {
+    await start({}, { workers: 1 });
+    await begun();
+    await door.gauge("waiting", 1);
+    await door.configure({ ...options({}), settings: { limits: unlimited, helloTimeout: 50 } });
+    await (await begun()).reply;
+    await door.gauge("waiting", 1);
+    expect(door.workers.totals).toMatchObject({ hello_timeout: 1 });
+  });
+
   it("waitingPerClient: one more of that client is closed, in whichever worker; others may wait", async () => {
     await start({ waitingPerClient: 3 });
     const waiting = [];

@@ -32,6 +32,21 @@ it("as many as allowed are handed over, whoever of its instances has them; the n
   expect(plane.totals).toMatchObject({ handed_over: 6, defect: 0, hold_timeout: 0 });
 });
 
+it("those of an instance whose socket is gone do not count: the next clients go to the others", async () => {
+  mkdirSync(`${plane.folder}/pool`);
+  const paths = ["a", "b"].map((name) => `${plane.folder}/pool/${name}.sock`);
+  for (const path of paths) await plane.raw("one", path);
+  await plane.start([{ name: "pool", path: `${plane.folder}/pool/`, maxConnections: 1 }], { instances: [paths] });
+  await plane.channels("ready", 2);
+  await plane.client("pool");
+  await until("the first one", () => plane.totals.acknowledged === 1);
+  const full = (await plane.snapshot()).find((channel) => channel.open === 1)!;
+  const second = await plane.client("pool");
+  await until("the held one", () => plane.totals.held === 1);
+  plane.command({ type: "instances", backend: 0, paths: paths.filter((path) => path !== full.path) });
+  expect(await answerOf(second)).toBe("one");
+});
+
 it("one that has been full for long lets the next client in soon after a connection has ended", async () => {
   await plane.raw("app");
   await plane.start([{ name: "app", path: plane.at("app"), maxConnections: 1 }]);

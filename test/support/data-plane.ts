@@ -16,6 +16,7 @@ import { native } from "../../src/native/addon.js";
 import { RouteTableBuilder } from "../../src/routing/table.js";
 import { buildHello } from "../tls/hello-builder.js";
 import { BackendProcess, type BackendStart } from "./backend-process.js";
+import { expectNothingCounted } from "./nothing-counted.js";
 import { RawClient } from "./raw-client.js";
 import { until } from "./wait.js";
 
@@ -33,6 +34,7 @@ export class DataPlane {
   readonly port: number = native.localAddress(this.listener).port;
   private workers: Workers | undefined;
   private generation = 1;
+  private backendCount = 0;
 
   /** Every backend gets a route of its name and ".test". `instances` are the paths in backends' folders. */
   async start(
@@ -65,6 +67,7 @@ export class DataPlane {
   }
 
   private settings(backends: readonly BackendChange[]): DoorSettings {
+    this.backendCount = backends.length;
     return {
       generation: this.generation++,
       helloTimeout: 5000,
@@ -128,15 +131,20 @@ export class DataPlane {
     return answerOf(await this.client(name));
   }
 
+  /** Ends everything; nothing may be counted any more when clients and backends are gone. */
   async end(): Promise<void> {
     for (const client of this.clients) client.close();
-    await this.workers?.terminate();
-    native.close(this.listener);
     for (const backend of this.backends) {
       if (backend.child.running) backend.signal("SIGCONT");
       await backend.kill();
     }
-    rmSync(this.folder, { recursive: true });
+    try {
+      if (this.workers !== undefined) await expectNothingCounted(this.workers, this.backendCount);
+    } finally {
+      await this.workers?.terminate();
+      native.close(this.listener);
+      rmSync(this.folder, { recursive: true });
+    }
   }
 }
 

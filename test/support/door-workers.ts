@@ -5,7 +5,7 @@ import { join } from "node:path";
 // Compiled: the workers are threads, which cannot run TypeScript.
 import { Workers } from "../../dist/daemon/workers.js";
 import { type AccessEvent, AccessReader } from "../../src/door/access-events.js";
-import { type GaugeName, gaugeNames, readGauges } from "../../src/door/gauges.js";
+import type { GaugeName } from "../../src/door/gauges.js";
 import type {
   BackendSettings,
   DoorLimits,
@@ -16,6 +16,7 @@ import type {
 import { native } from "../../src/native/addon.js";
 import { RouteTableBuilder } from "../../src/routing/table.js";
 import { BackendProcess } from "./backend-process.js";
+import { expectNothingCounted, sumGauges } from "./nothing-counted.js";
 import { RawClient } from "./raw-client.js";
 import { until } from "./wait.js";
 
@@ -37,6 +38,8 @@ export interface WorkersOptions {
   readonly routes: Readonly<Record<string, number>>;
   /** Other settings than the usual ones. */
   readonly settings?: Partial<DoorSettings>;
+  /** Listening sockets beside the usual one, which is the last of all. */
+  readonly listeners?: readonly number[];
 }
 
 export class DoorWorkers {
@@ -48,6 +51,7 @@ export class DoorWorkers {
   port = 0;
   private listener = -1;
   private generation = 0;
+  private backendCount = 0;
   private readers: AccessReader[] = [];
   private readonly backends: BackendProcess[] = [];
   private readonly clients: RawClient[] = [];
@@ -80,7 +84,7 @@ export class DoorWorkers {
         count: options.workers ?? 1,
         settings: this.settings(options),
         routes: routeTable(options.routes),
-        listeners: [this.listener],
+        listeners: [...(options.listeners ?? []), this.listener],
         accepting: true,
         instances: options.backends.map(() => []),
       },
@@ -97,10 +101,12 @@ export class DoorWorkers {
   /** Resolves when the new settings are in force. */
   async configure(options: WorkersOptions): Promise<void> {
     const instances = options.backends.map(() => []);
-    await this.workers.configure(this.settings(options), routeTable(options.routes), instances, [this.listener]);
+    const listeners = [...(options.listeners ?? []), this.listener];
+    await this.workers.configure(this.settings(options), routeTable(options.routes), instances, listeners);
   }
 
   private settings({ backends, settings }: WorkersOptions): DoorSettings {
+    this.backendCount = backends.length;
     return {
       generation: ++this.generation,
       helloTimeout: 600_000,
@@ -133,14 +139,17 @@ export class DoorWorkers {
 
   /** Sums of the workers' gauges. */
   get gauges(): Record<GaugeName, number> {
-    const workers = this.workers.memories.map(({ gauges }) => readGauges(gauges));
-    const sum = (name: GaugeName) => workers.reduce((total, gauges) => total + gauges[name], 0);
-    return Object.fromEntries(gaugeNames.map((name) => [name, sum(name)])) as Record<GaugeName, number>;
+    return sumGauges(this.workers);
   }
 
   /** Resolves when a gauge's sum has this value. */
   async gauge(name: GaugeName, value: number): Promise<void> {
     await until(`${name} to be ${value}`, () => this.gauges[name] === value);
+  }
+
+  /** As `expectNothingCounted` of nothing-counted.ts. */
+  expectNothingCounted(): Promise<void> {
+    return expectNothingCounted(this.workers, this.backendCount);
   }
 
   /** Resolves to all events, when there are at least so many. */
@@ -152,12 +161,17 @@ export class DoorWorkers {
     return this.events;
   }
 
+  /** Ends everything; nothing may be counted any more when clients and backends are gone. */
   async end(): Promise<void> {
     for (const client of this.clients) client.close();
     for (const backend of this.backends) await backend.kill();
-    await this.workers?.terminate();
-    if (this.listener >= 0) native.close(this.listener);
-    rmSync(this.folder, { recursive: true });
+    try {
+      if (this.workers !== undefined) await this.expectNothingCounted();
+    } finally {
+      await this.workers?.terminate();
+      if (this.listener >= 0) native.close(this.listener);
+      rmSync(this.folder, { recursive: true });
+    }
   }
 }
 
