@@ -30,7 +30,7 @@ export async function parse(args: readonly string[]): Promise<Asked | undefined>
     .usage(
       "$0 <command>\n\nReads the server name of TLS connections and hands the sockets themselves to backend processes.",
     )
-    .parserConfiguration({ "camel-case-expansion": false, "duplicate-arguments-array": false })
+    .parserConfiguration({ "camel-case-expansion": false })
     .demandCommand(1, "A command is needed.")
     .strict()
     .version(version())
@@ -63,5 +63,17 @@ export async function parse(args: readonly string[]): Promise<Asked | undefined>
 function declare(parser: Argv, { positionals = {}, options = {}, examples = [] }: Command): Argv {
   for (const [name, positional] of Object.entries(positionals)) parser.positional(name, positional);
   for (const [usage, description] of examples) parser.example(usage, description);
-  return parser.options({ ...options }).epilogue(EXIT_STATUSES);
+  const single = Object.entries(options).map(([name, option]) => [
+    name,
+    option.array ? option : { ...option, coerce: last },
+  ]);
+  return parser.options(Object.fromEntries(single)).epilogue(EXIT_STATUSES);
+}
+
+/**
+ * Of an option that is given several times the last one counts. (yargs has a setting for that, which takes all but the
+ * last of a list of positional arguments away, too.)
+ */
+function last(value: unknown): unknown {
+  return Array.isArray(value) ? value.at(-1) : value;
 }

@@ -191,3 +191,9 @@ test("output that nobody reads is no failure", async () => {
   const program = new URL("../../dist/cli/main.js", import.meta.url).pathname;
   execFileSync("bash", ["-c", `set -o pipefail; "${process.execPath}" "${program}" schema | head -c 1 >/dev/null`]);
 });
+
+test("bench looks at every scenario that is named, not at the last one only", async () => {
+  const { status, stderr } = await sniHandoff("bench", "nosuch", "handoff");
+  expect(stderr).toContain('There is no scenario "nosuch"');
+  expect(status).toBe(2);
+});
