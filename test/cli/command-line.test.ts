@@ -193,7 +193,7 @@ test("output that nobody reads is no failure", async () => {
 });
 
 test("bench looks at every scenario that is named, not at the last one only", async () => {
-  const { status, stderr } = await sniHandoff("bench", "nosuch", "handoff");
+  const { status, stderr } = await sniHandoff(["bench", "nosuch", "handoff"]);
   expect(stderr).toContain('There is no scenario "nosuch"');
   expect(status).toBe(2);
 });
