@@ -5,33 +5,10 @@
  * whatever `log.level` says. While the output takes nothing the rings are not read: then they overflow, and the workers
  * count what is lost. Nothing here grows, and nothing waits for it.
  */
+import type { AccessEvent } from "../door/access-events.js";
 import { MatchKind, matchedPattern } from "../routing/match.js";
 import type { DaemonLog } from "./log.js";
 import { printable } from "./printable.js";
-
-/** Times in milliseconds; -1 for what did not happen. */
-export interface AccessEvent {
-  readonly generation: number;
-  /** Since 1970, with fractions. */
-  readonly acceptedAt: number;
-  readonly connectionId: string;
-  readonly client: { readonly family: "IPv4" | "IPv6"; readonly address: string; readonly port: number } | undefined;
-  readonly listener: number;
-  readonly serverName: string;
-  /** Bytes of the first protocol, as latin1. */
-  readonly alpn: string;
-  readonly tlsVersion: number;
-  readonly ech: boolean;
-  readonly route: { readonly kind: MatchKind | -1; readonly length: number };
-  readonly backend: number;
-  readonly pid: number;
-  readonly outcome: string;
-  readonly reason: string;
-  readonly waited: number;
-  readonly held: number;
-  readonly handoff: number;
-  readonly total: number;
-}
 
 /** The reading end of one worker's ring. */
 export interface AccessEvents {

@@ -1,5 +1,6 @@
 /** What the daemon tells about itself: GET /status of the control socket. Counters only grow; rates are for the reader. */
 import type { CounterName } from "../door/counters.js";
+import type { PrivilegesInForce } from "./privileges/index.js";
 
 export interface Status {
   readonly version: string;
@@ -16,15 +17,7 @@ export interface Status {
   readonly workers: readonly WorkerStatus[];
   readonly backends: readonly BackendStatus[];
   readonly counters: Readonly<Record<CounterName, number>>;
-  readonly privileges: {
-    readonly user: string;
-    readonly uid: number;
-    readonly gid: number;
-    readonly noNewPrivileges: boolean;
-    readonly capabilities: readonly string[];
-    /** "abi 6: 5 folders", "off", "not in this kernel", … */
-    readonly landlock: string;
-  };
+  readonly privileges: PrivilegesInForce;
   readonly process: {
     /** Bytes. */
     readonly rss: number;

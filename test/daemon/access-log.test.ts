@@ -1,9 +1,10 @@
 import { pino } from "pino";
 import { prettyFactory } from "pino-pretty";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { type AccessEvent, type AccessEvents, AccessLog, type AccessLogOptions } from "../../src/daemon/access-log.js";
+import { type AccessEvents, AccessLog, type AccessLogOptions } from "../../src/daemon/access-log.js";
 import { LineSink } from "../../src/daemon/line-sink.js";
 import type { DaemonLog } from "../../src/daemon/log.js";
+import type { AccessEvent } from "../../src/door/access-events.js";
 import { MatchKind } from "../../src/routing/match.js";
 
 beforeEach(() => {

@@ -11,6 +11,7 @@ export interface PrivilegesInForce {
   readonly noNewPrivileges: boolean;
   /** Effective: "CAP_NET_BIND_SERVICE". */
   readonly capabilities: readonly string[];
+  /** "abi 6: 5 paths", "off", "not in this kernel", … */
   readonly landlock: string;
 }
 
