@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Child } from "../support/child.js";
 import { sniHandoff } from "../support/command-line.js";
 import { parseExposition } from "../support/exposition.js";
+import { Installed } from "../support/installed.js";
 import { program } from "../support/programs.js";
 import type { RawClient } from "../support/raw-client.js";
 import { Scene } from "../support/scene.js";
@@ -282,7 +283,9 @@ describe("the control socket", () => {
     if (process.getuid!() !== 0) return;
     chmodSync(scene.folder, 0o755);
     const door = await scene.startDoor(configuration());
-    const prefix = ["--reuid=65534", "--regid=65534", "--clear-groups", process.execPath, main];
+    // This project's own folder may not be for everybody either.
+    const { program: theirs } = new Installed(scene.folder, { whole: true });
+    const prefix = ["--reuid=65534", "--regid=65534", "--clear-groups", process.execPath, theirs];
     const child = new Child(program("setpriv"), [...prefix, "status", "--control", control()]);
     expect(await child.ended).toMatchObject({ status: 1 });
     expect(child.stderr).toContain(`no permission to use ${control()}: be root, its owner, or in its group`);

@@ -281,6 +281,8 @@ describe("the configuration's limits", () => {
     }
     expect(ends).toEqual([...Array(5).fill("served"), ...Array(5).fill("ECONNRESET")]);
     for (let i = 0; i < 5; i++) expect(await served(await door.client(hello, "127.0.0.3"))).toBe("app");
+    // A client may have its answer before the acknowledgement is read.
+    await until("10 acknowledgements", () => door.workers.totals.acknowledged === 10);
     expect(door.workers.totals).toMatchObject({ rate_limited: 5, acknowledged: 10, defect: 0 });
     expect(limitLines()).toMatchObject([{ fields: { limit: "limits.acceptRate", client: "127.0.0.2" } }]);
     const events = await door.eventsOf(15);

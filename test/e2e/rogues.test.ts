@@ -55,6 +55,8 @@ async function startBoth(behaviour: string, settings = "acknowledgeTimeout: 200m
 async function allAnswered(count: number): Promise<void> {
   const answers = await Promise.all(Array.from({ length: count }, (_, i) => get(door.port, app, `/${i}`)));
   expect(new Set(answers.map((answer) => answer.body.pid))).toEqual(new Set([good.pid]));
+  // It says so after it has answered.
+  await until("each to be told", () => good.served.length >= count);
   expect(good.served).toHaveLength(count);
 }
 

@@ -1,6 +1,7 @@
 /** Asking a daemon: what it says, and each way in which there is none to ask. */
 import { chmodSync, writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { askStatus, askTo, targetPath } from "../../../src/daemon/control/client.js";
 import { createControlServer } from "../../../src/daemon/control/server.js";
@@ -10,6 +11,7 @@ import { Child } from "../../support/child.js";
 import { openDescriptors } from "../../support/descriptors.js";
 import { FakeControlled, FakeDaemon } from "../../support/fake-daemon.js";
 import { Folder } from "../../support/folder.js";
+import { Installed } from "../../support/installed.js";
 import { program } from "../../support/programs.js";
 import { someBackend, someStatus } from "../../support/some-status.js";
 import { until } from "../../support/wait.js";
@@ -141,7 +143,8 @@ describe("no daemon: what to do is said", () => {
   test.runIf(process.getuid?.() === 0)("no permission", () =>
     withDaemon(async () => {
       chmodSync(folder.path, 0o755);
-      const client = new URL("../../../dist/daemon/control/client.js", import.meta.url).href;
+      // This project's own folder may not be for everybody either.
+      const client = join(new Installed(folder.path).folder, "dist/daemon/control/client.js");
       const asking = new Child(program("setpriv"), [
         "--reuid=65534",
         "--regid=65534",
