@@ -20,7 +20,7 @@ afterAll(() => daemon.stop());
 const args = ["status", "--watch", "--interval", "0.1", "--control", path];
 const command = [process.execPath, main, ...args].map((word) => `'${word}'`).join(" ");
 
-/** A terminal of 80 by 24; what is typed is what is written to the child. */
+/** A terminal of 80 by 24; what is typed is what is written to the child. The line is one for sh(1), as POSIX has it. */
 class Terminal {
   readonly child: Child;
   text = "";
@@ -29,7 +29,7 @@ class Terminal {
     this.child = new Child(
       program("script"),
       ["--quiet", "--return", "--command", `stty rows 24 cols 80; ${line}; echo "status $?"; stty -a`, "/dev/null"],
-      { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, TERM: "xterm" } },
+      { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, SHELL: "/bin/sh", TERM: "xterm" } },
     );
     this.child.process.stdout!.on("data", (data) => {
       this.text += data;
@@ -77,7 +77,7 @@ describe("on a terminal", () => {
   });
 
   test("a signal restores it, too", async () => {
-    const terminal = new Terminal(`${command} & pid=$!; read; kill $pid; wait $pid`);
+    const terminal = new Terminal(`${command} & pid=$!; read line; kill $pid; wait $pid`);
     await terminal.shows("\x1b[H");
     terminal.type("\n");
     await terminal.child.ended;
