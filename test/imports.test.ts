@@ -12,7 +12,8 @@ const pure = ["errors", "tls", "http", "routing", "protocol"];
 const allowed: Readonly<Record<string, readonly string[]>> = {
   errors: [],
   tls: ["errors"],
-  http: ["errors"],
+  /** A Host is compared with the names that server names are compared with. */
+  http: ["errors", "tls"],
   routing: ["errors"],
   /** handoff/layout.ts and handoff/message.ts: the protocol without its channels. */
   protocol: ["errors"],
