@@ -6,17 +6,20 @@ import { describe, expect, test } from "vitest";
 
 const root = fileURLToPath(new URL("../src", import.meta.url));
 
-const pure = ["errors", "tls", "http", "routing", "protocol"];
+const pure = ["errors", "addresses", "tls", "http", "routing", "proxy-protocol", "protocol"];
 
 /** Layer -> the other layers that it may import. */
 const allowed: Readonly<Record<string, readonly string[]>> = {
   errors: [],
+  /** addresses.ts: addresses in the data plane's packed form. */
+  addresses: ["errors"],
   tls: ["errors"],
   /** A Host is compared with the names that server names are compared with. */
   http: ["errors", "tls"],
-  routing: ["errors"],
+  routing: ["errors", "addresses"],
+  "proxy-protocol": ["errors", "addresses"],
   /** handoff/layout.ts and handoff/message.ts: the protocol without its channels. */
-  protocol: ["errors"],
+  protocol: ["errors", "addresses"],
   native: pure,
   handoff: [...pure, "native"],
   door: [...pure, "native", "handoff"],

@@ -1,6 +1,8 @@
 /**
  * The library for Node backends: `import { attach } from "sni-handoff/backend"`.
  */
+
+export type { Address } from "../addresses.js";
 export { HandoffError, PeerError, SystemCallError } from "../errors.js";
 export type {
   Receiver,

@@ -1,9 +1,10 @@
 /** What the door told about a connection: kept as the message's bytes, and read when somebody asks. */
 import type { IncomingMessage } from "node:http";
 import type { Http2ServerRequest, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
-import { type Socket, SocketAddress } from "node:net";
-import { Flag, PROTOCOL_VERSION } from "../handoff/layout.js";
-import { Message } from "../handoff/message.js";
+import type { Socket } from "node:net";
+import { ADDRESS_BYTES, type Address, readAddress } from "../addresses.js";
+import { FieldType, Flag, HEADER_LENGTH, PROTOCOL_VERSION } from "../handoff/layout.js";
+import { Message, unpackAddress } from "../handoff/message.js";
 
 export interface HandoffInfo {
   /** Names the connection in the door's logs too. */
@@ -19,10 +20,14 @@ export interface HandoffInfo {
   /** The hello is encrypted (ECH): `serverName` is only the outer name. */
   readonly ech: boolean;
   /**
-   * The client as a PROXY header told the door, if one did; `socket.remoteAddress` is then the proxy in front of the
-   * door. Without a PROXY header `socket.remoteAddress` is the client, and this is absent.
+   * The client as a PROXY header told the door, if one did. `socket.remoteAddress`, `remotePort` and `remoteFamily`
+   * are the same. Without a PROXY header they are the connection's own, and this is absent.
    */
-  readonly client?: { readonly address: string; readonly port: number; readonly family: "IPv4" | "IPv6" };
+  readonly client?: Address;
+  /** The address that this client connected to, as the PROXY header told it. `socket.localAddress` is the door's. */
+  readonly server?: Address;
+  /** Who sent the PROXY header: the load balancer in front of the door. Present if `client` is. */
+  readonly proxy?: Address;
 }
 
 /** What `handoffInfo` can be asked about. */
@@ -30,9 +35,12 @@ export type HandedOver = Socket | IncomingMessage | Http2ServerRequest | ServerH
 
 /** On the TCP handle and on the socket: the HANDOFF as a latin1 string, or what was read from it. */
 export const handoffKey: unique symbol = Symbol("handoff");
+/** Beside it, where a PROXY header told the client: the connection's own peer. */
+export const proxyKey: unique symbol = Symbol("proxy");
 
 interface Carrier {
   [handoffKey]?: string | HandoffInfo;
+  [proxyKey]?: Address | undefined;
   /** Of a net.Socket: its TCP handle. */
   _handle?: Carrier | null;
   /** Of a TLSSocket: the net.Socket below. */
@@ -52,7 +60,7 @@ export function handoffInfo(from: HandedOver): HandoffInfo | undefined {
   if (carrier === undefined) return undefined;
   const found = carrier[handoffKey]!;
   if (typeof found !== "string") return found;
-  const info = readInfo(found);
+  const info = readInfo(found, carrier[proxyKey]);
   carrier[handoffKey] = info;
   return info;
 }
@@ -60,8 +68,11 @@ export function handoffInfo(from: HandedOver): HandoffInfo | undefined {
 /** A `connection` listener that keeps the message at the socket: the handle is gone once the socket is closed. */
 export function keepInfo(socket: Socket): void {
   const carrier = socket as unknown as Carrier;
-  const text = carrier._handle?.[handoffKey];
-  if (text !== undefined) carrier[handoffKey] = text;
+  const handle = carrier._handle;
+  const text = handle?.[handoffKey];
+  if (text === undefined) return;
+  carrier[handoffKey] = text;
+  if (handle![proxyKey] !== undefined) carrier[proxyKey] = handle![proxyKey];
 }
 
 function findCarrier(from: Carrier | null | undefined): Carrier | undefined {
@@ -76,11 +87,16 @@ function findCarrier(from: Carrier | null | undefined): Carrier | undefined {
   }
 }
 
-function readInfo(text: string): HandoffInfo {
-  const bytes = Buffer.from(text, "latin1");
+function decode(bytes: Uint8Array): Message {
   const message = new Message();
   const wrong = message.decode(bytes, 0, bytes.length);
   if (wrong !== undefined) throw new Error(`unreachable: version ${PROTOCOL_VERSION} message with ${wrong}`);
+  return message;
+}
+
+function readInfo(text: string, proxy: Address | undefined): HandoffInfo {
+  const bytes = Buffer.from(text, "latin1");
+  const message = decode(bytes);
   const { nameStart, nameLength, alpnStart, alpnLength } = message;
   return {
     connectionId: join(message.connectionIdLow, message.connectionIdHigh),
@@ -89,22 +105,42 @@ function readInfo(text: string): HandoffInfo {
     ...(alpnLength > 0 && { alpn: text.slice(alpnStart, alpnStart + alpnLength) }),
     tls: (message.flags & Flag.TLS) !== 0,
     ech: (message.flags & Flag.ECH) !== 0,
-    ...(message.clientAddressLength > 0 && {
-      client: readClient(bytes.subarray(message.clientAddressStart).subarray(0, message.clientAddressLength)),
+    ...withoutUndefined({
+      client: readField(bytes, message.clientAddressStart, message.clientAddressLength),
+      server: readField(bytes, message.serverAddressStart, message.serverAddressLength),
+      proxy,
     }),
   };
 }
 
-function join(low: number, high: number): bigint {
-  return (BigInt(high) << 32n) | BigInt(low);
+function withoutUndefined<T extends object>(object: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as never;
 }
 
-/** Port (u16, little-endian), then 4 or 16 bytes of address. */
-function readClient(bytes: Buffer): NonNullable<HandoffInfo["client"]> {
-  const port = bytes.readUInt16LE(0);
-  const octets = bytes.subarray(2);
-  if (octets.length === 4) return { address: octets.join("."), port, family: "IPv4" };
-  const groups = Array.from({ length: 8 }, (_, i) => octets.readUInt16BE(2 * i).toString(16)).join(":");
-  // SocketAddress shortens it as the kernel does (RFC 5952).
-  return { address: new SocketAddress({ address: groups, family: "ipv6" }).address, port, family: "IPv6" };
+function readField(bytes: Uint8Array, start: number, length: number): Address | undefined {
+  const packed = new Uint8Array(ADDRESS_BYTES);
+  unpackAddress(bytes, start, length, packed, 0);
+  return readAddress(packed, 0);
+}
+
+/** The client that a PROXY header told, in a HANDOFF as a latin1 string; undefined if none did. */
+export function toldClient(text: string): Address | undefined {
+  if (!hasClientAddress(text)) return undefined;
+  const bytes = Buffer.from(text, "latin1");
+  const { clientAddressStart, clientAddressLength } = decode(bytes);
+  return readField(bytes, clientAddressStart, clientAddressLength);
+}
+
+/** Without decoding it: nearly all have none. */
+function hasClientAddress(text: string): boolean {
+  for (let at = HEADER_LENGTH; at < text.length; ) {
+    const type = text.charCodeAt(at) | (text.charCodeAt(at + 1) << 8);
+    if (type === FieldType.CLIENT_ADDRESS) return true;
+    at += 4 + (text.charCodeAt(at + 2) | (text.charCodeAt(at + 3) << 8));
+  }
+  return false;
+}
+
+function join(low: number, high: number): bigint {
+  return (BigInt(high) << 32n) | BigInt(low);
 }

@@ -7,9 +7,10 @@
  */
 import { AsyncResource } from "node:async_hooks";
 import type { Server } from "node:net";
+import type { Address } from "../addresses.js";
 import type { Sink } from "../handoff/sink.js";
 import { native } from "../native/addon.js";
-import { handoffKey, keepInfo } from "./info.js";
+import { handoffKey, keepInfo, proxyKey, toldClient } from "./info.js";
 import { SOCKET, type TcpHandle, TcpWrap } from "./tcp-wrap.js";
 
 /** The parts of Node's server that its public types leave out. */
@@ -41,7 +42,7 @@ const ZERO_MEANS_NONE = Number.parseInt(process.versions.node, 10) >= 21;
  */
 const outside = new AsyncResource("SNIHANDOFFCONNECTION", { requireManualDestroy: true });
 
-type OwnedHandle = TcpHandle & { [handoffKey]?: string };
+type OwnedHandle = TcpHandle & { [handoffKey]?: string; [proxyKey]?: Address };
 
 export class ServerSink implements Sink {
   private readonly server: ServerInternals;
@@ -110,6 +111,8 @@ export class ServerSink implements Sink {
       return false;
     }
     handle[handoffKey] = text;
+    const client = toldClient(text);
+    if (client !== undefined) setRemote(handle, client);
     // Counted from now on, so that a server that is closed before the delivery waits for it.
     this.server._connections++;
     this.owned.push(handle);
@@ -137,6 +140,17 @@ export class ServerSink implements Sink {
 
 function newHandle(): OwnedHandle {
   return new TcpWrap(SOCKET);
+}
+
+/** The remote address of every socket over this handle is the client that a PROXY header told. */
+function setRemote(handle: OwnedHandle, client: Address): void {
+  const proxy: Partial<Address> = {};
+  // Fails for a connection that is dead already.
+  if (handle.getpeername(proxy) === 0) handle[proxyKey] = proxy as Address;
+  handle.getpeername = (out) => {
+    Object.assign(out, client);
+    return 0;
+  };
 }
 
 /** What a server calls on its listen handle, and nothing behind it. */

@@ -3,11 +3,14 @@
  * made one, before it has resolved the name or opened a descriptor.
  */
 import { Socket } from "node:net";
+import type { Address } from "../addresses.js";
 
 /** The part of a TCP handle that giving one to a server takes. */
 export interface TcpHandle {
   /** Takes the descriptor over if it returns 0; else it returns libuv's error, and the descriptor is the caller's. */
   open(descriptor: number): number;
+  /** Fills `out`; returns 0, or libuv's error. Sockets over it (net, tls, http2) get their remote address here. */
+  getpeername(out: Partial<Address>): number;
 }
 
 /** TCPConstants.SOCKET: a connection, not a listening socket. */

@@ -2,10 +2,11 @@
  * What became of connections, one event each, in a ring of shared memory (byte-ring.ts): one worker writes, the control
  * plane reads. The layout of an event is in this file only.
  */
+
+import { ADDRESS_BYTES, type Address, readAddress } from "../addresses.js";
 import type { MatchKind } from "../routing/match.js";
 import { INVALID_REASONS } from "../tls/outcome.js";
 import { createRing, RingReader, type RingWriter } from "./byte-ring.js";
-import { ADDRESS_BYTES, type ClientAddress, readAddress } from "./client-address.js";
 import { counterNames } from "./counters.js";
 
 export const outcomes = [
@@ -46,7 +47,7 @@ export interface AccessEvent {
   /** Decimal u64: the id that the instance was given too. */
   readonly connectionId: string;
   /** Undefined if it is not known. */
-  readonly client: ClientAddress | undefined;
+  readonly client: Address | undefined;
   /** Index among the worker's listeners in that generation; -1: one that is gone, or taken over from the predecessor. */
   readonly listener: number;
   /** Lower case ASCII as the parser leaves it; "": none, or not read. */

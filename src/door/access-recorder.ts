@@ -3,12 +3,13 @@
  * if the settings want one. Nothing is allocated for a connection, but for memory for the notes of so many at once as
  * there have not been before.
  */
+
+import { ADDRESS_BYTES } from "../addresses.js";
 import type { Loop } from "../native/addon.js";
 import type { RouteTable } from "../routing/table.js";
 import type { ClientHelloReader } from "../tls/client-hello.js";
 import { type EventFacts, Outcome, writeEvent } from "./access-events.js";
 import { RingWriter } from "./byte-ring.js";
-import { ADDRESS_BYTES } from "./client-address.js";
 import { type Connections, Mark, NOBODY } from "./connections.js";
 import type { AccessLogSettings, DoorSettings } from "./settings.js";
 

@@ -5,7 +5,7 @@
  * connection is told apart from one of this.
  */
 
-import { ADDRESS_BYTES } from "./client-address.js";
+import { ADDRESS_BYTES } from "../addresses.js";
 
 export const State = {
   FREE: 0,

@@ -15,6 +15,7 @@
  * client's descriptor.
  */
 import { constants } from "node:os";
+import { ADDRESS_BYTES, writeAddress } from "../addresses.js";
 import { Flag } from "../handoff/layout.js";
 import type { HandoffFacts } from "../handoff/message.js";
 import { EPOLLERR, EPOLLHUP, EPOLLRDHUP, Intact, type Loop, native } from "../native/addon.js";
@@ -29,7 +30,6 @@ import { Backend } from "./backends.js";
 import { choose } from "./balance.js";
 import type { Channel } from "./channel.js";
 import { Channels } from "./channels.js";
-import { ADDRESS_BYTES, writeAddress } from "./client-address.js";
 import { Connections, Mark, NOBODY, SlotList, State } from "./connections.js";
 import { Counter, type CounterName } from "./counters.js";
 import { Gauge } from "./gauges.js";
@@ -146,6 +146,11 @@ export class Door {
     alpn: NOTHING,
     alpnStart: 0,
     alpnLength: 0,
+    consumed: 0,
+    client: NOTHING,
+    clientStart: 0,
+    server: NOTHING,
+    serverStart: 0,
   };
 
   constructor(data: WorkerData, post: (report: WorkerReport) => void) {

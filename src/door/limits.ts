@@ -3,7 +3,7 @@
  * is counted is given back when it ends, whatever the configuration is by then.
  */
 import { getRandomValues } from "node:crypto";
-import { ADDRESS_BYTES, readAddress } from "./client-address.js";
+import { ADDRESS_BYTES, readAddress } from "../addresses.js";
 import { clientKey } from "./client-key.js";
 import { ClientCounts, ClientRates, COUNTS_BYTES, RATES_BYTES } from "./client-sketch.js";
 import type { Connections } from "./connections.js";

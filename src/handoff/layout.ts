@@ -44,6 +44,10 @@ export const FieldType = {
   OPEN: 11,
   /** REFUSE: one of `RefuseReason`, u8. */
   REASON: 12,
+  /** HANDOFF: bytes that the door has read from the connection, a PROXY header's, u32; 0 if absent. */
+  CONSUMED: 13,
+  /** HANDOFF: the address that the client connected to, as a PROXY header told it; like CLIENT_ADDRESS. */
+  SERVER_ADDRESS: 14,
 } as const;
 export type FieldType = (typeof FieldType)[keyof typeof FieldType];
 
@@ -55,6 +59,10 @@ export const Flag = {
   ECH: 2,
   /** The hello is not complete yet (passed on in an upgrade). */
   INCOMPLETE: 4,
+  /** A PROXY header is still to come, before anything else (passed on in an upgrade). */
+  PROXY_EXPECTED: 8,
+  /** The first bytes are the head of an HTTP/1.x request, or it came by a listener for HTTP. */
+  HTTP: 16,
 } as const;
 
 export const RefuseReason = {

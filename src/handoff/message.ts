@@ -18,6 +18,7 @@ import {
 const VERSION = PROTOCOL_VERSION;
 const { READY, HANDOFF, ACK, REFUSE, REVOKE, DRAIN } = MessageType;
 const { CONNECTION_ID, ACCEPTED_AT, HELLO_DEADLINE, FLAGS, SERVER_NAME, ALPN, OPEN } = FieldType;
+const { CLIENT_ADDRESS, SERVER_ADDRESS, CONSUMED } = FieldType;
 const HEADER = HEADER_LENGTH;
 
 function header(target: Uint8Array, offset: number, type: MessageType, length: number, sequence: number): number {
@@ -72,6 +73,31 @@ function longField(target: Uint8Array, offset: number, type: FieldType, low: num
   return at + 8;
 }
 
+/** Port u16, then the address in network order; nothing for a packed address of no family. */
+function addressField(target: Uint8Array, offset: number, type: FieldType, packed: Uint8Array, start: number): number {
+  const family = packed[start];
+  if (family !== 4 && family !== 6) return offset;
+  const width = family === 4 ? 4 : 16;
+  const at = field(target, offset, type, 2 + width);
+  target[at] = packed[start + 3]!;
+  target[at + 1] = packed[start + 2]!;
+  for (let i = 0; i < width; i++) target[at + 2 + i] = packed[start + 4 + i]!;
+  return at + 2 + width;
+}
+
+/**
+ * The value of CLIENT_ADDRESS or SERVER_ADDRESS in bytes[start..start + length), packed (addresses.ts), to out[to..to + 20).
+ * Length 0, of a field that is absent: family 0.
+ */
+export function unpackAddress(bytes: Uint8Array, start: number, length: number, out: Uint8Array, to: number): void {
+  for (let i = 0; i < 20; i++) out[to + i] = 0;
+  if (length === 0) return;
+  out[to] = length === 6 ? 4 : 6;
+  out[to + 2] = bytes[start + 1]!;
+  out[to + 3] = bytes[start]!;
+  for (let i = 2; i < length; i++) out[to + 2 + i] = bytes[start + i]!;
+}
+
 export function encodeReady(
   target: Uint8Array,
   offset: number,
@@ -112,6 +138,13 @@ export interface HandoffFacts {
   alpn: Uint8Array;
   alpnStart: number;
   alpnLength: number;
+  /** Bytes that the door has read: 0 but for those of a PROXY header. Without them the addresses are left out too. */
+  consumed: number;
+  /** What the header told, packed (addresses.ts), from client[clientStart] and server[serverStart]. Family 0: nothing. */
+  client: Uint8Array;
+  clientStart: number;
+  server: Uint8Array;
+  serverStart: number;
 }
 
 export function encodeHandoff(target: Uint8Array, offset: number, facts: HandoffFacts): number {
@@ -127,6 +160,11 @@ export function encodeHandoff(target: Uint8Array, offset: number, facts: Handoff
   }
   if ((facts.helloDeadlineLow | facts.helloDeadlineHigh) !== 0) {
     at = longField(target, at, HELLO_DEADLINE, facts.helloDeadlineLow, facts.helloDeadlineHigh);
+  }
+  if (facts.consumed !== 0) {
+    at = wordField(target, at, CONSUMED, facts.consumed);
+    at = addressField(target, at, CLIENT_ADDRESS, facts.client, facts.clientStart);
+    at = addressField(target, at, SERVER_ADDRESS, facts.server, facts.serverStart);
   }
   header(target, offset, HANDOFF, at - offset, facts.sequence);
   return at;
@@ -157,7 +195,7 @@ export function encodeDrain(target: Uint8Array, offset: number): number {
 }
 
 /** The bytes of the longest HANDOFF: what a sender must have room for. */
-export const MAX_HANDOFF_LENGTH: number = HEADER_LENGTH + 3 * 12 + 8 + 2 * (4 + 255) + 4 + 18;
+export const MAX_HANDOFF_LENGTH: number = HEADER_LENGTH + 3 * 12 + 2 * 8 + 2 * (4 + 255) + 2 * (4 + 18);
 
 /**
  * A decoded message, reused from one decode to the next: valid until then. Absent numbers are -1 and absent ranges
@@ -185,6 +223,10 @@ export class Message {
   alpnLength: number = 0;
   clientAddressStart: number = 0;
   clientAddressLength: number = 0;
+  serverAddressStart: number = 0;
+  serverAddressLength: number = 0;
+  /** 0 if absent. */
+  consumed: number = 0;
   /** One bit a known field type that the message has. */
   private present: number = 0;
 
@@ -205,7 +247,8 @@ export class Message {
     this.lowestVersion = this.highestVersion = this.window = this.weight = this.open = this.reason = -1;
     this.flags = this.connectionIdLow = this.connectionIdHigh = this.acceptedAtLow = this.acceptedAtHigh = 0;
     this.helloDeadlineLow = this.helloDeadlineHigh = 0;
-    this.nameLength = this.alpnLength = this.clientAddressLength = this.present = 0;
+    this.nameLength = this.alpnLength = this.clientAddressLength = this.serverAddressLength = this.present = 0;
+    this.consumed = 0;
     const end = start + length;
     let at = start + HEADER;
     while (at < end) {
@@ -222,7 +265,7 @@ export class Message {
   }
 
   private readField(bytes: Uint8Array, type: number, at: number, size: number): string | undefined {
-    if (type === 0 || type > FieldType.REASON) return undefined;
+    if (type === 0 || type > SERVER_ADDRESS) return undefined;
     if ((this.present & (1 << type)) !== 0) return `field ${type} twice`;
     this.present |= 1 << type;
     switch (type) {
@@ -269,10 +312,19 @@ export class Message {
         this.alpnStart = at;
         this.alpnLength = size;
         return undefined;
-      case FieldType.CLIENT_ADDRESS:
+      case CLIENT_ADDRESS:
         if (size !== 6 && size !== 18) break;
         this.clientAddressStart = at;
         this.clientAddressLength = size;
+        return undefined;
+      case SERVER_ADDRESS:
+        if (size !== 6 && size !== 18) break;
+        this.serverAddressStart = at;
+        this.serverAddressLength = size;
+        return undefined;
+      case CONSUMED:
+        if (size !== 4) break;
+        this.consumed = get32(bytes, at);
         return undefined;
       case OPEN:
         if (size !== 4) break;

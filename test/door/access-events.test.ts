@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { ADDRESS_BYTES, readAddress, writeAddress } from "../../src/addresses.js";
 import {
   type AccessEvent,
   AccessReader,
@@ -10,7 +11,6 @@ import {
   writeEvent,
 } from "../../src/door/access-events.js";
 import { RingWriter, SMALLEST_RING } from "../../src/door/byte-ring.js";
-import { ADDRESS_BYTES, readAddress, writeAddress } from "../../src/door/client-address.js";
 
 const time = fc.double({ min: 0, max: 1e13, noNaN: true });
 const word = fc.integer({ min: 0, max: 2 ** 32 - 1 });

@@ -1,6 +1,6 @@
 /** Limits that two workers share. */
 import { beforeEach, expect, it } from "vitest";
-import { ADDRESS_BYTES, writeAddress } from "../../src/door/client-address.js";
+import { ADDRESS_BYTES, writeAddress } from "../../src/addresses.js";
 import { Connections } from "../../src/door/connections.js";
 import { createLimitMemory, Limits } from "../../src/door/limits.js";
 import { Report } from "../../src/door/report.js";

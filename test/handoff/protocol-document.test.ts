@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { ADDRESS_BYTES, readAddress } from "../../src/addresses.js";
 import { FieldType, HEADER_LENGTH, MAX_MESSAGE_LENGTH, MAX_WINDOW, MessageType } from "../../src/handoff/layout.js";
 import {
   encodeAck,
@@ -9,8 +10,9 @@ import {
   encodeRefuse,
   encodeRevoke,
   Message,
+  unpackAddress,
 } from "../../src/handoff/message.js";
-import { withField } from "../support/fake-door.js";
+import { handoffBytes, withField } from "../support/fake-door.js";
 
 const text = readFileSync(new URL("../../src/handoff/PROTOCOL.md", import.meta.url), "utf8");
 
@@ -81,7 +83,7 @@ describe("the examples of PROTOCOL.md decode to what it says, and encoding gives
     expect(encoded((target) => encodeReady(target, 0, { window: 64, weight: 1, open: 3 }))).toBe(hex(bytes));
   });
 
-  it("HANDOFF, but for the client's address, which no encoder writes yet", () => {
+  it("HANDOFF; an encoder writes addresses only with CONSUMED", () => {
     const bytes = example("handoff");
     const message = decode(bytes);
     expect(message).toMatchObject({ type: MessageType.HANDOFF, sequence: 7, flags: 1 });
@@ -112,8 +114,32 @@ describe("the examples of PROTOCOL.md decode to what it says, and encoding gives
       alpn: Buffer.from("h2"),
       alpnStart: 0,
       alpnLength: 2,
+      consumed: 0,
+      client: new Uint8Array(20),
+      clientStart: 0,
+      server: new Uint8Array(20),
+      serverStart: 0,
     });
     expect(hex(withField(target.slice(0, end), FieldType.CLIENT_ADDRESS, address))).toBe(hex(bytes));
+  });
+
+  it("HANDOFF behind a PROXY header", () => {
+    const bytes = example("handoff-proxied");
+    const message = decode(bytes);
+    expect(message).toMatchObject({ type: MessageType.HANDOFF, sequence: 8, flags: 0, consumed: 52 });
+    expect(message).toMatchObject({ nameLength: 0, alpnLength: 0, clientAddressLength: 18, serverAddressLength: 6 });
+    const packed = new Uint8Array(2 * ADDRESS_BYTES);
+    unpackAddress(bytes, message.clientAddressStart, message.clientAddressLength, packed, 0);
+    unpackAddress(bytes, message.serverAddressStart, message.serverAddressLength, packed, ADDRESS_BYTES);
+    expect(readAddress(packed, 0)).toEqual({ family: "IPv6", address: "2001:db8::1", port: 56324 });
+    expect(readAddress(packed, ADDRESS_BYTES)).toEqual({ family: "IPv4", address: "198.51.100.7", port: 443 });
+
+    const [client, server] = [packed.slice(0, ADDRESS_BYTES), packed.slice(ADDRESS_BYTES)];
+    const told = { sequence: 8, connectionId: 0x10000002bn, acceptedAt: 1589000000000000000n, consumed: 52 };
+    expect(hex(handoffBytes({ ...told, client, server }))).toBe(hex(bytes));
+    // LOCAL and UNKNOWN tell no addresses.
+    const local = decode(handoffBytes(told));
+    expect(local).toMatchObject({ consumed: 52, clientAddressLength: 0, serverAddressLength: 0 });
   });
 
   it("ACK", () => {

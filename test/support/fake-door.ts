@@ -25,7 +25,13 @@ export interface Told {
   flags?: number;
   connectionId?: bigint;
   acceptedAt?: bigint;
+  /** Bytes of a PROXY header; without them the addresses, which are packed (addresses.ts), are not sent. */
+  consumed?: number;
+  client?: Uint8Array;
+  server?: Uint8Array;
 }
+
+const NO_ADDRESS = new Uint8Array(20);
 
 /** The bytes of a HANDOFF. */
 export function handoffBytes({ sequence = 1, name = "", alpn = "", ...told }: Told = {}): Uint8Array {
@@ -46,6 +52,11 @@ export function handoffBytes({ sequence = 1, name = "", alpn = "", ...told }: To
     alpn: Buffer.from(alpn, "latin1"),
     alpnStart: 0,
     alpnLength: alpn.length,
+    consumed: told.consumed ?? 0,
+    client: told.client ?? NO_ADDRESS,
+    clientStart: 0,
+    server: told.server ?? NO_ADDRESS,
+    serverStart: 0,
   };
   const bytes = new Uint8Array(MAX_MESSAGE_LENGTH);
   return bytes.slice(0, encodeHandoff(bytes, 0, facts));

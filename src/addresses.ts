@@ -1,6 +1,6 @@
 /**
- * A client's address as the data plane has it: 20 bytes, as `Loop.peekAddresses` (native/addon.ts) says, to the form
- * that people read and back.
+ * An address as the data plane has it ("packed"): 20 bytes, as `Loop.peekAddresses` (native/addon.ts) says, to the form
+ * that people read and back. Family (4 or 6; 0: not known), 0, port in network order, 4 or 16 bytes of address, zeros.
  */
 import { isIPv6 } from "node:net";
 
@@ -10,14 +10,14 @@ const IPV6 = 6;
 /** Where the address itself begins, behind family, 0 and port. */
 const ADDRESS = 4;
 
-export interface ClientAddress {
+export interface Address {
   readonly family: "IPv4" | "IPv6";
   readonly address: string;
   readonly port: number;
 }
 
 /** The address in bytes[at..at + 20), undefined if it is not known. */
-export function readAddress(bytes: Uint8Array, at: number): ClientAddress | undefined {
+export function readAddress(bytes: Uint8Array, at: number): Address | undefined {
   const port = (bytes[at + 2]! << 8) | bytes[at + 3]!;
   switch (bytes[at]) {
     case IPV4:
@@ -44,7 +44,7 @@ function formatIPv6(bytes: Uint8Array, at: number): string {
 }
 
 /** Writes an address (numeric; a zone is left out) into bytes[at..at + 20). */
-export function writeAddress(address: ClientAddress, bytes: Uint8Array, at: number): void {
+export function writeAddress(address: Address, bytes: Uint8Array, at: number): void {
   bytes.fill(0, at, at + ADDRESS_BYTES);
   bytes[at] = address.family === "IPv4" ? IPV4 : IPV6;
   bytes[at + 2] = address.port >>> 8;

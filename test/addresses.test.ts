@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ADDRESS_BYTES, type ClientAddress, readAddress, writeAddress } from "../../src/door/client-address.js";
-import { clientKey } from "../../src/door/client-key.js";
+import { ADDRESS_BYTES, type Address, readAddress, writeAddress } from "../src/addresses.js";
+import { clientKey } from "../src/door/client-key.js";
 
 const port = fc.integer({ min: 0, max: 65_535 });
 const groups = fc.array(fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 0xffff })), { minLength: 8, maxLength: 8 });
@@ -16,7 +16,7 @@ describe("an address", () => {
   it("of IPv4 is the same after being packed", () => {
     fc.assert(
       fc.property(fc.ipV4(), port, (address, port) => {
-        const client: ClientAddress = { family: "IPv4", address, port };
+        const client: Address = { family: "IPv4", address, port };
         expect(readAddress(packed(address, port), 0)).toEqual(client);
       }),
     );
@@ -28,7 +28,7 @@ describe("an address", () => {
         const text = numbers.map((group) => group.toString(16)).join(":");
         // The URL standard's serialiser follows RFC 5952.
         const address = new URL(`http://[${text}]`).hostname.slice(1, -1);
-        const client: ClientAddress = { family: "IPv6", address, port };
+        const client: Address = { family: "IPv6", address, port };
         expect(readAddress(packed(text, port), 0)).toEqual(client);
         expect(readAddress(packed(address, port), 0)).toEqual(client);
       }),
