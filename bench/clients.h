@@ -2,7 +2,7 @@
  * The clients of one thread of the load generator, in a closed loop: each opens a connection, sends its hello, waits for
  * the answer, closes, and begins again. One epoll set, no sleep but in it.
  *
- *   connect -> send [-> pause -> send the rest] -> wait for the answer -> close
+ *   connect -> send [-> pause -> send the rest] -> wait for the answer [-> read to its end] -> close
  *                                any failure is counted -> rest for 10 ms --^
  *
  * With a rest of their own (-r) they have it after each connection.
@@ -35,6 +35,8 @@ struct load_options {
     uint64_t rest_nanoseconds;
     /* Clients come from this many addresses, one after the other; 0: the kernel's choice, 127.0.0.1. */
     uint32_t sources;
+    /* An answer is read to the other side's end; else its first bytes complete the connection. */
+    int whole;
     /* Close in order (FIN) and wait in TIME_WAIT; else with RST. */
     int fin;
 };
@@ -53,6 +55,7 @@ struct clients {
     uint32_t count;
     uint32_t number;
     _Atomic uint64_t completed;
+    _Atomic uint64_t bytes; /* of answers that are read whole */
     _Atomic uint64_t failed[FAILURES];
     /* Of connections completed while measuring; main reads it after the thread has ended. */
     struct histogram latency;

@@ -33,6 +33,7 @@ static const char usage[] =
     "  -T MILLIS   give a connection up after that (default 10000)\n"
     "  -r MICROS   a client's rest after each connection (default 0: none)\n"
     "  -s SOURCES  client addresses per thread, out of 127.64.0.0/10 (default 1000; 0: 127.0.0.1)\n"
+    "  -a          read each answer to its end, and count its bytes\n"
     "  -F          close with FIN, not RST: ports wait in TIME_WAIT\n"
     "  -u PID      report what this process used, too; may be repeated\n"
     "SIGINT and SIGTERM end early, and print what there is.\n";
@@ -43,6 +44,7 @@ enum { MOST_THREADS = 64, MOST_WATCHED = 64 };
 struct sample {
     uint64_t time;
     uint64_t completed;
+    uint64_t bytes;
     uint64_t failed[FAILURES];
     uint64_t user;
     uint64_t system;
@@ -68,6 +70,7 @@ static struct sample take_sample(void)
         sample.watched_cpu[i] = process_cpu_nanoseconds(watched[i]);
     for (unsigned i = 0; i < thread_count; i++) {
         sample.completed += atomic_load_explicit(&threads[i].completed, memory_order_relaxed);
+        sample.bytes += atomic_load_explicit(&threads[i].bytes, memory_order_relaxed);
         for (int kind = 0; kind < FAILURES; kind++)
             sample.failed[kind] += atomic_load_explicit(&threads[i].failed[kind], memory_order_relaxed);
     }
@@ -120,8 +123,8 @@ static void print_report(const struct sample *from, const struct sample *to, con
 {
     uint64_t completed = to->completed - from->completed;
     double elapsed = seconds(from->time, to->time);
-    printf("{\"completed\":%" PRIu64 ",\"seconds\":%.6f,\"connectionsPerSecond\":%.1f,\"failed\":{", completed, elapsed,
-           elapsed > 0 ? (double)completed / elapsed : 0);
+    printf("{\"completed\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"seconds\":%.6f,\"connectionsPerSecond\":%.1f,\"failed\":{",
+           completed, to->bytes - from->bytes, elapsed, elapsed > 0 ? (double)completed / elapsed : 0);
     for (int kind = 0; kind < FAILURES; kind++)
         printf("%s\"%s\":%" PRIu64, kind == 0 ? "" : ",", failure_names[kind], to->failed[kind] - from->failed[kind]);
     printf("},\"latencyMicroseconds\":{\"mean\":%.1f,\"p50\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"max\":%.1f}",
@@ -149,7 +152,7 @@ int main(int count, char **arguments)
     static struct histogram latency;
     const char *file = NULL;
     uint64_t clients = 64, measure = 2 * NANOSECONDS_PER_SECOND, warm_up = NANOSECONDS_PER_SECOND / 2, most = 0;
-    for (int option; (option = getopt(count, arguments, "f:N:S:P:c:t:d:w:n:T:r:s:Fu:h")) != -1;)
+    for (int option; (option = getopt(count, arguments, "f:N:S:P:c:t:d:w:n:T:r:s:aFu:h")) != -1;)
         switch (option) {
         case 'f': file = optarg; break;
         case 'N': options.names = parse_number(optarg, "-N", 1, 1000000000); break;
@@ -163,6 +166,7 @@ int main(int count, char **arguments)
         case 'T': options.timeout_nanoseconds = 1000000 * parse_number(optarg, "-T", 1, 3600000); break;
         case 'r': options.rest_nanoseconds = 1000 * parse_number(optarg, "-r", 0, 10000000); break;
         case 's': options.sources = (uint32_t)parse_number(optarg, "-s", 0, 65000); break;
+        case 'a': options.whole = 1; break;
         case 'F': options.fin = 1; break;
         case 'u':
             if (watched_count == MOST_WATCHED)

@@ -33,6 +33,7 @@ static const char usage[] =
     "  -l ADDRESS   accept TCP connections instead; port 0: a free one, told in the first line\n"
     "  -t THREADS   that accept (default 1)\n"
     "  -b BATCH     most connections accepted per wake (default 64)\n"
+    "  -L BYTES     answer so many bytes and end the own side; 0: a TLS alert, and the client ends (default)\n"
     "  -D SECONDS   TCP_DEFER_ACCEPT (default 1; 0: none)\n";
 
 enum { MOST_THREADS = 64, DRAIN_SECONDS = 2 };
@@ -173,7 +174,8 @@ int main(int count, char **arguments)
     const char *listen_at = NULL;
     unsigned path_count = 0, threads = 1, batch = 64;
     int silent = 0, defer_seconds = 1;
-    for (int option; (option = getopt(count, arguments, "p:Al:t:b:D:h")) != -1;)
+    uint64_t answer_length = 0;
+    for (int option; (option = getopt(count, arguments, "p:Al:t:b:L:D:h")) != -1;)
         switch (option) {
         case 'p':
             if (path_count == MOST_THREADS)
@@ -184,6 +186,7 @@ int main(int count, char **arguments)
         case 'l': listen_at = optarg; break;
         case 't': threads = (unsigned)parse_number(optarg, "-t", 1, MOST_THREADS); break;
         case 'b': batch = (unsigned)parse_number(optarg, "-b", 1, 65536); break;
+        case 'L': answer_length = parse_number(optarg, "-L", 0, INT64_MAX); break;
         case 'D': defer_seconds = (int)parse_number(optarg, "-D", 0, 60); break;
         default: print_usage(usage, option == 'h');
         }
@@ -211,6 +214,7 @@ int main(int count, char **arguments)
             fail_errno("epoll_create1");
         worker->service.connections = connections;
         worker->service.most_descriptors = limit;
+        worker->service.answer_length = answer_length;
         worker->by_descriptor = calloc(limit, sizeof *worker->by_descriptor);
         if (worker->by_descriptor == NULL)
             fail("no memory for %u descriptors", limit);

@@ -1,6 +1,7 @@
 /*
  * What the receiver does with a connection, whether it was handed over or accepted: reads the hello, answers a few
- * bytes, and closes when the client has closed. The same code for both, so that only the way in differs.
+ * bytes, and closes when the client has closed; or answers many bytes, then ends its side, and closes when the client
+ * has. The same code for both ways in, so that only these differ.
  */
 #ifndef BENCH_SERVICE_H
 #define BENCH_SERVICE_H
@@ -21,6 +22,10 @@ struct connection {
     uint32_t length;
     uint8_t header[5];
     uint8_t answered;
+    /* Bytes of the answer that are not sent yet; only once the hello is whole. */
+    uint64_t left;
+    /* What its epoll event is for, 0 if it has none. */
+    uint32_t wanted;
 };
 
 /* One per thread. `connections` is indexed by descriptor and shared by all threads: a descriptor is in one only. */
@@ -29,6 +34,8 @@ struct service {
     struct connection *connections;
     uint32_t most_descriptors;
     uint32_t open;
+    /* Bytes of an answer, after which the receiver ends its side; 0: a TLS alert, and the client ends. */
+    uint64_t answer_length;
     uint64_t answered;
     uint64_t unanswered;
 };
