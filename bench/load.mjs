@@ -15,6 +15,7 @@ import { Child } from "./process.mjs";
  * @property {number} firstSegment bytes; 0 sends the hello at once
  * @property {number} pause between the segments, microseconds
  * @property {number} [rest] of a client after each connection, microseconds; 0 if absent
+ * @property {boolean} [whole] read answers to their end, and count their bytes; false if absent
  * @property {readonly number[]} watch process ids whose CPU time is read too
  * @property {AbortSignal} signal ends the run early; the result is of what there was
  */
@@ -22,6 +23,7 @@ import { Child } from "./process.mjs";
 /**
  * @typedef {object} LoadResult what load.c prints
  * @property {number} completed
+ * @property {number} bytes of answers that were read whole
  * @property {number} seconds
  * @property {number} connectionsPerSecond
  * @property {Record<string, number>} failed
@@ -39,7 +41,7 @@ export async function runLoad(options) {
     ...["-f", options.hello, "-N", String(options.names), "-c", String(options.clients), "-t", String(options.threads)],
     ...["-s", String(options.sources), "-d", String(options.seconds), "-w", String(options.warmUp)],
     ...["-S", String(options.firstSegment), "-P", String(options.pause)],
-    ...["-r", String(options.rest ?? 0)],
+    ...["-r", String(options.rest ?? 0), ...(options.whole === true ? ["-a"] : [])],
     ...options.watch.flatMap((pid) => ["-u", String(pid)]),
     options.address,
   ]);

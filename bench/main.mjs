@@ -11,6 +11,7 @@ import { BenchFailure } from "./failure.mjs";
 import { describeMachine, machineText } from "./machine.mjs";
 import { checkLimits } from "./preflight.mjs";
 import { stopAll } from "./process.mjs";
+import * as bulk from "./scenarios/bulk.mjs";
 import * as handoff from "./scenarios/handoff.mjs";
 import * as idle from "./scenarios/idle.mjs";
 import * as log from "./scenarios/log.mjs";
@@ -19,7 +20,7 @@ import * as slow from "./scenarios/slow.mjs";
 import { makeWorkspace } from "./workspace.mjs";
 
 /** @type {Record<string, Scenario>} */
-const scenarios = { handoff, slow, pauses, log, idle };
+const scenarios = { handoff, bulk, slow, pauses, log, idle };
 
 /**
  * @typedef {object} Scenario

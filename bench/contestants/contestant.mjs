@@ -5,6 +5,7 @@
  * @property {import("../compile.mjs").Programs} programs
  * @property {string} folder for its sockets and files; its own
  * @property {number} names that it must route, `nameOf(0)` on
+ * @property {readonly string[]} [receiver] more options of the server, receiver.c
  * @property {AbortSignal} signal gives up starting
  *
  * @typedef {object} Running
@@ -32,7 +33,12 @@ import { Child } from "../process.mjs";
  */
 export async function startReceiver(place, options = []) {
   const path = join(place.folder, "door.sock");
-  const receiver = new Child("The receiver", place.programs.receiver, ["-p", path, ...options]);
+  const receiver = new Child("The receiver", place.programs.receiver, [
+    "-p",
+    path,
+    ...options,
+    ...(place.receiver ?? []),
+  ]);
   await receiver.find((line) => line.ready, 5000, place.signal);
   return { receiver, path };
 }

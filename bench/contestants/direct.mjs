@@ -1,6 +1,5 @@
 /** The baseline: the same server accepting by itself, with no router before it (receiver.c -l). */
-import { Child } from "../process.mjs";
-import { addressOf } from "./contestant.mjs";
+import { startOrigin } from "./origin.mjs";
 
 /** @type {import("./contestant.mjs").Contestant} */
 export const direct = {
@@ -9,12 +8,12 @@ export const direct = {
   looksUpNames: false,
   missing: () => null,
   async start(place) {
-    const server = new Child("The server that accepts by itself", place.programs.receiver, ["-l", "127.0.0.1:0"]);
+    const { origin, address } = await startOrigin(place);
     return {
-      address: await addressOf(server, place.signal),
+      address,
       routerPids: () => [],
-      serverPids: () => [server.pid],
-      stop: () => server.stop(),
+      serverPids: () => [origin.pid],
+      stop: () => origin.stop(),
     };
   },
 };

@@ -1,0 +1,330 @@
+/**
+ * Scenario `bulk`: what it costs to move bytes, and short connections, through the relay, beside other routers that do
+ * nothing else; and that a socket handed over costs nobody anything any more.
+ *
+ * All contestants stay up through a case and take turns (A B C A B C …). Ratios are taken round by round.
+ */
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { atLeast, atMost, boundsText } from "../bound.mjs";
+import { direct } from "../contestants/direct.mjs";
+import { haproxy, haproxyConfiguration, haproxySplicing } from "../contestants/haproxy.mjs";
+import { nginx, nginxConfiguration } from "../contestants/nginx.mjs";
+import { versionText } from "../contestants/origin.mjs";
+import { handedOver, relay } from "../contestants/relay.mjs";
+import { BenchFailure } from "../failure.mjs";
+import { clientHello } from "../hello.mjs";
+import { runLoad } from "../load.mjs";
+import { nameOf } from "../names.mjs";
+import { waitForAnswer } from "../probe.mjs";
+import { ratio, summarize } from "../stats.mjs";
+import { count, figure, spread, table } from "../table.mjs";
+
+/** More than any round can move: each client stays in its first connection, so that no round pays for connecting. */
+const WITHOUT_END = 1e15;
+
+const cases = /** @type {const} */ ([
+  { name: "streams", title: "8 streams without end", clients: 8, answer: WITHOUT_END },
+  { name: "short", title: "64 clients, a connection for each KiB", clients: 64, answer: 1024 },
+]);
+
+/** Other routers: the relay is to be at least as good as the best of them. */
+const peers = [haproxy, haproxySplicing, nginx];
+
+/** An idle door's own, of a core (scenario `idle`), and as much for the relay's process. */
+const IDLE_SHARE = 0.5;
+
+export const description =
+  "bytes/s and bytes per second of router CPU: direct, handed over, relay, HAProxy, nginx; short connections likewise";
+export const defaults = {
+  full: { rounds: 9, duration: 1.5 },
+  quick: { rounds: 3, duration: 0.5 },
+};
+export const contestants = [direct, handedOver, relay, ...peers];
+export const mostClients = Math.max(...cases.map(({ clients }) => clients));
+
+/**
+ * @typedef {typeof cases[number]} Case
+ *
+ * @typedef {object} Entry one contestant
+ * @property {import("../contestants/contestant.mjs").Contestant} contestant
+ * @property {import("../contestants/contestant.mjs").Running} running
+ *
+ * @typedef {object} Round of one contestant
+ * @property {number} bytesPerSecond
+ * @property {number | null} bytesPerCpuSecond of the router; null without one
+ * @property {number} connectionsPerSecond
+ * @property {number | null} connectionsPerCpuSecond
+ * @property {number | null} routerShare percent of a core
+ * @property {number} p99 milliseconds
+ * @property {number} failed
+ * @property {number} foreignShare of the machine, others'
+ */
+
+/** @param {import("../main.mjs").Context} context @returns {Promise<object>} */
+export async function run(context) {
+  const hello = join(context.folder, "bulk.hello");
+  await writeFile(hello, clientHello(nameOf(0), 517));
+  const taking = contestants.filter(
+    (contestant) => context.takesPart(contestant.name) && canTakePart(context, contestant),
+  );
+  context.print(configurationsText(taking));
+  /** @type {ReturnType<typeof summarizeCase>[]} */
+  const summaries = [];
+  for (const planned of cases) {
+    const entries = await startAll(context, planned, taking);
+    try {
+      const measured = await measureCase(context, planned, hello, entries);
+      if (measured.size > 0) {
+        const summary = summarizeCase(planned, measured);
+        summaries.push(summary);
+        context.print(planned.name === "streams" ? streamsText(summary) : shortText(summary));
+      }
+    } finally {
+      await Promise.all(entries.map(({ running }) => running.stop()));
+    }
+    if (context.signal.aborted) {
+      break;
+    }
+  }
+  const bounds = boundsOf(summaries);
+  context.print(`${boundsText(bounds)}\n`);
+  const { rounds, duration, warmUp, threads } = context;
+  const settings = { rounds, secondsPerRound: duration, warmUpSeconds: warmUp, loadThreads: threads };
+  return { settings, cases: summaries, bounds };
+}
+
+/** @param {import("../main.mjs").Context} context @param {import("../contestants/contestant.mjs").Contestant} contestant */
+function canTakePart(context, contestant) {
+  const missing = contestant.missing();
+  if (missing !== null) {
+    context.print(`${contestant.title} cannot take part: ${missing}\n\n`);
+  }
+  return missing === null;
+}
+
+/** How the peers are configured: whoever knows better can say so. @param {readonly import("../contestants/contestant.mjs").Contestant[]} taking */
+function configurationsText(taking) {
+  const version = (/** @type {string} */ program) => (versionText(program, "-v") ?? "").split("\n")[0];
+  const shown = [
+    ...(taking.includes(haproxy) || taking.includes(haproxySplicing)
+      ? [`${version("haproxy")}\n${haproxyConfiguration("LISTEN", "ORIGIN", ["option splice-auto"])}`]
+      : []),
+    ...(taking.includes(haproxySplicing)
+      ? ["the other one: the same with option splice-request and option splice-response\n"]
+      : []),
+    ...(taking.includes(nginx) ? [`${version("nginx")}\n${nginxConfiguration("FOLDER", "LISTEN", "ORIGIN")}`] : []),
+  ];
+  return shown.map((text) => `${text.replace(/^(?=.)/gm, "  ")}\n`).join("");
+}
+
+/**
+ * Starts those that can take part, sees each of them answer, and warms it up. One that fails is reported, and the rest
+ * goes on.
+ *
+ * @param {import("../main.mjs").Context} context
+ * @param {Case} planned
+ * @param {readonly import("../contestants/contestant.mjs").Contestant[]} taking
+ * @returns {Promise<Entry[]>}
+ */
+async function startAll(context, planned, taking) {
+  const { programs, signal } = context;
+  /** @type {Entry[]} */
+  const entries = [];
+  for (const contestant of taking) {
+    context.progress(`starting ${contestant.title}`);
+    const folder = join(context.folder, `${planned.name}-${contestant.name}`);
+    await mkdir(folder);
+    try {
+      const receiver = ["-L", String(planned.answer)];
+      const running = await contestant.start({ programs, folder, names: 1, receiver, signal });
+      entries.push({ contestant, running });
+      await waitForAnswer(running.address, clientHello(nameOf(0), 517), 10_000, signal);
+    } catch (error) {
+      if (signal.aborted) {
+        break;
+      }
+      if (!(error instanceof BenchFailure)) {
+        throw error;
+      }
+      context.print(`${contestant.title} cannot take part: ${error.message}\n\n`);
+    }
+  }
+  return entries;
+}
+
+/**
+ * @param {import("../main.mjs").Context} context
+ * @param {Case} planned
+ * @param {string} hello path
+ * @param {readonly Entry[]} entries
+ * @returns {Promise<Map<import("../contestants/contestant.mjs").Contestant, Round[]>>} those with a round at least
+ */
+async function measureCase(context, planned, hello, entries) {
+  const measured = new Map();
+  // The first round only warms up: code is still being compiled, and pipes are made.
+  for (let round = 0; round <= context.rounds; round++) {
+    for (const { contestant, running } of entries) {
+      if (context.signal.aborted) {
+        return measured;
+      }
+      context.progress(`${planned.title}: round ${round} of ${context.rounds}, ${contestant.title}`);
+      const result = await measureRound(context, planned, hello, running);
+      if (result !== null && round > 0) {
+        measured.set(contestant, [...(measured.get(contestant) ?? []), result]);
+      }
+    }
+  }
+  return measured;
+}
+
+/**
+ * @param {import("../main.mjs").Context} context
+ * @param {Case} planned
+ * @param {string} hello path
+ * @param {import("../contestants/contestant.mjs").Running} running
+ * @returns {Promise<Round | null>} null if it was cut short
+ */
+async function measureRound(context, planned, hello, running) {
+  const routerPids = running.routerPids();
+  const result = await runLoad({
+    ...{ load: context.programs.load, address: running.address, hello, names: 1, signal: context.signal },
+    ...{ clients: planned.clients, threads: context.threads, sources: context.limits.sources, whole: true },
+    ...{ seconds: context.duration, warmUp: context.warmUp, firstSegment: 0, pause: 0 },
+    watch: [...routerPids, ...running.serverPids()],
+  });
+  if (result.interrupted && result.seconds < 0.2) {
+    return null;
+  }
+  const sum = (/** @type {typeof result.watched} */ used) =>
+    used.reduce((all, { cpuSeconds }) => all + (cpuSeconds ?? 0), 0);
+  const router = sum(result.watched.filter(({ pid }) => routerPids.includes(pid)));
+  const per = (/** @type {number} */ amount) => (router > 0 ? amount / router : null);
+  const ours = result.ownCpuSeconds.user + result.ownCpuSeconds.system + sum(result.watched);
+  return {
+    bytesPerSecond: result.bytes / result.seconds,
+    bytesPerCpuSecond: per(result.bytes),
+    connectionsPerSecond: result.connectionsPerSecond,
+    connectionsPerCpuSecond: per(result.completed),
+    routerShare: routerPids.length === 0 ? null : (router / result.seconds) * 100,
+    p99: result.latencyMicroseconds.p99 / 1000,
+    failed: Object.values(result.failed).reduce((all, times) => all + times, 0),
+    foreignShare: Math.max(0, result.machineBusySeconds - ours) / (result.seconds * context.cores),
+  };
+}
+
+/** @param {Case} planned @param {Map<import("../contestants/contestant.mjs").Contestant, Round[]>} measured */
+function summarizeCase(planned, measured) {
+  /** @param {import("../contestants/contestant.mjs").Contestant} contestant @param {keyof Round} key */
+  const figures = (contestant, key) => (measured.get(contestant) ?? []).map((round) => round[key]);
+  /** The best peer of each round. @param {keyof Round} key */
+  const best = (key) => {
+    const theirs = peers.map((peer) => figures(peer, key));
+    return Array.from({ length: Math.max(...theirs.map(({ length }) => length)) }, (_, round) =>
+      theirs.reduce((/** @type {number | null} */ most, rounds) => {
+        const value = rounds[round] ?? null;
+        return value !== null && (most === null || value > most) ? value : most;
+      }, null),
+    );
+  };
+  const rows = [...measured.keys()].map((contestant) => {
+    const summary = (/** @type {keyof Round} */ key) => summarize(figures(contestant, key));
+    const isPeer = peers.includes(contestant);
+    const toBest = (/** @type {keyof Round} */ key) => (isPeer ? null : ratio(figures(contestant, key), best(key)));
+    return {
+      name: contestant.name,
+      title: contestant.title,
+      bytesPerSecond: summary("bytesPerSecond"),
+      bytesPerSecondToDirect: ratio(figures(contestant, "bytesPerSecond"), figures(direct, "bytesPerSecond")),
+      bytesPerCpuSecond: summary("bytesPerCpuSecond"),
+      bytesPerCpuSecondToBest: toBest("bytesPerCpuSecond"),
+      connectionsPerSecond: summary("connectionsPerSecond"),
+      connectionsPerSecondToBest: toBest("connectionsPerSecond"),
+      connectionsPerCpuSecond: summary("connectionsPerCpuSecond"),
+      connectionsPerCpuSecondToBest: toBest("connectionsPerCpuSecond"),
+      routerShareOfCore: summary("routerShare"),
+      p99Milliseconds: summary("p99"),
+      failed: figures(contestant, "failed").reduce((/** @type {number} */ all, times) => all + (times ?? 0), 0),
+    };
+  });
+  const foreign = summarize([...measured.values()].flat().map(({ foreignShare }) => foreignShare));
+  return { ...planned, foreignCpuShare: foreign, contestants: rows };
+}
+
+/** @param {ReturnType<typeof summarizeCase>} summary */
+function streamsText(summary) {
+  const head = [
+    ...[summary.title, "GB/s", "× direct", "router CPU, % of a core", "GB/s of router CPU", "× best peer", "failed"],
+  ];
+  const giga = (/** @type {import("../stats.mjs").Summary | null} */ of) =>
+    spread(of && { ...of, median: of.median / 1e9, min: of.min / 1e9, max: of.max / 1e9 }, 2);
+  // Of next to no CPU time a rate says nothing.
+  const isFree = (/** @type {typeof summary.contestants[number]} */ row) => (row.routerShareOfCore?.median ?? 0) < 5;
+  const rows = summary.contestants.map((row) => [
+    row.title,
+    giga(row.bytesPerSecond),
+    figure(row.bytesPerSecondToDirect?.median, 3),
+    spread(row.routerShareOfCore, 2),
+    isFree(row) ? "–" : giga(row.bytesPerCpuSecond),
+    isFree(row) ? "–" : figure(row.bytesPerCpuSecondToBest?.median),
+    String(row.failed),
+  ]);
+  return `${table(head, rows)}${warningOf(summary)}\n`;
+}
+
+/** @param {ReturnType<typeof summarizeCase>} summary */
+function shortText(summary) {
+  const head = [
+    ...[summary.title, "conn/s", "× best peer", "conn/s of router CPU", "× best peer", "router CPU, % of a core"],
+    ...["p99 ms", "failed"],
+  ];
+  const rate = (/** @type {import("../stats.mjs").Summary | null} */ of) =>
+    of === null ? "–" : `${count(of.median)} (${count(of.min)}..${count(of.max)})`;
+  const rows = summary.contestants.map((row) => [
+    row.title,
+    rate(row.connectionsPerSecond),
+    figure(row.connectionsPerSecondToBest?.median),
+    rate(row.connectionsPerCpuSecond),
+    figure(row.connectionsPerCpuSecondToBest?.median),
+    spread(row.routerShareOfCore, 0),
+    figure(row.p99Milliseconds?.median, 1),
+    String(row.failed),
+  ]);
+  return `${table(head, rows)}${warningOf(summary)}\n`;
+}
+
+/** @param {ReturnType<typeof summarizeCase>} summary */
+function warningOf({ foreignCpuShare }) {
+  const share = foreignCpuShare?.median ?? 0;
+  return share > 0.05
+    ? `  Other programs used ${Math.round(share * 100)} % of the machine meanwhile: figures are unsteady.\n`
+    : "";
+}
+
+/** @param {readonly ReturnType<typeof summarizeCase>[]} summaries */
+function boundsOf(summaries) {
+  const row = (
+    /** @type {string} */ planned,
+    /** @type {import("../contestants/contestant.mjs").Contestant} */ { name },
+  ) => summaries.find((summary) => summary.name === planned)?.contestants.find((each) => each.name === name);
+  const streams = row("streams", relay);
+  const short = row("short", relay);
+  const handed = row("streams", handedOver);
+  return [
+    atLeast("relay / best peer, bytes per second of router CPU", streams?.bytesPerCpuSecondToBest?.median, 1, ""),
+    atLeast(
+      "relay / best peer, connections per second of router CPU",
+      short?.connectionsPerCpuSecondToBest?.median,
+      1,
+      "",
+    ),
+    atLeast("relay / best peer, connections per second", short?.connectionsPerSecondToBest?.median, 1, ""),
+    atLeast("handed over / direct, bytes per second", handed?.bytesPerSecondToDirect?.median, 0.99, ""),
+    atMost(
+      "door and relay while a handed-over stream runs",
+      handed?.routerShareOfCore?.median,
+      IDLE_SHARE,
+      " % of a core",
+    ),
+  ];
+}
