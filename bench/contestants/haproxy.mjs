@@ -54,7 +54,7 @@ function makeHaproxy(name, title, options) {
       const address = `127.0.0.1:${await freePort()}`;
       const file = join(place.folder, "haproxy.cfg");
       await writeFile(file, haproxyConfiguration(address, target, options));
-      const command = ["haproxy", "-db", "-q", "-f", file];
+      const command = ["haproxy", "-db", "-f", file];
       const router = new Child("HAProxy", place.programs.tether, command, serverEnvironment);
       await listening(router, address, place.signal);
       return {

@@ -12,6 +12,7 @@ import { startReceiver } from "./contestant.mjs";
 import { startOrigin } from "./origin.mjs";
 
 const program = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+const command = fileURLToPath(new URL("../../dist/cli/commands/relay.js", import.meta.url));
 const START_MILLISECONDS = 30_000;
 
 export const relay = makeRelayed("relay", "door and relay", async (place) => {
@@ -35,7 +36,7 @@ function makeRelayed(name, title, startServer) {
     name,
     title,
     looksUpNames: false,
-    missing: () => (existsSync(program) ? null : `${program} is not there: build it first (npm run build)`),
+    missing: () => (existsSync(command) ? null : `${command} is not there: build it first (npm run build)`),
     async start(place) {
       const { server, target, path } = await startServer(place);
       const file = await writeConfiguration(place, target, path);
