@@ -12,4 +12,5 @@ export type {
   RefusalReason,
 } from "../handoff/receiver.js";
 export { type AttachOptions, attach, type ReceiveOptions, receive } from "./attach.js";
+export { type GuardOptions, guard } from "./guard.js";
 export { type HandedOver, type HandoffInfo, handoffInfo } from "./info.js";

@@ -328,7 +328,7 @@ describe("the examples, as they stand", () => {
   }
 
   async function getText(options: https.RequestOptions, bridge: Bridge): Promise<string> {
-    const answered = once(https.get({ ...options, agent: false }), "response");
+    const answered = once(https.get({ ...options, agent: false, headers: { host: options.servername } }), "response");
     await bridge.deliver();
     const [response] = await answered;
     return (await response.setEncoding("utf8").toArray()).join("");
@@ -344,9 +344,12 @@ describe("the examples, as they stand", () => {
     const { child, bridge, options } = await start("node-http2");
     expect(await getText(options, bridge)).toBe("hello 127.0.0.1, this is app.example\n");
     const session = http2.connect(`https://127.0.0.1:${bridge.port}`, options);
-    const answer = session.request({ ":path": "/" }).setEncoding("utf8").toArray();
+    const ask = (authority: string) => session.request({ ":path": "/", ":authority": authority });
+    const answer = ask("app.example").setEncoding("utf8").toArray();
     await bridge.deliver();
     expect((await answer).join("")).toBe("hello 127.0.0.1, this is app.example\n");
+    const [{ ":status": status }] = await once(ask("other.example").resume(), "response");
+    expect(status).toBe(421);
     const closed = once(session, "close");
     await terminate(child, bridge);
     await closed;
