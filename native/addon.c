@@ -1,4 +1,4 @@
-/* The addon: what src/native/addon.ts calls `Addon`, except the classes (addon_loop.c, addon_watch.c) and addon_privilege.c. */
+/* The addon: what src/native/addon.ts calls `Addon`, except addon_loop.c, addon_watch.c, addon_relay.c and addon_privilege.c. */
 
 #include "addon.h"
 
@@ -128,6 +128,28 @@ bool shared_memory_view(napi_env env, napi_value object, const char *name, napi_
   if (!succeeded(env, napi_create_typedarray(env, type, count, buffer, offset, &view))) return false;
   napi_property_descriptor property = {.utf8name = name, .value = view, .attributes = napi_enumerable};
   return succeeded(env, napi_define_properties(env, object, 1, &property));
+}
+
+struct shared_memory *shared_arrays_define(napi_env env, napi_value object, const struct shared_array *arrays,
+                                           size_t count, size_t extra, napi_value *buffer, size_t *end) {
+  size_t total = 0;
+  for (size_t i = 0; i < count; i++) total += (arrays[i].width * arrays[i].count + 15) & ~(size_t)15;
+  struct shared_memory *memory = total <= INT_MAX ? shared_memory_create(total + extra) : NULL;
+  if (memory == NULL) {
+    throw_system_call(env, "calloc", ENOMEM, NULL);
+    return NULL;
+  }
+  bool made = shared_memory_buffer(env, memory, buffer);
+  *end = 0;
+  for (size_t i = 0; made && i < count; i++) {
+    void *address = memory->bytes + *end;
+    memcpy(arrays[i].pointer, &address, sizeof address);
+    made = shared_memory_view(env, object, arrays[i].name, arrays[i].type, *buffer, *end, arrays[i].count);
+    *end += (arrays[i].width * arrays[i].count + 15) & ~(size_t)15;
+  }
+  if (made) return memory;
+  shared_memory_release(memory);
+  return NULL;
 }
 
 /* The arrays of a receive batch, one behind the other; all lengths are multiples of 16 except the last. */
@@ -578,6 +600,13 @@ static napi_value initialize(napi_env env, napi_callback_info info) {
       FUNCTION("tryReading", try_reading_as),
       FUNCTION("execute", execute_restricted),
       FUNCTION("createLoop", create_loop),
+      FUNCTION("createSplicer", create_splicer),
+      FUNCTION("socketAddress", get_socket_address),
+      FUNCTION("dial", dial),
+      FUNCTION("prepareRelayed", prepare_relayed),
+      FUNCTION("pendingError", get_pending_error),
+      FUNCTION("sendFirst", send_first),
+      FUNCTION("packedAddresses", get_packed_addresses),
   };
 #undef FUNCTION
   ARGUMENTS(1);

@@ -64,6 +64,21 @@ bool shared_memory_buffer(napi_env env, struct shared_memory *memory, napi_value
 bool shared_memory_view(napi_env env, napi_value object, const char *name, napi_typedarray_type type, napi_value buffer,
                         size_t offset, size_t count);
 
+/* One typed array of several: `*pointer` gets its address. */
+struct shared_array {
+  const char *name;
+  napi_typedarray_type type;
+  size_t width, count;
+  void *pointer;
+};
+
+/*
+ * Lays arrays out in one block of shared memory, `extra` bytes from `*end` on behind them, and defines them on `object`.
+ * Returns the block with one reference, which is the caller's; or NULL, with an exception.
+ */
+struct shared_memory *shared_arrays_define(napi_env env, napi_value object, const struct shared_array *arrays,
+                                           size_t count, size_t extra, napi_value *buffer, size_t *end);
+
 /* A ReceiveBatch: its size in shared memory, and its JavaScript object over `buffer` from `offset`. */
 struct receive_batch;
 size_t receive_batch_size(void);
@@ -75,6 +90,15 @@ bool define_watches(struct environment *environment);
 napi_value create_loop(napi_env env, napi_callback_info info);
 napi_value create_watch(napi_env env, napi_callback_info info);
 napi_value create_message_watch(napi_env env, napi_callback_info info);
+
+/* addon_relay.c. */
+napi_value create_splicer(napi_env env, napi_callback_info info);
+napi_value get_socket_address(napi_env env, napi_callback_info info);
+napi_value dial(napi_env env, napi_callback_info info);
+napi_value prepare_relayed(napi_env env, napi_callback_info info);
+napi_value get_pending_error(napi_env env, napi_callback_info info);
+napi_value send_first(napi_env env, napi_callback_info info);
+napi_value get_packed_addresses(napi_env env, napi_callback_info info);
 
 /* addon_privilege.c. */
 napi_value get_landlock_abi(napi_env env, napi_callback_info info);

@@ -1,7 +1,6 @@
 /* What `createLoop` makes, of src/native/addon.ts: a worker's system calls over arrays allocated once. */
 
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -365,14 +364,9 @@ static bool take_sizes(napi_env env, napi_value object, struct sizes *out) {
          take_size(env, object, "closes", 1 << 16, &out->closes);
 }
 
-/* Lays the arrays out in one block of shared memory and defines them on `object`. */
+/* Defines the arrays on `object`. */
 static bool make_arrays(napi_env env, napi_value object, struct loop *loop, const struct sizes *sizes) {
-  const struct {
-    const char *name;
-    napi_typedarray_type type;
-    size_t width, count;
-    void *pointer; /* where the C side keeps the array's address */
-  } arrays[] = {
+  const struct shared_array arrays[] = {
       {"events", napi_uint32_array, 4, 3 * (size_t)sizes->events, &loop->events},
       {"clock", napi_float64_array, 8, 3, &loop->clock},
       {"clockWords", napi_uint32_array, 4, 2, &loop->clock_words},
@@ -390,26 +384,11 @@ static bool make_arrays(napi_env env, napi_value object, struct loop *loop, cons
       {"closeDescriptors", napi_int32_array, 4, (size_t)sizes->closes, &loop->close_descriptors},
   };
   enum { ARRAYS = sizeof arrays / sizeof *arrays };
-  size_t offsets[ARRAYS], total = 0;
-  for (int i = 0; i < ARRAYS; i++) {
-    offsets[i] = total;
-    total += (arrays[i].width * arrays[i].count + 15) & ~(size_t)15;
-  }
   napi_value buffer, received;
-  loop->memory = total <= INT_MAX ? shared_memory_create(total + receive_batch_size()) : NULL;
-  if (loop->memory == NULL) {
-    throw_system_call(env, "createLoop", ENOMEM, NULL);
-    return false;
-  }
-  if (!shared_memory_buffer(env, loop->memory, &buffer)) return false;
-  for (int i = 0; i < ARRAYS; i++) {
-    void *address = loop->memory->bytes + offsets[i];
-    memcpy(arrays[i].pointer, &address, sizeof address);
-    if (!shared_memory_view(env, object, arrays[i].name, arrays[i].type, buffer, offsets[i], arrays[i].count)) {
-      return false;
-    }
-  }
-  if (!receive_batch_object(env, loop->memory, buffer, total, &loop->receive, &received)) return false;
+  size_t end;
+  loop->memory = shared_arrays_define(env, object, arrays, ARRAYS, receive_batch_size(), &buffer, &end);
+  if (loop->memory == NULL) return false;
+  if (!receive_batch_object(env, loop->memory, buffer, end, &loop->receive, &received)) return false;
   napi_property_descriptor property = {.utf8name = "received", .value = received, .attributes = napi_enumerable};
   return succeeded(env, napi_define_properties(env, object, 1, &property));
 }

@@ -6,6 +6,7 @@
         "addon.c",
         "addon_loop.c",
         "addon_privilege.c",
+        "addon_relay.c",
         "addon_watch.c",
         "arguments.c",
         "clock.c",
@@ -16,8 +17,10 @@
         "landlock.c",
         "messages.c",
         "privilege.c",
+        "splicer.c",
         "tcp_accept.c",
         "tcp_address.c",
+        "tcp_dial.c",
         "tcp_listen.c",
         "tcp_state.c",
         "unix_socket.c"

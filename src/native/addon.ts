@@ -240,6 +240,72 @@ export const Intact = {
 } as const;
 export type Intact = (typeof Intact)[keyof typeof Intact];
 
+/** Sizes of a `Splicer`. All are checked in C against these for its life. */
+export interface SplicerSizes {
+  /** Most pairs of sockets. */
+  readonly rows: number;
+  /** Most rows that one `move` handles. */
+  readonly batch: number;
+  /** Most pipes that are open at once; each takes two descriptors. */
+  readonly pipes: number;
+  /** What each pipe is asked to hold (F_SETPIPE_SZ), up to 1 MiB; it stays as made (64 KiB) where that isn't allowed. */
+  readonly pipeBytes: number;
+}
+
+/** Bits of `Splicer.flags`, for side 0; those of side 1 are each one bit higher. */
+export const SplicerFlag = {
+  /** Worth reading from; cleared when nothing more is there. */
+  READABLE: 1,
+  /** Worth writing to; cleared when no more is taken. */
+  WRITABLE: 4,
+  /** EPOLLERR was seen: what is left to read is read, then it fails. Cleared if it was no error. */
+  BROKEN: 16,
+  /** Its end of file was read. */
+  ENDED: 64,
+  /** It was told the other side's end: shutdown(2), SHUT_WR. */
+  SHUT: 256,
+} as const;
+
+/** Bits of `Splicer.outcomes`. */
+export const SplicerOutcome = {
+  /** Its share of this call is used up: call again. */
+  MORE: 1,
+  /** Bytes wait for a pipe: all are in use, or none can be made. */
+  NO_PIPE: 2,
+  /** `errors` tells which side, and why. */
+  FAILED: 4,
+  /** Both ends were read and passed on. */
+  DONE: 8,
+} as const;
+
+/**
+ * Moves bytes between pairs of non-blocking sockets by splice(2), through pipes that are borrowed while bytes are on the
+ * way. Arrays with two elements a row have side 0's first. Never closes a socket.
+ */
+export interface Splicer {
+  /** In: the sockets. */
+  readonly descriptors: Int32Array;
+  /** Out: the errno that ended the side; 0: none. */
+  readonly errors: Int32Array;
+  /** The pipe that bytes from this side are in, -1: none; and how many they are. */
+  readonly pipes: Int32Array;
+  readonly held: Uint32Array;
+  /** Bits of `SplicerFlag`, one element a row. */
+  readonly flags: Uint32Array;
+  /** In: the rows of a `move`. Out: bits of `SplicerOutcome`, and two elements a row: bytes passed on that came from each side. */
+  readonly rows: Int32Array;
+  readonly outcomes: Uint32Array;
+  readonly bytes: Float64Array;
+  /** [0] pipes that are open, [1] those that are borrowed. */
+  readonly pool: Int32Array;
+  /** Moves what can be moved for the first `count` of `rows`, at most about 1 MiB a direction. SIGPIPE must be ignored, as Node does. */
+  move(count: number): void;
+  /** A row ends: its pipes go back (closed, if bytes are in them), its columns are cleared. The caller closes the sockets. */
+  release(row: number): void;
+  /** Closes pipes that are not borrowed, until at most `keep` of those are left. */
+  trim(keep: number): void;
+}
+
 /** A user, as credentials(7) has it: user, group and supplementary groups. */
 export interface Identity {
   readonly uid: number;
@@ -374,6 +440,24 @@ export interface Addon {
 
   // --- the data plane ----------------------------------------------------------------------------------------------
   createLoop(sizes: LoopSizes): Loop;
+
+  // --- the relay -----------------------------------------------------------------------------------------------------
+  createSplicer(sizes: SplicerSizes): Splicer;
+  /** The bytes of a sockaddr_in or sockaddr_in6, for `dial`. Numeric; an IPv6 zone as `%name`. */
+  socketAddress(address: string, port: number): Uint8Array;
+  /**
+   * A non-blocking socket that connects: TCP_NODELAY, and SO_KEEPALIVE if asked for. EPOLLOUT tells that it has, EPOLLERR
+   * that it cannot. Returns the descriptor, which the caller closes, or the negative errno.
+   */
+  dial(address: Uint8Array, keepAlive: boolean): number;
+  /** Makes an accepted TCP socket what `dial` makes. Returns 0 or the errno. */
+  prepareRelayed(fd: number, keepAlive: boolean): number;
+  /** SO_ERROR: 0 or the errno of what has happened to the connection; reading clears it. */
+  pendingError(fd: number): number;
+  /** Sends the first `length` bytes of `bytes` on a new connection; `more`: others follow at once (MSG_MORE). Returns 0 or the errno; ENOBUFS if not all were taken. */
+  sendFirst(fd: number, bytes: Uint8Array, length: number, more: boolean): number;
+  /** Peer and own address of a TCP socket, packed (addresses.ts), to the first 40 bytes of `out`. Returns 0 or the errno. */
+  packedAddresses(fd: number, out: Uint8Array): number;
 }
 
 /** epoll(7) events. */

@@ -1,0 +1,206 @@
+#include "splicer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tcp_dial.h"
+
+/* Most bytes of one direction in one call: the other connections shall have their turn. */
+enum { MOST_BYTES = 1 << 20 };
+
+/* --- pipes -------------------------------------------------------------------------------------------------------- */
+
+void splicer_prepare(struct splicer *splicer, size_t rows) {
+  for (size_t i = 0; i < 2 * rows; i++) splicer->pipes[i] = -1;
+  for (int i = 0; i < splicer->most_pipes; i++) {
+    splicer->pool[i] = (struct splicer_pipe){-1, -1};
+    splicer->free[i] = i;
+  }
+}
+
+static int idle_pipes(const struct splicer *splicer) { return splicer->pool_state[0] - splicer->pool_state[1]; }
+
+/*
+ * A larger pipe holds more of what a fast sender sends in one call. fcntl(2): EPERM above pipe-user-pages-soft; then it
+ * stays as it is.
+ */
+static bool open_pipe(struct splicer *splicer, int index) {
+  int ends[2];
+  if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) == -1) return false;
+  fcntl(ends[1], F_SETPIPE_SZ, splicer->pipe_bytes);
+  splicer->pool[index] = (struct splicer_pipe){.read = ends[0], .write = ends[1]};
+  splicer->pool_state[0]++;
+  return true;
+}
+
+static bool borrow(struct splicer *splicer, size_t place) {
+  if (splicer->pipes[place] != -1) return true;
+  int idle = idle_pipes(splicer);
+  if (idle == 0) {
+    if (splicer->pool_state[1] == splicer->most_pipes || !open_pipe(splicer, splicer->free[0])) return false;
+    idle = 1;
+  }
+  /* The one that was used last: its memory is in the cache. */
+  splicer->pipes[place] = splicer->free[idle - 1];
+  /* What isn't open moves up: the stack has no hole. */
+  int behind = splicer->most_pipes - splicer->pool_state[1] - 1;
+  splicer->free[idle - 1] = splicer->free[behind];
+  splicer->pool_state[1]++;
+  return true;
+}
+
+static void close_pipe(struct splicer *splicer, int index) {
+  close(splicer->pool[index].read);
+  close(splicer->pool[index].write);
+  splicer->pool[index] = (struct splicer_pipe){-1, -1};
+  splicer->pool_state[0]--;
+}
+
+static void give_back(struct splicer *splicer, size_t place) {
+  int index = splicer->pipes[place];
+  if (index == -1) return;
+  splicer->pipes[place] = -1;
+  bool is_empty = splicer->held[place] == 0;
+  splicer->held[place] = 0;
+  if (!is_empty) close_pipe(splicer, index);
+  int end = splicer->most_pipes - splicer->pool_state[1];
+  splicer->pool_state[1]--;
+  if (!is_empty) {
+    splicer->free[end] = index;
+    return;
+  }
+  int top = idle_pipes(splicer) - 1;
+  splicer->free[end] = splicer->free[top];
+  splicer->free[top] = index;
+}
+
+void splicer_trim(struct splicer *splicer, int keep) {
+  /* From the top: closed ones stay where they are, which is behind those that are left. */
+  for (int idle = idle_pipes(splicer); idle > keep; idle--) close_pipe(splicer, splicer->free[idle - 1]);
+}
+
+/* --- moving ------------------------------------------------------------------------------------------------------- */
+
+static ssize_t move(int from, int to, size_t most) {
+  ssize_t moved;
+  do moved = splice(from, NULL, to, NULL, most, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+  while (moved == -1 && errno == EINTR);
+  return moved;
+}
+
+static enum splicer_outcome fail(struct splicer *splicer, int32_t row, int side, int error) {
+  splicer->errors[2 * row + side] = error;
+  return SPLICER_FAILED;
+}
+
+/*
+ * Nothing more can be read from a side that EPOLLERR was seen of: was it a failure? A reset that follows FIN leaves no
+ * other trace than SO_ERROR.
+ */
+static enum splicer_outcome settle_broken(struct splicer *splicer, int32_t row, int side) {
+  splicer->flags[row] &= ~SPLICER_BROKEN(side);
+  int error = tcp_pending_error(splicer->descriptors[2 * row + side]);
+  return error == 0 ? 0 : fail(splicer, row, side, error);
+}
+
+/* Reads from `from` into the empty pipe of the direction. */
+static enum splicer_outcome fill(struct splicer *splicer, int32_t row, int from) {
+  size_t place = 2 * (size_t)row + (size_t)from;
+  if (!borrow(splicer, place)) return SPLICER_NO_PIPE;
+  int pipe = splicer->pool[splicer->pipes[place]].write;
+  ssize_t moved = move(splicer->descriptors[place], pipe, MOST_BYTES);
+  if (moved > 0) {
+    splicer->held[place] = (uint32_t)moved;
+  } else if (moved == 0) {
+    splicer->flags[row] = (splicer->flags[row] & ~SPLICER_READABLE(from)) | SPLICER_ENDED(from);
+  } else if (errno == EAGAIN) {
+    splicer->flags[row] &= ~SPLICER_READABLE(from);
+  } else {
+    return fail(splicer, row, from, errno);
+  }
+  return 0;
+}
+
+/* Writes from the pipe of the direction to `to`. */
+static enum splicer_outcome drain(struct splicer *splicer, int32_t row, int to, double *bytes) {
+  size_t place = 2 * (size_t)row + (size_t)(1 - to);
+  int pipe = splicer->pool[splicer->pipes[place]].read;
+  ssize_t moved = move(pipe, splicer->descriptors[2 * row + to], splicer->held[place]);
+  if (moved > 0) {
+    splicer->held[place] -= (uint32_t)moved;
+    *bytes += (double)moved;
+  } else if (moved == -1 && errno == EAGAIN) {
+    splicer->flags[row] &= ~SPLICER_WRITABLE(to);
+  } else {
+    return fail(splicer, row, to, moved == 0 ? EPIPE : errno);
+  }
+  return 0;
+}
+
+/*
+ * The end of one side is the other's to know, but not if that side has failed: what follows a failure reads as an end of
+ * file, and passing that on would let a cut-off stream look whole.
+ */
+static enum splicer_outcome pass_end(struct splicer *splicer, int32_t row, int from) {
+  uint32_t *flags = &splicer->flags[row];
+  int to = 1 - from;
+  if ((*flags & SPLICER_BROKEN(from)) != 0 && settle_broken(splicer, row, from) != 0) return SPLICER_FAILED;
+  if (splicer->errors[2 * row + from] != 0) return SPLICER_FAILED;
+  *flags |= SPLICER_SHUT(to);
+  /* ENOTCONN: it was reset meanwhile, as its own direction finds. */
+  shutdown(splicer->descriptors[2 * row + to], SHUT_WR);
+  return 0;
+}
+
+/* One direction, until one of its sides has to be waited for. */
+static enum splicer_outcome move_direction(struct splicer *splicer, int32_t row, int from, double *bytes) {
+  int to = 1 - from;
+  size_t place = 2 * (size_t)row + (size_t)from;
+  uint32_t *flags = &splicer->flags[row];
+  enum splicer_outcome outcome = 0;
+  while (outcome == 0) {
+    if (splicer->held[place] > 0) {
+      if ((*flags & SPLICER_WRITABLE(to)) == 0) break;
+      outcome = drain(splicer, row, to, bytes);
+    } else {
+      if ((*flags & SPLICER_READABLE(from)) == 0 || (*flags & SPLICER_ENDED(from)) != 0) break;
+      outcome = *bytes >= MOST_BYTES ? SPLICER_MORE : fill(splicer, row, from);
+    }
+  }
+  if (splicer->held[place] > 0) return outcome;
+  give_back(splicer, place);
+  bool has_ended = (*flags & SPLICER_ENDED(from)) != 0 && (*flags & SPLICER_SHUT(to)) == 0;
+  return has_ended ? outcome | pass_end(splicer, row, from) : outcome;
+}
+
+static enum splicer_outcome move_row(struct splicer *splicer, int32_t row, double bytes[2]) {
+  bytes[0] = bytes[1] = 0;
+  enum splicer_outcome outcome = move_direction(splicer, row, 0, &bytes[0]);
+  /* After a failure too: what came before a reset is still passed on. */
+  outcome |= move_direction(splicer, row, 1, &bytes[1]);
+  for (int side = 0; side < 2; side++) {
+    uint32_t known = splicer->flags[row];
+    bool is_read = (known & SPLICER_READABLE(side)) == 0 || (known & SPLICER_ENDED(side)) != 0;
+    if (is_read && (known & SPLICER_BROKEN(side)) != 0) outcome |= settle_broken(splicer, row, side);
+  }
+  uint32_t both = SPLICER_SHUT(0) | SPLICER_SHUT(1);
+  if ((splicer->flags[row] & both) == both) outcome |= SPLICER_DONE;
+  return outcome;
+}
+
+void splicer_move(struct splicer *splicer, int count) {
+  for (int i = 0; i < count; i++) {
+    splicer->outcomes[i] = move_row(splicer, splicer->rows[i], &splicer->bytes[2 * i]);
+  }
+}
+
+void splicer_release(struct splicer *splicer, int32_t row) {
+  for (size_t place = 2 * (size_t)row; place < 2 * (size_t)row + 2; place++) {
+    give_back(splicer, place);
+    splicer->errors[place] = 0;
+    splicer->descriptors[place] = -1;
+  }
+  splicer->flags[row] = 0;
+}

@@ -1,0 +1,92 @@
+/** A backend in one worker: its targets, and the socket at which doors find it. */
+import { Receiver } from "../handoff/receiver.js";
+import type { Sink } from "../handoff/sink.js";
+import type { RelayBackendSettings, RelaySocketSettings } from "./settings.js";
+import { Target } from "./target.js";
+
+/** How long doors may take to close their channels. Milliseconds. */
+const LEAVE_TIMEOUT = 10_000;
+
+export interface BackendHost {
+  /** Takes a connection over. Must not throw. */
+  received(backend: Backend, descriptor: number, handoff: string): void;
+  /** How many more it may be now. */
+  room(): number;
+  refused(): void;
+  warn(backend: Backend, event: string, message: string): void;
+}
+
+export class Backend implements Sink {
+  settings: RelayBackendSettings;
+  targets: readonly Target[];
+  /** Counts the choices among its targets. */
+  turn: number = 0;
+  /** Connections that came for it and are not ended. */
+  active: number = 0;
+  private readonly host: BackendHost;
+  private readonly receiver: Receiver;
+
+  /** Listens at once. Throws what `Receiver` does. */
+  constructor(settings: RelayBackendSettings, sockets: RelaySocketSettings, host: BackendHost) {
+    this.settings = settings;
+    this.host = host;
+    this.targets = settings.targets.map((each) => new Target(settings.name, each));
+    const { mode, uid, gid, allowedUsers } = sockets;
+    this.receiver = new Receiver(
+      {
+        path: settings.folder,
+        mode,
+        ...(uid >= 0 && { owner: uid }),
+        ...(gid >= 0 && { group: gid }),
+        ...(allowedUsers !== undefined && { allowedUsers }),
+        drainTimeout: LEAVE_TIMEOUT,
+      },
+      this,
+    );
+    this.receiver.on("warning", (error) => host.warn(this, "door.warning", error.message));
+    this.receiver.on("refused", () => host.refused());
+  }
+
+  /** Targets of the same name stay what they are; what is given up still has its connections. */
+  configure(settings: RelayBackendSettings): void {
+    this.settings = settings;
+    const known = new Map(this.targets.map((target) => [target.name, target]));
+    for (const target of this.targets) target.forget();
+    this.targets = settings.targets.map((each) => {
+      const target = known.get(each.name);
+      if (target === undefined) return new Target(settings.name, each);
+      // A name without addresses is about to be resolved again; what it was resolved to serves until then.
+      if (each.addresses.length > 0) target.resolved(each.addresses, "");
+      return target;
+    });
+  }
+
+  /** Takes no more. Resolves when all doors know. */
+  close(): Promise<void> {
+    return this.receiver.close();
+  }
+
+  // --- Sink --------------------------------------------------------------------------------------------------------
+
+  open(): number {
+    return this.active;
+  }
+
+  room(): number {
+    return this.host.room();
+  }
+
+  closed(): boolean {
+    return false;
+  }
+
+  own(descriptor: number, handoff: string): boolean {
+    this.host.received(this, descriptor, handoff);
+    return true;
+  }
+
+  /** `own` has done it. */
+  deliver(): void {}
+
+  drained(): void {}
+}
