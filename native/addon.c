@@ -152,10 +152,9 @@ struct shared_memory *shared_arrays_define(napi_env env, napi_value object, cons
   return NULL;
 }
 
-/* The arrays of a receive batch, one behind the other; all lengths are multiples of 16 except the last. */
+/* The arrays of a receive batch, behind its buffer, one behind the other; all lengths are multiples of 16 except the last. */
 enum {
-  BATCH_BUFFER = 0,
-  BATCH_LENGTHS = BATCH_BUFFER + RECEIVE_CAPACITY * RECEIVE_STRIDE,
+  BATCH_LENGTHS = 0,
   BATCH_ARRIVALS = BATCH_LENGTHS + RECEIVE_CAPACITY * 4,
   BATCH_DESCRIPTORS = BATCH_ARRIVALS + RECEIVE_CAPACITY * 4,
   BATCH_CREDENTIALS = BATCH_DESCRIPTORS + RECEIVE_CAPACITY * 4,
@@ -163,12 +162,14 @@ enum {
   BATCH_SIZE = BATCH_END + 3 * 4,
 };
 
-size_t receive_batch_size(void) { return BATCH_SIZE; }
+size_t receive_batch_size(size_t stride) { return RECEIVE_CAPACITY * stride + BATCH_SIZE; }
 
-bool receive_batch_object(napi_env env, struct shared_memory *memory, napi_value buffer, size_t offset,
-                          struct receive_batch *batch, napi_value *out) {
+bool receive_batch_object(napi_env env, struct shared_memory *memory, napi_value buffer, size_t start_of_buffer,
+                          size_t stride, struct receive_batch *batch, napi_value *out) {
+  size_t offset = start_of_buffer + RECEIVE_CAPACITY * stride;
   uint8_t *start = memory->bytes + offset;
-  batch->buffer = start + BATCH_BUFFER;
+  batch->stride = stride;
+  batch->buffer = memory->bytes + start_of_buffer;
   batch->lengths = (int32_t *)(start + BATCH_LENGTHS);
   batch->arrivals = (int32_t *)(start + BATCH_ARRIVALS);
   batch->descriptors = (int32_t *)(start + BATCH_DESCRIPTORS);
@@ -176,9 +177,9 @@ bool receive_batch_object(napi_env env, struct shared_memory *memory, napi_value
   batch->end = (int32_t *)(start + BATCH_END);
   receive_batch_prepare(batch);
   if (!succeeded(env, napi_create_object(env, out))) return false;
-  return put_number(env, *out, "capacity", RECEIVE_CAPACITY) && put_number(env, *out, "stride", RECEIVE_STRIDE) &&
-         shared_memory_view(env, *out, "buffer", napi_uint8_array, buffer, offset + BATCH_BUFFER,
-                            RECEIVE_CAPACITY * RECEIVE_STRIDE) &&
+  return put_number(env, *out, "capacity", RECEIVE_CAPACITY) && put_number(env, *out, "stride", (double)stride) &&
+         shared_memory_view(env, *out, "buffer", napi_uint8_array, buffer, start_of_buffer,
+                            RECEIVE_CAPACITY * stride) &&
          shared_memory_view(env, *out, "lengths", napi_int32_array, buffer, offset + BATCH_LENGTHS, RECEIVE_CAPACITY) &&
          shared_memory_view(env, *out, "arrivals", napi_int32_array, buffer, offset + BATCH_ARRIVALS,
                             RECEIVE_CAPACITY) &&

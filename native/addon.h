@@ -79,11 +79,14 @@ struct shared_array {
 struct shared_memory *shared_arrays_define(napi_env env, napi_value object, const struct shared_array *arrays,
                                            size_t count, size_t extra, napi_value *buffer, size_t *end);
 
-/* A ReceiveBatch: its size in shared memory, and its JavaScript object over `buffer` from `offset`. */
+/*
+ * A ReceiveBatch with `stride` bytes a message, a multiple of 16: its size in shared memory, and its JavaScript object
+ * over `buffer` from `start_of_buffer`.
+ */
 struct receive_batch;
-size_t receive_batch_size(void);
-bool receive_batch_object(napi_env env, struct shared_memory *memory, napi_value buffer, size_t offset,
-                          struct receive_batch *batch, napi_value *out);
+size_t receive_batch_size(size_t stride);
+bool receive_batch_object(napi_env env, struct shared_memory *memory, napi_value buffer, size_t start_of_buffer,
+                          size_t stride, struct receive_batch *batch, napi_value *out);
 
 /* `createLoop` (addon_loop.c); `watch`, `watchMessages` and their classes (addon_watch.c). */
 bool define_watches(struct environment *environment);

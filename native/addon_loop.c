@@ -386,9 +386,9 @@ static bool make_arrays(napi_env env, napi_value object, struct loop *loop, cons
   enum { ARRAYS = sizeof arrays / sizeof *arrays };
   napi_value buffer, received;
   size_t end;
-  loop->memory = shared_arrays_define(env, object, arrays, ARRAYS, receive_batch_size(), &buffer, &end);
+  loop->memory = shared_arrays_define(env, object, arrays, ARRAYS, receive_batch_size(RECEIVE_STRIDE), &buffer, &end);
   if (loop->memory == NULL) return false;
-  if (!receive_batch_object(env, loop->memory, buffer, end, &loop->receive, &received)) return false;
+  if (!receive_batch_object(env, loop->memory, buffer, end, RECEIVE_STRIDE, &loop->receive, &received)) return false;
   napi_property_descriptor property = {.utf8name = "received", .value = received, .attributes = napi_enumerable};
   return succeeded(env, napi_define_properties(env, object, 1, &property));
 }

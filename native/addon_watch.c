@@ -257,17 +257,18 @@ static napi_value construct_watch(napi_env env, napi_callback_info info) {
   return this;
 }
 
-static bool prepare_messages(struct watch *watch, napi_value this, napi_value on_batch, napi_value on_each) {
+static bool prepare_messages(struct watch *watch, napi_value this, napi_value on_batch, napi_value on_each,
+                             size_t stride) {
   napi_env env = watch->env;
   napi_value buffer, object, first;
-  watch->memory = shared_memory_create(receive_batch_size());
+  watch->memory = shared_memory_create(receive_batch_size(stride));
   watch->batch = calloc(1, sizeof *watch->batch);
   if (watch->memory == NULL || watch->batch == NULL) {
     throw_system_call(env, "watchMessages", ENOMEM, NULL);
     return false;
   }
   if (!shared_memory_buffer(env, watch->memory, &buffer) ||
-      !receive_batch_object(env, watch->memory, buffer, 0, watch->batch, &object)) {
+      !receive_batch_object(env, watch->memory, buffer, 0, stride, watch->batch, &object)) {
     return false;
   }
   napi_property_descriptor property = {.utf8name = "batch", .value = object, .attributes = napi_enumerable};
@@ -278,17 +279,29 @@ static bool prepare_messages(struct watch *watch, napi_value this, napi_value on
          succeeded(env, napi_create_reference(env, on_each, 1, &watch->on_each));
 }
 
+/* Bytes reserved for each message: RECEIVE_STRIDE if nothing is said. The arrays behind the buffer are aligned by it. */
+static bool take_stride(napi_env env, napi_value value, size_t *out) {
+  napi_valuetype type;
+  int64_t stride = RECEIVE_STRIDE;
+  if (!succeeded(env, napi_typeof(env, value, &type))) return false;
+  if (type != napi_undefined && !take_integer(env, value, "stride", 16, RECEIVE_MOST_STRIDE, &stride)) return false;
+  if (stride % 16 != 0) return throw_range(env, "stride", "a multiple of 16");
+  *out = (size_t)stride;
+  return true;
+}
+
 static napi_value construct_message_watch(napi_env env, napi_callback_info info) {
-  napi_value this, arguments[3];
+  napi_value this, arguments[4];
   int fd;
-  if (!is_construction(env, info) || !take_arguments(env, info, 3, arguments, &this) ||
+  size_t stride = RECEIVE_STRIDE;
+  if (!is_construction(env, info) || !take_arguments(env, info, 4, arguments, &this) ||
       !take_descriptor(env, arguments[0], "fd", &fd) || !take_function(env, arguments[1], "onBatch") ||
-      !take_function(env, arguments[2], "onEach")) {
+      !take_function(env, arguments[2], "onEach") || !take_stride(env, arguments[3], &stride)) {
     return NULL;
   }
   struct watch *watch = wrap_new_watch(env, this, fd);
   if (watch == NULL) return NULL;
-  if (!prepare_messages(watch, this, arguments[1], arguments[2]) || !start(watch)) {
+  if (!prepare_messages(watch, this, arguments[1], arguments[2], stride) || !start(watch)) {
     forget_all(watch);
     return NULL;
   }
@@ -296,7 +309,7 @@ static napi_value construct_message_watch(napi_env env, napi_callback_info info)
 }
 
 static napi_value create(napi_env env, napi_callback_info info, napi_ref class_reference, size_t count) {
-  napi_value class, arguments[3], result;
+  napi_value class, arguments[4], result;
   if (!take_arguments(env, info, count, arguments, NULL)) return NULL;
   if (!succeeded(env, napi_get_reference_value(env, class_reference, &class))) return NULL;
   return succeeded(env, napi_new_instance(env, class, count, arguments, &result)) ? result : NULL;
@@ -307,7 +320,7 @@ napi_value create_watch(napi_env env, napi_callback_info info) {
 }
 
 napi_value create_message_watch(napi_env env, napi_callback_info info) {
-  return create(env, info, environment_of(env)->message_watch_class, 3);
+  return create(env, info, environment_of(env)->message_watch_class, 4);
 }
 
 bool define_watches(struct environment *environment) {

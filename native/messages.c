@@ -96,7 +96,7 @@ int message_send(int fd, const uint8_t *bytes, size_t length, const int *descrip
 
 static void reset_header(struct receive_batch *batch, int i) {
   struct receive_slot *slot = &batch->slots[i];
-  slot->vector = (struct iovec){.iov_base = batch->buffer + (size_t)i * RECEIVE_STRIDE, .iov_len = RECEIVE_STRIDE};
+  slot->vector = (struct iovec){.iov_base = batch->buffer + (size_t)i * batch->stride, .iov_len = batch->stride};
   batch->headers[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &slot->vector, .msg_iovlen = 1,
                                                    .msg_control = slot->control,
                                                    .msg_controllen = sizeof slot->control}};

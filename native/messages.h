@@ -62,8 +62,8 @@ enum arrival {
 /* Values of `ReceiveEnd` in src/native/addon.ts. */
 enum receive_end { RECEIVE_EMPTY = 0, RECEIVE_FULL = 1, RECEIVE_CLOSED = 2, RECEIVE_FAILED = 3 };
 
-/* Messages that one batch holds, and bytes reserved for each. */
-enum { RECEIVE_CAPACITY = 32, RECEIVE_STRIDE = 1024 };
+/* Messages that one batch holds, and bytes reserved for each: of channels, and the most that a datagram may have. */
+enum { RECEIVE_CAPACITY = 32, RECEIVE_STRIDE = 1024, RECEIVE_MOST_STRIDE = 1 << 16 };
 
 /* Room for the sender's credentials and four descriptors; the kernel closes what does not fit and sets MSG_CTRUNC. */
 #define RECEIVE_CONTROL (CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(4 * sizeof(int)))
@@ -74,8 +74,9 @@ struct receive_slot {
 };
 
 struct receive_batch {
-  uint8_t *buffer;      /* RECEIVE_CAPACITY * RECEIVE_STRIDE */
-  int32_t *lengths;     /* true lengths: more than RECEIVE_STRIDE means truncated */
+  size_t stride;        /* bytes reserved for each message */
+  uint8_t *buffer;      /* RECEIVE_CAPACITY * stride */
+  int32_t *lengths;     /* true lengths: more than `stride` means truncated */
   int32_t *arrivals;    /* enum arrival */
   int32_t *descriptors; /* for ARRIVAL_TCP and ARRIVAL_DEAD, then the caller's; else -1 */
   int32_t *credentials; /* pid, uid, gid each; -1 without */
@@ -85,6 +86,7 @@ struct receive_batch {
   struct receive_slot slots[RECEIVE_CAPACITY];
 };
 
+/* The arrays and `stride` are set. */
 void receive_batch_prepare(struct receive_batch *batch);
 
 /*

@@ -7,9 +7,9 @@ import { FieldType, Flag, HEADER_LENGTH, PROTOCOL_VERSION } from "../handoff/lay
 import { Message, unpackAddress } from "../handoff/message.js";
 
 export interface HandoffInfo {
-  /** Names the connection in the door's logs too. */
+  /** Names the connection in the door's logs too. 0 if it came in a datagram, which tells no id. */
   readonly connectionId: bigint;
-  /** When the door accepted the connection: nanoseconds since 1970-01-01 UTC. */
+  /** When the door accepted the connection: nanoseconds since 1970-01-01 UTC. Of a datagram: when it was received. */
   readonly acceptedAt: bigint;
   /** The server name that the client sent, lower case, without a trailing dot. It routes; it authorises nothing. */
   readonly serverName?: string;

@@ -10,7 +10,8 @@ import type { Server } from "node:net";
 import type { Address } from "../addresses.js";
 import type { Sink } from "../handoff/sink.js";
 import { native } from "../native/addon.js";
-import { handoffKey, keepInfo, proxyKey, toldClient } from "./info.js";
+import { earlyKey, infoOfEarly, unshiftEarly } from "./early.js";
+import { type HandoffInfo, handoffKey, keepInfo, proxyKey, toldClient } from "./info.js";
 import { SOCKET, type TcpHandle, TcpWrap } from "./tcp-wrap.js";
 
 /** The parts of Node's server that its public types leave out. */
@@ -42,7 +43,11 @@ const ZERO_MEANS_NONE = Number.parseInt(process.versions.node, 10) >= 21;
  */
 const outside = new AsyncResource("SNIHANDOFFCONNECTION", { requireManualDestroy: true });
 
-type OwnedHandle = TcpHandle & { [handoffKey]?: string; [proxyKey]?: Address };
+type OwnedHandle = TcpHandle & {
+  [handoffKey]?: string | HandoffInfo;
+  [proxyKey]?: Address;
+  [earlyKey]?: Buffer;
+};
 
 export class ServerSink implements Sink {
   private readonly server: ServerInternals;
@@ -66,6 +71,7 @@ export class ServerSink implements Sink {
   /** Makes the server listen, if it does not already. Its 'listening' event follows. */
   start(path: string, hooks: ServerSinkHooks): void {
     this.server.prependListener("connection", keepInfo);
+    this.server.prependListener("connection", unshiftEarly);
     if (this.server._handle !== null) {
       this.handle = this.server._handle;
       this.server.once("close", hooks.closed);
@@ -104,15 +110,20 @@ export class ServerSink implements Sink {
     return this.server._handle !== this.handle;
   }
 
-  own(descriptor: number, text: string): boolean {
+  own(descriptor: number, text: string, early?: Buffer): boolean {
     const handle: OwnedHandle = outside.runInAsyncScope(newHandle);
     if (handle.open(descriptor) !== 0) {
       native.close(descriptor);
       return false;
     }
-    handle[handoffKey] = text;
-    const client = toldClient(text);
-    if (client !== undefined) setRemote(handle, client);
+    if (early === undefined) {
+      handle[handoffKey] = text;
+      const client = toldClient(text);
+      if (client !== undefined) setRemote(handle, client);
+    } else {
+      handle[handoffKey] = infoOfEarly(early);
+      handle[earlyKey] = early;
+    }
     // Counted from now on, so that a server that is closed before the delivery waits for it.
     this.server._connections++;
     this.owned.push(handle);
@@ -133,6 +144,7 @@ export class ServerSink implements Sink {
 
   drained(): void {
     this.server.removeListener("connection", keepInfo);
+    this.server.removeListener("connection", unshiftEarly);
     if (this.onServerClose !== undefined) this.server.removeListener("close", this.onServerClose);
     if (this.isOwnHandle && !this.closed()) this.server.close();
   }

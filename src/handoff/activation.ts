@@ -25,6 +25,11 @@ export function passedDescriptors(environment: NodeJS.ProcessEnv, pid: number): 
   }));
 }
 
+const NEEDED = {
+  seqpacket: "a listening SEQPACKET socket is needed: ListenSequentialPacket=",
+  dgram: "a datagram socket is needed: ListenDatagram=",
+} as const;
+
 /** Those that this process already listens on. */
 const taken = new Set<number>();
 
@@ -32,23 +37,24 @@ const taken = new Set<number>();
  * The passed socket that is named `name`, or without a name the one that is bound to `path`; undefined if there is
  * none. The caller owns the descriptor and closes it; the path is the service manager's and stays.
  *
- * Throws ERR_PATH_UNUSABLE if it is there and is not a listening SEQPACKET socket, or if sockets were passed and none
- * has the name.
+ * Throws ERR_PATH_UNUSABLE if it is there and is not a listening SEQPACKET socket (or a datagram socket, where that is
+ * wanted), or if sockets were passed and none has the name.
  */
 export function takePassedSocket(
-  wanted: { path?: string | undefined; name?: string | undefined },
+  wanted: { path?: string | undefined; name?: string | undefined; type?: "seqpacket" | "dgram" },
   passed: readonly PassedDescriptor[] = passedDescriptors(process.env, process.pid),
 ): { descriptor: number; path: string } | undefined {
+  const type = wanted.type ?? "seqpacket";
   for (const { descriptor, name } of passed) {
     if (taken.has(descriptor) || (wanted.name !== undefined && wanted.name !== name)) continue;
     const socket = native.unixSocket(descriptor);
     if (wanted.name === undefined && (socket === undefined || !isSamePath(socket.path, wanted.path))) continue;
-    if (socket?.type !== "seqpacket" || !socket.listening) {
+    if (socket?.type !== type || (type === "seqpacket" && !socket.listening)) {
       const found =
         socket === undefined ? "no unix socket" : `a ${socket.listening ? "listening " : ""}${socket.type} socket`;
       throw new HandoffError(
         "ERR_PATH_UNUSABLE",
-        `the passed descriptor ${descriptor} (${name}) is ${found}; a listening SEQPACKET socket is needed: ListenSequentialPacket= in the .socket unit`,
+        `the passed descriptor ${descriptor} (${name}) is ${found}; ${NEEDED[type]} in the .socket unit`,
       );
     }
     taken.add(descriptor);

@@ -14,7 +14,7 @@ const MAX_PATH_LENGTH = 107;
 /** What this library calls its own sockets in a folder. Only these are removed there when they are stale. */
 const OWN_SOCKET = /^[0-9]+-[0-9a-f]+\.sock$/;
 
-type ListeningType = "seqpacket" | "stream";
+type ListeningType = "seqpacket" | "stream" | "dgram";
 
 export interface ClaimOptions {
   /** "seqpacket" if absent. */
@@ -129,7 +129,8 @@ function probe(path: string, type: ListeningType): Probe {
     }
   }
   try {
-    return { state: "alive", pid: native.peerCredentials(connection).pid };
+    // Datagram sockets have no credentials of their peers: unix(7), SO_PEERCRED.
+    return { state: "alive", pid: type === "dgram" ? undefined : native.peerCredentials(connection).pid };
   } finally {
     native.close(connection);
   }
@@ -205,7 +206,7 @@ function kindOf(stats: { isDirectory(): boolean; isSymbolicLink(): boolean; isFi
 function inUse(path: string, type: ListeningType, pid: number | undefined): HandoffError {
   const owner = pid === undefined ? "a living process" : `process ${pid}`;
   const remedy =
-    type === "stream"
+    type !== "seqpacket"
       ? "stop it, or choose another path"
       : "stop it, choose another path, or use a folder for several processes";
   return new HandoffError("ERR_PATH_IN_USE", `${path} is in use by ${owner}; ${remedy}`);

@@ -4,11 +4,12 @@ import { groupId, userId } from "./accounts.js";
 import { takePassedSocket } from "./activation.js";
 import { type ClaimedPath, claimPath } from "./path.js";
 
-export interface ReceiverOptions {
+/** Where a receiver's socket is, and whose. */
+export interface PathOptions {
   /**
    * Where doors connect: a socket's path, an abstract address ("@name"), or a folder (an existing one, or any path that
    * ends in "/"), in which the process makes a socket of its own, `<pid>-<random>.sock`: so several processes serve one
-   * backend. The folder itself must exist. May be left out if `fdName` is given.
+   * backend. The folder itself must exist. May be left out if `fdName` is given. Datagrams have no folders.
    */
   readonly path?: string;
   /**
@@ -22,6 +23,9 @@ export interface ReceiverOptions {
   readonly group?: string | number;
   /** Owner of the path, by name or number. Default: the process's user. Changing it takes privileges. */
   readonly owner?: string | number;
+}
+
+export interface ReceiverOptions extends PathOptions {
   /** Connections that each worker of a door may have on the way at once, 1 to 128. Default 128. */
   readonly window?: number;
   /** Share of the backend's connections relative to its other instances, 1 to 65535. Default 1. */
@@ -55,14 +59,14 @@ export interface ListeningSocket extends ClaimedPath {
 const BACKLOG = 511;
 
 /**
- * A listening SEQPACKET socket, passed by the service manager or bound. The caller closes the descriptor, and calls
- * `release` to remove the path, if it is this process's.
+ * A listening SEQPACKET socket, or a bound datagram socket, passed by the service manager or bound. The caller closes the
+ * descriptor, and calls `release` to remove the path, if it is this process's.
  */
-export function listen(options: ReceiverOptions): ListeningSocket {
+export function listen(options: PathOptions, type: "seqpacket" | "dgram" = "seqpacket"): ListeningSocket {
   const { path, fdName } = options;
   if (path === undefined && fdName === undefined) throw new HandoffError("ERR_OPTION", "path (or fdName) is needed");
   if (path === "") throw new HandoffError("ERR_OPTION", "path is empty");
-  const passed = takePassedSocket({ path, name: fdName });
+  const passed = takePassedSocket({ path, name: fdName, type });
   if (passed !== undefined) return { ...passed, isPassed: true, release: () => {} };
   if (path === undefined) {
     throw new HandoffError(
@@ -70,12 +74,16 @@ export function listen(options: ReceiverOptions): ListeningSocket {
       `no socket named "${fdName}" was passed (LISTEN_FDS), and there is no path to bind instead`,
     );
   }
-  const claimed = claimPath(path, {
-    backlog: BACKLOG,
-    mode: integer("mode", options.mode ?? 0o660, 0, 0o777),
-    uid: options.owner === undefined ? -1 : userId(options.owner),
-    gid: options.group === undefined ? -1 : groupId(options.group),
-  });
+  const claimed = claimPath(
+    path,
+    {
+      backlog: BACKLOG,
+      mode: integer("mode", options.mode ?? 0o660, 0, 0o777),
+      uid: options.owner === undefined ? -1 : userId(options.owner),
+      gid: options.group === undefined ? -1 : groupId(options.group),
+    },
+    { type, folders: type === "seqpacket" },
+  );
   return { ...claimed, isPassed: false };
 }
 

@@ -6,6 +6,7 @@ import { EventEmitter } from "node:events";
 import { PeerError, type SystemCallError } from "../errors.js";
 import { type Credentials, native } from "../native/addon.js";
 import { userId } from "./accounts.js";
+import { atExit } from "./at-exit.js";
 import { ChannelListener } from "./channel-listener.js";
 import { Idleness } from "./idleness.js";
 import { MAX_WINDOW, type RefuseReason } from "./layout.js";
@@ -281,12 +282,6 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
     process.emitWarning(error.message, { type: "SniHandoffWarning", code: error.code });
   }
 }
-
-/** What a process, or a worker thread, that ends in order does for each open receiver: its path goes, and its descriptors. */
-const atExit = new Set<() => void>();
-process.on("exit", () => {
-  for (const abandon of atExit) abandon();
-});
 
 function milliseconds(name: string, value: number): number {
   return integer(name, value, 0, 0x7fffffff);

@@ -9,10 +9,11 @@ export interface Sink {
   /** No connection can be served any more: they are refused as draining. */
   closed(): boolean;
   /**
-   * A connection is owned: its ACK was sent. Takes the descriptor over. `text` is its HANDOFF as a latin1 string.
+   * A connection is owned: its ACK was sent. Takes the descriptor over. `text` is its HANDOFF as a latin1 string; of a
+   * datagram there is none, but `early`, the bytes that were read from the connection already and come first.
    * Returns false if it could not be used and was closed; else one `deliver` follows.
    */
-  own(descriptor: number, text: string): boolean;
+  own(descriptor: number, text: string, early?: Buffer): boolean;
   /** Gives the oldest owned connection to whoever serves it. What this throws is the process's uncaught exception. */
   deliver(): void;
   /** All channels are gone: nothing more will come. */

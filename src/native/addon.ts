@@ -167,7 +167,7 @@ export interface Loop {
 /** Messages read from a channel in one call: recvmmsg(2). Arrays have room for `capacity` messages. */
 export interface ReceiveBatch {
   readonly capacity: number;
-  /** Bytes reserved a message (1024, MAX_MESSAGE_LENGTH); message i begins at i * stride. */
+  /** Bytes reserved a message (1024, MAX_MESSAGE_LENGTH, unless another was asked for); message i begins at i * stride. */
   readonly stride: number;
   readonly buffer: Uint8Array;
   /** Length of message i; more than `stride` means that it was truncated (MSG_TRUNC) and how long it was. */
@@ -419,9 +419,15 @@ export interface Addon {
    * The end of file, or a failure, is reported once, in `batch.end`: with the last messages if it was met in the same
    * read, else by a call with count 0. If `onBatch` throws (the process's uncaught exception), there are no deliveries,
    * and the batch's descriptors are still for JavaScript to close. `close` and `select(0)` inside the callbacks stop
-   * the reading, not the deliveries that `onBatch` asked for. `select` takes 0 and 1 only.
+   * the reading, not the deliveries that `onBatch` asked for. `select` takes 0 and 1 only. `stride` (default 1024, at
+   * most 65,536, a multiple of 16): bytes reserved for each message; memory that no message has reached costs nothing.
    */
-  watchMessages(fd: number, onBatch: (count: number) => number, onEach: (i: number) => void): MessageWatch;
+  watchMessages(
+    fd: number,
+    onBatch: (count: number) => number,
+    onEach: (i: number) => void,
+    stride?: number,
+  ): MessageWatch;
 
   // --- privileges --------------------------------------------------------------------------------------------------
   /** Landlock's ABI in this kernel, from 1; else a negative errno: -38 ENOSYS (not built in), -95 EOPNOTSUPP (not enabled at boot). */
