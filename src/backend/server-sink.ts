@@ -6,7 +6,7 @@
  * no port. The server's own code then makes and counts the sockets.
  */
 import { AsyncResource } from "node:async_hooks";
-import type { Server } from "node:net";
+import type { Server, Socket } from "node:net";
 import type { Address } from "../addresses.js";
 import type { Sink } from "../handoff/sink.js";
 import { native } from "../native/addon.js";
@@ -70,8 +70,7 @@ export class ServerSink implements Sink {
 
   /** Makes the server listen, if it does not already. Its 'listening' event follows. */
   start(path: string, hooks: ServerSinkHooks): void {
-    this.server.prependListener("connection", keepInfo);
-    this.server.prependListener("connection", unshiftEarly);
+    this.server.prependListener("connection", takeIn);
     if (this.server._handle !== null) {
       this.handle = this.server._handle;
       this.server.once("close", hooks.closed);
@@ -143,11 +142,16 @@ export class ServerSink implements Sink {
   }
 
   drained(): void {
-    this.server.removeListener("connection", keepInfo);
-    this.server.removeListener("connection", unshiftEarly);
+    this.server.removeListener("connection", takeIn);
     if (this.onServerClose !== undefined) this.server.removeListener("close", this.onServerClose);
     if (this.isOwnHandle && !this.closed()) this.server.close();
   }
+}
+
+/** A `connection` listener, called before the server's own. */
+function takeIn(socket: Socket): void {
+  keepInfo(socket);
+  unshiftEarly(socket);
 }
 
 function newHandle(): OwnedHandle {
