@@ -155,6 +155,7 @@ export class AccessLog {
       listener: names?.listeners[event.listener],
       client: event.client?.address,
       client_port: event.client?.port,
+      proxy: event.proxy?.address,
       server_name: serverName || undefined,
       alpn: printable(event.alpn) || undefined,
       tls_version: tlsVersion(event.tlsVersion),

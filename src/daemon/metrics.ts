@@ -100,6 +100,7 @@ const instanceStates = [
 const refusalsOfTheDoor = [
   "hello_timeout",
   "hello_invalid",
+  "proxy_header_invalid",
   "not_tls",
   "no_route",
   "waiting_full",
@@ -120,6 +121,7 @@ const totalsOfTheDoor = [
     "client_gone",
     "Clients that closed before they were handed over. Many at once: instances are slow, or somebody scans.",
   ],
+  ["proxied_total", "proxied", "Connections whose PROXY header was read, of listeners with acceptProxyProtocol."],
   ["channels_opened_total", "channels_ready", "Channels to instances that became ready, in each worker."],
   [
     "channel_violations_total",

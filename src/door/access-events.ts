@@ -4,6 +4,7 @@
  */
 
 import { ADDRESS_BYTES, type Address, readAddress } from "../addresses.js";
+import { INVALID_HEADER_REASONS, type InvalidHeaderReason } from "../proxy-protocol/index.js";
 import type { MatchKind } from "../routing/match.js";
 import { INVALID_REASONS } from "../tls/outcome.js";
 import { createRing, RingReader, type RingWriter } from "./byte-ring.js";
@@ -31,8 +32,28 @@ export const Outcome = Object.fromEntries(outcomes.map((name, index) => [name, i
   Record<OutcomeName, number>
 >;
 
-/** Why: nothing to say, the counter that counted it, or what is wrong with the hello (tls/outcome.ts). */
-export const reasons = ["", ...counterNames, ...INVALID_REASONS] as const;
+/** Why a PROXY header is refused, beside its being malformed: the peer sent something else, or ended in the middle of it. */
+const HEADER_REASONS = ["proxy_missing", "proxy_torn"] as const;
+
+export type HeaderReason = InvalidHeaderReason | (typeof HEADER_REASONS)[number];
+
+/** In words, for whoever runs the balancer. */
+export function explainHeader(reason: HeaderReason): string {
+  switch (reason) {
+    case "proxy_missing":
+      return "a connection from an address of acceptProxyProtocol begins without a PROXY header: turn it on there, or take the address out";
+    case "proxy_torn":
+      return "a PROXY header did not come to its end";
+    default:
+      return `a PROXY header is malformed (${reason.slice("proxy_".length).replaceAll("_", " ")})`;
+  }
+}
+
+/**
+ * Why: nothing to say, the counter that counted it, what is wrong with the hello (tls/outcome.ts), or with the PROXY header
+ * (proxy-protocol/outcome.ts).
+ */
+export const reasons = ["", ...counterNames, ...INVALID_REASONS, ...INVALID_HEADER_REASONS, ...HEADER_REASONS] as const;
 
 /** Index of each reason. */
 export const Reason = Object.fromEntries(reasons.map((name, index) => [name, index])) as Readonly<
@@ -48,6 +69,8 @@ export interface AccessEvent {
   readonly connectionId: string;
   /** Undefined if it is not known. */
   readonly client: Address | undefined;
+  /** Who told the client in a PROXY header; undefined if nobody did. */
+  readonly proxy: Address | undefined;
   /** Index among the worker's listeners in that generation; -1: one that is gone, or taken over from the predecessor. */
   readonly listener: number;
   /** Lower case ASCII as the parser leaves it; "": none, or not read. */
@@ -94,7 +117,10 @@ const REASON = 87;
 /** The kind + 1. */
 const ROUTE_KIND = 88;
 const ROUTE_LENGTH = 89;
-const ECH = 90;
+/** Bits: ECH; a PROXY header told the client, and the packed address of who sent it follows the texts. */
+const FLAGS = 90;
+const FLAG_ECH = 1;
+const FLAG_PROXIED = 2;
 const NAME_LENGTH = 91;
 const ALPN_LENGTH = 92;
 /** The name, then the protocol. */
@@ -141,16 +167,19 @@ export class AccessReader {
     const double = (place: number) => doubles[(at + place) >> 3]!;
     const id = (BigInt(word(ID_HIGH) >>> 0) << 32n) | BigInt(word(ID_LOW) >>> 0);
     const nameEnd = at + NAME + bytes[at + NAME_LENGTH]!;
+    const alpnEnd = nameEnd + bytes[at + ALPN_LENGTH]!;
+    const flags = bytes[at + FLAGS]!;
     return {
       generation: word(GENERATION) >>> 0,
       acceptedAt: double(ACCEPTED_AT),
       connectionId: id.toString(),
       client: readAddress(bytes, at + ADDRESS),
+      proxy: (flags & FLAG_PROXIED) === 0 ? undefined : readAddress(bytes, alpnEnd),
       listener: word(LISTENER),
       serverName: this.text.toString("latin1", at + NAME, nameEnd),
-      alpn: this.text.toString("latin1", nameEnd, nameEnd + bytes[at + ALPN_LENGTH]!),
+      alpn: this.text.toString("latin1", nameEnd, alpnEnd),
       tlsVersion: bytes[at + TLS_VERSION]! | (bytes[at + TLS_VERSION + 1]! << 8),
-      ech: bytes[at + ECH] === 1,
+      ech: (flags & FLAG_ECH) !== 0,
       route: {
         kind: (bytes[at + ROUTE_KIND]! - 1) as MatchKind | -1,
         length: bytes[at + ROUTE_LENGTH]!,
@@ -176,6 +205,9 @@ export interface EventFacts {
   /** The packed address is addresses[addressStart..addressStart + 20). */
   addresses: Uint8Array;
   addressStart: number;
+  /** Of who told it in a PROXY header: likewise, from proxies[addressStart]; `isProxied` says whether anybody did. */
+  proxies: Uint8Array;
+  isProxied: boolean;
   listener: number;
   /** The name, then the protocol, from hello[helloStart]. */
   hello: Uint8Array;
@@ -199,7 +231,7 @@ export interface EventFacts {
 /** Writes an event, or counts it as dropped. Allocates nothing. */
 export function writeEvent(ring: RingWriter, facts: EventFacts): void {
   const texts = facts.nameLength + facts.alpnLength;
-  const length = NAME + texts;
+  const length = NAME + texts + (facts.isProxied ? ADDRESS_BYTES : 0);
   const at = ring.reserve(length);
   if (at < 0) return;
   const { bytes, words, doubles } = ring;
@@ -221,9 +253,13 @@ export function writeEvent(ring: RingWriter, facts: EventFacts): void {
   bytes[at + REASON] = facts.reason;
   bytes[at + ROUTE_KIND] = facts.routeKind + 1;
   bytes[at + ROUTE_LENGTH] = facts.routeLength;
-  bytes[at + ECH] = facts.ech ? 1 : 0;
+  bytes[at + FLAGS] = (facts.ech ? FLAG_ECH : 0) | (facts.isProxied ? FLAG_PROXIED : 0);
   bytes[at + NAME_LENGTH] = facts.nameLength;
   bytes[at + ALPN_LENGTH] = facts.alpnLength;
   for (let i = 0; i < texts; i++) bytes[at + NAME + i] = facts.hello[facts.helloStart + i]!;
+  if (facts.isProxied) {
+    const place = at + NAME + texts;
+    for (let i = 0; i < ADDRESS_BYTES; i++) bytes[place + i] = facts.proxies[facts.addressStart + i]!;
+  }
   ring.commit(length);
 }

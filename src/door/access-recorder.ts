@@ -68,6 +68,8 @@ export class AccessRecorder {
       idHigh: 0,
       addresses: connections.address,
       addressStart: 0,
+      proxies: connections.proxy,
+      isProxied: false,
       listener: 0,
       hello: connections.address,
       helloStart: 0,
@@ -144,6 +146,7 @@ export class AccessRecorder {
     facts.idLow = connections.idLow[slot]!;
     facts.idHigh = connections.idHigh[slot]!;
     facts.addressStart = slot * ADDRESS_BYTES;
+    facts.isProxied = connections.consumed[slot] !== 0 && connections.proxy[facts.addressStart] !== 0;
     facts.listener = connections.listener[slot]!;
     facts.nameLength = isNoted ? this.nameLength[slot]! : 0;
     facts.alpnLength = isNoted ? this.alpnLength[slot]! : 0;

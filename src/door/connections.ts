@@ -38,6 +38,10 @@ export const Mark = {
   RECORDED: 16,
   /** Is on the list of those to examine. */
   LISTED: 32,
+  /** A PROXY header is to come, before anything else. */
+  HEADER_EXPECTED: 128,
+  /** Some of it has come. */
+  HEADER_BEGUN: 256,
 } as const;
 
 export const NOBODY = -1;
@@ -48,10 +52,18 @@ export class Connections {
   count: number = 0;
   readonly descriptor: Int32Array;
   readonly state: Uint8Array;
-  readonly marks: Uint8Array;
+  readonly marks: Uint16Array;
   readonly generation: Uint32Array;
-  /** The client's address, packed: ADDRESS_BYTES a slot. Family 0: not known. */
+  /** The client's address, packed: ADDRESS_BYTES a slot. Family 0: not known. Where a PROXY header told one, it is that. */
   readonly address: Uint8Array;
+  /** Bytes that were read from the connection: those of a PROXY header. */
+  readonly consumed: Uint16Array;
+  /**
+   * Where `consumed` is not 0: the connection's own peer, if the header told another, and the address that the client
+   * connected to, as the header told it. Packed; family 0: the header told no addresses.
+   */
+  readonly proxy: Uint8Array;
+  readonly server: Uint8Array;
   /** Index of the listener that it came by; NOBODY if that is gone, or it was taken over from the predecessor. */
   readonly listener: Int16Array;
   /** The connection's id, two words. */
@@ -89,9 +101,12 @@ export class Connections {
     this.capacity = capacity;
     this.descriptor = new Int32Array(capacity).fill(NOBODY);
     this.state = new Uint8Array(capacity);
-    this.marks = new Uint8Array(capacity);
+    this.marks = new Uint16Array(capacity);
     this.generation = new Uint32Array(capacity);
     this.address = new Uint8Array(capacity * ADDRESS_BYTES);
+    this.consumed = new Uint16Array(capacity);
+    this.proxy = new Uint8Array(capacity * ADDRESS_BYTES);
+    this.server = new Uint8Array(capacity * ADDRESS_BYTES);
     this.listener = new Int16Array(capacity);
     this.idLow = new Uint32Array(capacity);
     this.idHigh = new Uint32Array(capacity);
@@ -128,6 +143,7 @@ export class Connections {
     this.backend[slot] = NOBODY;
     this.listener[slot] = NOBODY;
     this.address[slot * ADDRESS_BYTES] = 0;
+    this.consumed[slot] = 0;
     return slot;
   }
 

@@ -26,6 +26,10 @@ export const counterNames = [
   "hello_timeout",
   /** Hellos that are malformed. */
   "hello_invalid",
+  /** PROXY headers that were read. */
+  "proxied",
+  /** Connections of load balancers whose PROXY header is malformed, not complete, or not there. */
+  "proxy_header_invalid",
   /** Connections whose first bytes are not TLS, and that no route takes. */
   "not_tls",
   /** Connections without a server name, or with one that no route takes. */

@@ -1,7 +1,7 @@
 /**
  * The life of a connection in one worker:
  *
- *   accept -> examine --partial--> wait -> examine …
+ *   accept -> examine --partial--> wait -> examine … (of a load balancer's, a PROXY header first: decideProxied)
  *                |--malformed, no route, reject--> refuse -> parting -> closed
  *                v
  *              place --an instance takes it--> outbox -> outstanding --ACK--> closed (the instance has it)
@@ -15,16 +15,19 @@
  * client's descriptor.
  */
 import { constants } from "node:os";
-import { ADDRESS_BYTES, writeAddress } from "../addresses.js";
+import { ADDRESS_BYTES, readAddress, writeAddress } from "../addresses.js";
 import { Flag } from "../handoff/layout.js";
 import type { HandoffFacts } from "../handoff/message.js";
 import { EPOLLERR, EPOLLHUP, EPOLLRDHUP, Intact, type Loop, native } from "../native/addon.js";
+import { LONGEST_HEADER } from "../proxy-protocol/layout.js";
+import { HeaderStatus } from "../proxy-protocol/outcome.js";
 import { RouteTable } from "../routing/table.js";
 import { type AlertName, alertRecord } from "../tls/alerts.js";
 import { ClientHelloReader } from "../tls/client-hello.js";
 import { alertFor, Status } from "../tls/outcome.js";
-import { Outcome, Reason } from "./access-events.js";
+import { explainHeader, type HeaderReason, Outcome, Reason } from "./access-events.js";
 import { AccessRecorder } from "./access-recorder.js";
+import { containsAddress } from "./address-blocks.js";
 import { BACKEND_COUNTERS, BackendCounter } from "./backend-counters.js";
 import { Backend } from "./backends.js";
 import { choose } from "./balance.js";
@@ -39,6 +42,7 @@ import { Limits } from "./limits.js";
 import { OUTBOX_BYTES, OUTBOX_CAPACITY, Outbox } from "./outbox.js";
 import { Parting } from "./parting.js";
 import { connectionTag, LISTENER_EVENTS, listenerTag, PollKind, WAITING_EVENTS } from "./poll-tags.js";
+import { ProxyIntake } from "./proxy-intake.js";
 import { Report } from "./report.js";
 import {
   type Adopted,
@@ -65,6 +69,7 @@ const PATIENCE = 1;
 /** What `peekLengths` says of a client that has sent nothing yet. */
 const NOTHING_YET = -constants.errno.EAGAIN;
 const NOTHING = new Uint8Array(0);
+const NO_ADDRESS = new Uint8Array(ADDRESS_BYTES);
 // Not a multiple of the page: the first lines of all hellos would share one set of the first-level cache.
 const PEEK_BYTES = MOST_HELLO + 13 * CACHE_LINE;
 
@@ -74,7 +79,7 @@ const ROW = BACKEND_COUNTERS;
 const HANDED_OVER = BackendCounter.handed_over;
 const ACKNOWLEDGED = BackendCounter.acknowledged;
 const NO_REASON = Reason[""];
-const LISTED = Mark.LISTED;
+const { LISTED, HEADER_EXPECTED, HEADER_BEGUN } = Mark;
 
 export class Door {
   readonly loop: Loop;
@@ -112,6 +117,8 @@ export class Door {
   private settings: DoorSettings;
   private routes: RouteTable;
   private reader: ClientHelloReader;
+  /** What comes from load balancers. */
+  private readonly proxies: ProxyIntake;
   private backends: readonly Backend[] = [];
   /** In an upgrade: the process that takes over, as one more backend. */
   private successor: Backend | undefined;
@@ -147,9 +154,9 @@ export class Door {
     alpnStart: 0,
     alpnLength: 0,
     consumed: 0,
-    client: NOTHING,
+    client: NO_ADDRESS,
     clientStart: 0,
-    server: NOTHING,
+    server: NO_ADDRESS,
     serverStart: 0,
   };
 
@@ -203,6 +210,7 @@ export class Door {
     );
     this.routes = new RouteTable(data.routes);
     this.reader = this.readerFor(data.settings);
+    this.proxies = new ProxyIntake(this.loop, this.connections);
     this.recorder.configure(data.settings);
     this.useBackends(data.settings, data.instances);
     this.useListeners(data.listeners);
@@ -273,6 +281,7 @@ export class Door {
     } catch {
       // ENOTCONN: the client is gone, as the peek will tell.
     }
+    this.proxies.adopt(slot, connection);
     connections.idLow[slot] = connection.idLow;
     connections.idHigh[slot] = connection.idHigh;
     connections.acceptedAtLow[slot] = connection.acceptedAtLow;
@@ -300,7 +309,8 @@ export class Door {
 
   private readerFor(settings: DoorSettings): ClientHelloReader {
     const maxLength = Math.min(settings.helloLimit, MOST_HELLO);
-    this.loop.flags[2] = maxLength;
+    // A hello may be shorter than the header before it.
+    this.loop.flags[2] = Math.max(maxLength, LONGEST_HEADER);
     return new ClientHelloReader({ maxLength });
   }
 
@@ -351,6 +361,8 @@ export class Door {
     if (listeners !== this.listeners) this.renumberListeners(listeners);
     this.listeners = listeners;
     this.listenerReady = new Uint8Array(listeners.length);
+    // Not before: what came by those that are gone was of the settings before.
+    this.proxies.configure(this.settings.listeners);
     this.listenersRestUntil = 0;
     if (this.accepting) for (let i = 0; i < listeners.length; i++) this.watchListener(i);
   }
@@ -489,6 +501,10 @@ export class Door {
     while (this.waiting.count > 0 && connections.deadline[this.waiting.head]! <= now) {
       const slot = this.waiting.head;
       this.stopWaiting(slot);
+      if ((connections.marks[slot]! & HEADER_BEGUN) !== 0) {
+        this.refuseHeader(slot, "proxy_torn", Outcome.timeout);
+        continue;
+      }
       this.counters[Counter.hello_timeout]!++;
       this.recorder.record(slot, Outcome.timeout, Reason.hello_timeout);
       this.part(slot, NOTHING);
@@ -517,6 +533,7 @@ export class Door {
     const deadline = loop.clock[0]! + this.settings.helloTimeout;
     const { ratesApply } = this.limits;
     const { address } = connections;
+    const balancers = this.proxies.of(index);
     for (let i = 0; i < count; i++) {
       const slot = connections.take(loop.peekDescriptors[i]!);
       connections.idLow[slot] = this.nextIdLow++;
@@ -528,7 +545,11 @@ export class Door {
       connections.listener[slot] = index;
       const packed = slot * ADDRESS;
       for (let byte = 0; byte < ADDRESS; byte++) address[packed + byte] = loop.peekAddresses[i * ADDRESS + byte]!;
-      if (ratesApply && !this.limits.admit(slot, loop.clock[0]!)) this.turnAway(slot, "rate_limited", "reset");
+      if (balancers !== undefined && containsAddress(balancers, address, packed)) {
+        // Whose client it is that may be limited, the header tells.
+        connections.marks[slot]! |= HEADER_EXPECTED;
+        this.examine(slot, i);
+      } else if (ratesApply && !this.limits.admit(slot, loop.clock[0]!)) this.turnAway(slot, "rate_limited", "reset");
       else this.examine(slot, i);
     }
     const error = room === 0 ? constants.errno.EMFILE : loop.flags[1]!;
@@ -607,6 +628,9 @@ export class Door {
   private decide(slot: number, length: number, start: number): void {
     const { reader } = this;
     if (length === 0 || (length < 0 && length !== NOTHING_YET)) return this.clientGone(slot);
+    if ((this.connections.marks[slot]! & HEADER_EXPECTED) !== 0) {
+      return this.decideProxied(slot, Math.max(0, length), start);
+    }
     const status = reader.read(this.loop.peekBuffer, start, start + Math.max(0, length));
     if (status !== Status.PARTIAL) {
       this.stopWaiting(slot);
@@ -653,6 +677,48 @@ export class Door {
     }
   }
 
+  /** The same where a PROXY header comes first: once that is read, about what is behind it. */
+  private decideProxied(slot: number, length: number, start: number): void {
+    const { connections, limits, proxies, reader } = this;
+    switch (proxies.read(slot, start, length)) {
+      case HeaderStatus.PARTIAL:
+        if ((connections.marks[slot]! & Mark.ENDED) !== 0) {
+          return length > 0 ? this.refuseHeader(slot, "proxy_torn") : this.clientGone(slot);
+        }
+        if (this.successor === undefined || !this.channels.isOpen(this.successor)) {
+          return this.wait(slot, proxies.needed);
+        }
+        this.stopWaiting(slot);
+        reader.nameLength = reader.alpnLength = 0;
+        return this.give(slot, this.successor, Flag.INCOMPLETE | Flag.PROXY_EXPECTED);
+      case HeaderStatus.NONE:
+        return this.refuseHeader(slot, "proxy_missing");
+      case HeaderStatus.INVALID:
+        return this.refuseHeader(slot, proxies.reason);
+    }
+    this.stopWaiting(slot);
+    this.restoreLowWater(slot);
+    if (!proxies.take(slot)) return this.clientGone(slot);
+    this.counters[Counter.proxied]!++;
+    if (limits.ratesApply && !limits.admit(slot, this.loop.clock[0]!)) {
+      return this.turnAway(slot, "rate_limited", "reset");
+    }
+    const header = connections.consumed[slot]!;
+    this.decide(slot, length > header ? length - header : NOTHING_YET, start + header);
+  }
+
+  /** Of a load balancer that does not say who its client is, or not so that it can be understood, nothing is taken. */
+  private refuseHeader(slot: number, reason: HeaderReason, outcome: number = Outcome.refused): void {
+    this.stopWaiting(slot);
+    this.counters[Counter.proxy_header_invalid]!++;
+    this.recorder.record(slot, outcome, Reason[reason]);
+    this.report.line(this.loop.clock[0]!, "warn", "proxy.invalid", explainHeader(reason), {
+      reason,
+      proxy: readAddress(this.connections.address, slot * ADDRESS)?.address ?? "unknown",
+    });
+    this.refuse(slot, "close");
+  }
+
   /** The hello is not complete: wait until there are `needed` bytes, the client ends, or the deadline. */
   private wait(slot: number, needed: number): void {
     const { connections } = this;
@@ -663,7 +729,8 @@ export class Door {
       connections.marks[slot]! |= Mark.LOW_WATER;
     }
     if (connections.state[slot] === State.WAITING) return;
-    const full = this.limits.beginWaiting(slot, this.loop.clock[0]!);
+    const isKnown = (connections.marks[slot]! & HEADER_EXPECTED) === 0;
+    const full = this.limits.beginWaiting(slot, this.loop.clock[0]!, isKnown);
     if (full !== undefined) return this.turnAway(slot, full, "close");
     this.restorePoll(slot);
     const tag = connectionTag(connections.generation[slot]!);
@@ -671,7 +738,7 @@ export class Door {
       // Adding looks at the state, so bytes that came since the peek are not missed.
       this.loop.add(descriptor, WAITING_EVENTS, tag, slot);
     } catch (error) {
-      this.limits.endWaiting(slot);
+      this.limits.endWaiting(slot, isKnown);
       throw error;
     }
     connections.state[slot] = State.WAITING;
@@ -683,7 +750,7 @@ export class Door {
   private stopWaiting(slot: number): void {
     if (this.connections.state[slot] !== State.WAITING) return;
     this.waiting.remove(slot);
-    this.limits.endWaiting(slot);
+    this.limits.endWaiting(slot, (this.connections.marks[slot]! & HEADER_EXPECTED) === 0);
     this.connections.state[slot] = State.PLACING;
   }
 
@@ -744,9 +811,21 @@ export class Door {
     facts.alpn = reader.source;
     facts.alpnStart = reader.alpnOffset;
     facts.alpnLength = reader.alpnLength;
+    facts.consumed = connections.consumed[slot]!;
+    if (facts.consumed !== 0) this.tellAddresses(slot);
     connections.pid[slot] = channel.pid;
     this.outbox.add(slot, channel, facts);
     this.unacknowledged++;
+  }
+
+  /** Those that the connection's PROXY header told, if it told any. */
+  private tellAddresses(slot: number): void {
+    const { connections, facts } = this;
+    const at = slot * ADDRESS;
+    const isTold = connections.proxy[at] !== 0;
+    facts.client = isTold ? connections.address : NO_ADDRESS;
+    facts.server = isTold ? connections.server : NO_ADDRESS;
+    facts.clientStart = facts.serverStart = isTold ? at : 0;
   }
 
   /** `deadline` is CLOCK_MONOTONIC in milliseconds; processes tell each other CLOCK_REALTIME in nanoseconds. */
@@ -759,8 +838,12 @@ export class Door {
 
   /** Undoes what waiting did to the socket: it is shared with whoever gets it (epoll(7) Q6, socket(7) SO_RCVLOWAT). */
   private restore(slot: number): void {
-    const { connections } = this;
     this.restorePoll(slot);
+    this.restoreLowWater(slot);
+  }
+
+  private restoreLowWater(slot: number): void {
+    const { connections } = this;
     if ((connections.marks[slot]! & Mark.LOW_WATER) === 0) return;
     native.setReceiveLowWater(connections.descriptor[slot]!, 1);
     connections.marks[slot]! &= ~Mark.LOW_WATER;
@@ -821,7 +904,7 @@ export class Door {
     const { connections } = this;
     connections.state[slot] = State.PLACING;
     if (connections.heldSince[slot] === 0) connections.heldSince[slot] = connections.sentAt[slot]!;
-    switch (native.intact(connections.descriptor[slot]!, 0)) {
+    switch (native.intact(connections.descriptor[slot]!, connections.consumed[slot]!)) {
       case Intact.WHOLE:
         this.counters[Counter.redelivered]!++;
         this.countAt(slot, BackendCounter.redelivered);

@@ -90,14 +90,18 @@ export class Limits {
     return false;
   }
 
-  /** Counts one more that waits for its hello; else says which limit it would exceed. */
-  beginWaiting(slot: number, now: number): undefined | "waiting_full" | "client_full" {
+  /**
+   * Counts one more that waits for its hello; else says which limit it would exceed. One whose client is not known yet,
+   * because a load balancer is still to tell it, counts for nobody.
+   */
+  beginWaiting(slot: number, now: number, isKnown: boolean): undefined | "waiting_full" | "client_full" {
     const { waiting, waitingPerClient } = this.limits;
     if (Atomics.add(this.words, WAITING, 1) >= waiting) {
       Atomics.sub(this.words, WAITING, 1);
       this.hit("limits.waiting", waiting, slot, now);
       return "waiting_full";
     }
+    if (!isKnown) return undefined;
     const key = this.keyOf(slot, NO_SALT);
     if (!this.waitingClients.add(key, waitingPerClient)) {
       Atomics.sub(this.words, WAITING, 1);
@@ -108,9 +112,10 @@ export class Limits {
     return undefined;
   }
 
-  endWaiting(slot: number): void {
+  /** `isKnown` is as it was at the begin. */
+  endWaiting(slot: number, isKnown: boolean): void {
     Atomics.sub(this.words, WAITING, 1);
-    this.waitingClients.subtract(this.keys[slot]!);
+    if (isKnown) this.waitingClients.subtract(this.keys[slot]!);
   }
 
   /**

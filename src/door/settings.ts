@@ -2,6 +2,7 @@
  * What the control plane tells the workers, and what they tell it: plain data, structured-cloned between threads.
  * Times are in milliseconds, sizes in bytes.
  */
+import type { AddressBlocks } from "./address-blocks.js";
 
 /** How a connection is refused: a TLS alert of RFC 8446 §6 (RFC 6066 §3), or none. */
 export type Rejection = "unrecognized_name" | "access_denied" | "internal_error" | "close" | "reset";
@@ -57,6 +58,13 @@ export interface DoorLimits {
   readonly acceptBurst: number;
 }
 
+/** What is particular to a listener. */
+export interface DoorListenerSettings {
+  readonly protocol: "tls" | "http";
+  /** From whose addresses connections begin with a PROXY header; undefined: from nobody's. */
+  readonly balancers?: AddressBlocks | undefined;
+}
+
 export interface AccessLogSettings {
   /** Which connections' ends are recorded: errors are those that were not handed over, which "sample" has all of too. */
   readonly mode: "all" | "errors" | "off" | "sample";
@@ -75,6 +83,8 @@ export interface DoorSettings {
   readonly accessLog: AccessLogSettings;
   /** In the order of their indices, which are the route table's targets. */
   readonly backends: readonly BackendSettings[];
+  /** In the order of the listening descriptors; absent: all are for TLS, and nothing else is particular to them. */
+  readonly listeners?: readonly DoorListenerSettings[] | undefined;
 }
 
 /** The most that `helloLimit` may be: memory for peeking is reserved for it. */
@@ -131,6 +141,19 @@ export interface Adopted {
   readonly acceptedAtHigh: number;
   /** Until when its hello may be completed, CLOCK_REALTIME in milliseconds; 0: as if accepted now. */
   readonly deadline: number;
+  /** Absent: it has to do with no PROXY header. */
+  readonly proxied?: ProxiedConnection | undefined;
+}
+
+/** What became of a connection's PROXY header in the process before. */
+export interface ProxiedConnection {
+  /** It is still to come, or the rest of it: nothing of it was read. */
+  readonly isHeaderExpected: boolean;
+  /** Bytes of the one that was read. */
+  readonly consumed: number;
+  /** The client and the address that it connected to, as that told them: packed (addresses.ts), family 0 for none. */
+  readonly client: Uint8Array;
+  readonly server: Uint8Array;
 }
 
 /** A configuration that is to take the place of another, and what it is made of. */

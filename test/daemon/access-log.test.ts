@@ -22,6 +22,7 @@ const handedOver: AccessEvent = {
   acceptedAt: 1735689600123.456,
   connectionId: "18446744073709551615",
   client: { family: "IPv6", address: "2001:db8::1", port: 40000 },
+  proxy: undefined,
   listener: 1,
   serverName: "a.app.example.com",
   alpn: "h2",

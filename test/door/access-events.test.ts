@@ -26,6 +26,9 @@ const event = fc
     client: fc.option(fc.record({ family: fc.constant("IPv4" as const), address: fc.ipV4(), port: fc.nat(65_535) }), {
       nil: undefined,
     }),
+    proxy: fc.option(fc.record({ family: fc.constant("IPv4" as const), address: fc.ipV4(), port: fc.nat(65_535) }), {
+      nil: undefined,
+    }),
     listener: fc.integer({ min: -1, max: 300 }),
     serverName: text(fc.integer({ min: 0x2d, max: 0x7a })),
     alpn: text(fc.nat(255)),
@@ -44,15 +47,19 @@ const event = fc
   .map((event): AccessEvent => event);
 
 function factsOf(event: AccessEvent): EventFacts {
-  const { connectionId, client, serverName, alpn, route, outcome, reason, ...same } = event;
+  const { connectionId, client, proxy, serverName, alpn, route, outcome, reason, ...same } = event;
   const addresses = new Uint8Array(3 * ADDRESS_BYTES);
   if (client !== undefined) writeAddress(client, addresses, ADDRESS_BYTES);
+  const proxies = new Uint8Array(3 * ADDRESS_BYTES);
+  if (proxy !== undefined) writeAddress(proxy, proxies, ADDRESS_BYTES);
   return {
     ...same,
     idLow: Number(BigInt(connectionId) & 0xffffffffn),
     idHigh: Number(BigInt(connectionId) >> 32n),
     addresses,
     addressStart: ADDRESS_BYTES,
+    proxies,
+    isProxied: proxy !== undefined,
     hello: Buffer.from(`--${serverName}${alpn}--`, "latin1"),
     helloStart: 2,
     nameLength: serverName.length,

@@ -33,7 +33,7 @@ class Worker {
 
   waits(address: string, now = 1000): number | string {
     const slot = this.from(address);
-    return this.limits.beginWaiting(slot, now) ?? slot;
+    return this.limits.beginWaiting(slot, now, true) ?? slot;
   }
 
   holds(address: string, settings = backend, index = 0, salt = 0): number | false {
@@ -50,6 +50,14 @@ beforeEach(() => {
   other = new Worker(most);
 });
 
+it("waiting: one whose client a load balancer has not told yet counts in all, and for nobody", () => {
+  const clients = Array.from({ length: most.waiting }, () => one.from("192.0.2.1"));
+  expect(clients.map((slot) => one.limits.beginWaiting(slot, 1000, false))).toEqual(clients.map(() => undefined));
+  expect(one.waits("192.0.2.2")).toBe("waiting_full");
+  for (const slot of clients) one.limits.endWaiting(slot, false);
+  expect(one.waits("192.0.2.1")).toEqual(expect.any(Number));
+});
+
 it("waiting: counts those of both, and gives back what ended", () => {
   const slot = one.waits("192.0.2.1") as number;
   expect([other.waits("192.0.2.1"), one.waits("192.0.2.1"), other.waits("192.0.2.1")]).toEqual([
@@ -62,7 +70,7 @@ it("waiting: counts those of both, and gives back what ended", () => {
     "waiting_full",
     "waiting_full",
   ]);
-  one.limits.endWaiting(slot);
+  one.limits.endWaiting(slot, true);
   expect(one.waits("192.0.2.1")).toBeTypeOf("number");
   expect(one.waits("192.0.2.9")).toBe("waiting_full");
 });

@@ -1,5 +1,6 @@
 /** A checked configuration to the form that the workers use. */
 import { existsSync } from "node:fs";
+import { compileBlocks } from "../../door/address-blocks.js";
 import type { AccessLogSettings, BackendSettings, Rejection } from "../../door/settings.js";
 import { formatListenAddress } from "./addresses.js";
 import { builtInName } from "./built-in.js";
@@ -9,7 +10,7 @@ import type { ConfigurationInput, IncludedInput } from "./schema.js";
 import { findGroup, findUser } from "./users.js";
 
 export function compileListeners(listeners: ConfigurationInput["listeners"]): ListenerSettings[] {
-  return listeners.map(({ address, backlog, v6Only, freebind, deferAccept, keepAlive }) => {
+  return listeners.map(({ address, backlog, v6Only, freebind, deferAccept, keepAlive, acceptProxyProtocol }) => {
     const numeric = address.address === "*" ? anyAddress() : address.address;
     return {
       name: formatListenAddress(address),
@@ -21,6 +22,11 @@ export function compileListeners(listeners: ConfigurationInput["listeners"]): Li
         freebind,
         deferAccept: Math.ceil(deferAccept / 1000),
         keepAlive,
+      },
+      balancers: (acceptProxyProtocol ?? []).map(({ text }) => text),
+      door: {
+        protocol: "tls",
+        balancers: acceptProxyProtocol === undefined ? undefined : compileBlocks(acceptProxyProtocol),
       },
     };
   });

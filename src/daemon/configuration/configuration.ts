@@ -1,6 +1,6 @@
 /** A configuration, ready for the control plane and the workers. */
 
-import type { DoorSettings, LogLevel } from "../../door/settings.js";
+import type { DoorListenerSettings, DoorSettings, LogLevel } from "../../door/settings.js";
 import type { Problem } from "../../errors.js";
 import type { TcpListenOptions } from "../../native/addon.js";
 import type { Identity } from "./identity.js";
@@ -9,6 +9,10 @@ export interface ListenerSettings {
   /** The address as an operator writes it: "[::]:443". */
   readonly name: string;
   readonly options: TcpListenOptions;
+  /** `acceptProxyProtocol`, as an operator writes it; empty: there is none. */
+  readonly balancers: readonly string[];
+  /** What the workers are told of it. */
+  readonly door: DoorListenerSettings;
 }
 
 export interface ControlSettings {

@@ -146,9 +146,16 @@ function listenersOf({ listeners }: Configuration): Map<string, Values> {
   return new Map(listeners.map((listener) => [listener.name, listenerValues(listener)]));
 }
 
-function listenerValues({ options }: ListenerSettings): Values {
+function listenerValues({ options, balancers }: ListenerSettings): Values {
   const { backlog, v6Only, freebind, deferAccept, keepAlive } = options;
-  return written({ backlog, v6Only: v6Only === true, freebind, deferAccept: `${deferAccept}s`, keepAlive });
+  return written({
+    backlog,
+    v6Only: v6Only === true,
+    freebind,
+    deferAccept: `${deferAccept}s`,
+    keepAlive,
+    acceptProxyProtocol: balancers.length === 0 ? undefined : balancers.join(", "),
+  });
 }
 
 /** Without the built-in ones, which stand in for absent keys. */

@@ -77,12 +77,13 @@ export async function loadConfiguration(file: string, options: LoadOptions = {})
   warnOfNeedlessRoutes(outline, table, warning);
   warnOfSettings(input, main, identity, warning);
   for (const each of backendsOfFiles) warnOfBackends(each.backends, each.source, warning);
+  const listeners = compileListeners(input.listeners);
   const { hello, drain, upgrade } = input.timeouts;
   const { hello: helloLimit, ...limits } = input.limits;
   return {
     file: resolve(file),
     files: [...files.map((name) => resolve(name)), ...filled.files],
-    listeners: compileListeners(input.listeners),
+    listeners,
     workers: input.workers ?? defaultWorkers,
     log: input.log,
     door: {
@@ -92,6 +93,7 @@ export async function loadConfiguration(file: string, options: LoadOptions = {})
       limits,
       accessLog: compileAccessLog(input.accessLog),
       backends,
+      listeners: listeners.map(({ door }) => door),
     },
     routes,
     names: table.names,

@@ -3,6 +3,7 @@
  * what the program uses, says what was found and what is allowed, and carries its documentation into the JSON Schema.
  */
 import { z } from "zod";
+import { BLOCK_FORM, parseBlock } from "./address-block.js";
 import { ADDRESS_FORM, isLoopback, LOOPBACK_FORM, parseListenAddress } from "./addresses.js";
 import { DURATION_FORM, DURATION_PATTERN, formatDuration, parseDuration } from "./durations.js";
 import { suggestion } from "./nearest.js";
@@ -120,6 +121,15 @@ export const listenAddress = () =>
     const address = parseListenAddress(written);
     if (address !== undefined) return address;
     context.issues.push({ code: "custom", input: written, message: found(written, ADDRESS_FORM) });
+    return z.NEVER;
+  });
+
+/** A block of addresses, or one address. */
+export const addressBlock = () =>
+  z.string(wants(BLOCK_FORM)).transform((written, context) => {
+    const block = parseBlock(written);
+    if (typeof block !== "string") return block;
+    context.issues.push({ code: "custom", input: written, message: found(written, BLOCK_FORM, block) });
     return z.NEVER;
   });
 

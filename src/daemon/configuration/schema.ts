@@ -5,6 +5,7 @@
 import { z } from "zod";
 import {
   account,
+  addressBlock,
   count,
   duration,
   flag,
@@ -45,6 +46,13 @@ const listener = z
           "How long the kernel keeps a connection to itself until its first bytes are there (TCP_DEFER_ACCEPT, whole seconds, rounded up). 0 turns it off.",
         ),
       keepAlive: flag().default(false).describe("Accepted sockets have SO_KEEPALIVE set, as backends then find it."),
+      acceptProxyProtocol: z
+        .array(addressBlock(), { error: ({ input }) => found(input, "a list of blocks of addresses") })
+        .min(1, "found an empty list; allowed: at least one block of addresses")
+        .optional()
+        .describe(
+          "Blocks of addresses (CIDR) of load balancers: what comes from there begins with a PROXY header, version 1 or 2, which tells the client's address. Default: nobody's does.",
+        ),
     },
     map("a map with the key address"),
   )

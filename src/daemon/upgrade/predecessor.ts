@@ -3,9 +3,10 @@
  * connections that wait for their hello or are held.
  */
 
+import { ADDRESS_BYTES } from "../../addresses.js";
 import type { Adopted } from "../../door/settings.js";
-import { MAX_WINDOW } from "../../handoff/layout.js";
-import { Message } from "../../handoff/message.js";
+import { Flag, MAX_WINDOW } from "../../handoff/layout.js";
+import { Message, unpackAddress } from "../../handoff/message.js";
 import { ReceiverChannel } from "../../handoff/receiver-channel.js";
 import { native } from "../../native/addon.js";
 
@@ -75,5 +76,17 @@ function takenOver(descriptor: number, text: string): TakenOver {
     acceptedAtLow: message.acceptedAtLow,
     acceptedAtHigh: message.acceptedAtHigh,
     deadline: (message.helloDeadlineHigh * 2 ** 32 + message.helloDeadlineLow) / 1e6,
+    proxied: proxied(bytes, message),
   };
+}
+
+function proxied(bytes: Uint8Array, message: Message): Adopted["proxied"] {
+  const { consumed, clientAddressStart, clientAddressLength, serverAddressStart, serverAddressLength } = message;
+  const isHeaderExpected = (message.flags & Flag.PROXY_EXPECTED) !== 0;
+  if (consumed === 0 && !isHeaderExpected) return undefined;
+  const client = new Uint8Array(ADDRESS_BYTES);
+  const server = new Uint8Array(ADDRESS_BYTES);
+  unpackAddress(bytes, clientAddressStart, clientAddressLength, client, 0);
+  unpackAddress(bytes, serverAddressStart, serverAddressLength, server, 0);
+  return { isHeaderExpected, consumed, client, server };
 }
