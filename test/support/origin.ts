@@ -1,0 +1,44 @@
+/** A TCP server of the test as a relay's target: it does with each connection what it was told to. */
+import { createServer, type ListenOptions, type Server, type Socket } from "node:net";
+import type { TargetAddress } from "../../src/relay/settings.js";
+
+export class Origin {
+  readonly sockets: Socket[] = [];
+  private readonly server: Server;
+  readonly port: number;
+  readonly target: { name: string; addresses: TargetAddress[] };
+
+  private constructor(server: Server, path: string | undefined) {
+    this.server = server;
+    this.port = path === undefined ? (server.address() as { port: number }).port : 0;
+    const name = path === undefined ? `127.0.0.1:${this.port}` : `unix:${path}`;
+    this.target = { name, addresses: [path === undefined ? { address: "127.0.0.1", port: this.port } : { path }] };
+  }
+
+  /** Half-open connections stay until `serve` ends them. Without a path it listens on a port of 127.0.0.1. */
+  static async start(serve: (socket: Socket) => void, path?: string): Promise<Origin> {
+    let origin: Origin | undefined;
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      socket.on("error", () => {});
+      origin!.sockets.push(socket);
+      serve(socket);
+    });
+    const options: ListenOptions = path === undefined ? { port: 0, host: "127.0.0.1" } : { path };
+    await new Promise<void>((resolve) => server.listen(options, resolve));
+    origin = new Origin(server, path);
+    return origin;
+  }
+
+  /** Answers what each client sends with the name, and ends when the client does. */
+  static named(name: string, path?: string): Promise<Origin> {
+    return Origin.start((socket) => {
+      socket.once("data", () => socket.write(name));
+      socket.on("end", () => socket.end());
+    }, path);
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.sockets) socket.destroy();
+    if (this.server.listening) await new Promise<void>((resolve) => this.server.close(() => resolve()));
+  }
+}
