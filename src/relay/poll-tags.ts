@@ -9,8 +9,9 @@ import { EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from "../native/addon.js";
 export const READING_EVENTS: number = (EPOLLIN | EPOLLRDHUP | EPOLLET) >>> 0;
 /** Of both sockets of a connection. An edge comes with whatever is there when the member is added, or changed. */
 export const RELAYED_EVENTS: number = (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) >>> 0;
-/** Of a client that waits for a target. */
+/** Of a TLS client that waits for a target: its end is the end of it. Of others, who may have sent all that they will. */
 export const WAITING_EVENTS: number = (EPOLLRDHUP | EPOLLET) >>> 0;
+export const WAITING_PLAIN_EVENTS: number = EPOLLET >>> 0;
 export const PARTING_EVENTS: number = (EPOLLIN | EPOLLRDHUP) >>> 0;
 
 export const PollKind = {

@@ -13,7 +13,7 @@
 import { getSystemErrorName } from "node:util";
 import { Flag } from "../handoff/layout.js";
 import { Message } from "../handoff/message.js";
-import { EPOLLERR, EPOLLHUP, EPOLLRDHUP, type Loop, native, type Splicer, SplicerFlag } from "../native/addon.js";
+import { type Loop, native, type Splicer, SplicerFlag } from "../native/addon.js";
 import { type AlertName, alertRecord } from "../tls/alerts.js";
 import { Backend, type BackendHost } from "./backend.js";
 import { choose } from "./balance.js";
@@ -24,7 +24,15 @@ import type { Delivery, HandoffFallback } from "./delivery.js";
 import { Dialer, type DialerHost } from "./dialer.js";
 import { RelayGauge } from "./gauges.js";
 import { BATCH, Mover, type MoverHost, sideFlags } from "./mover.js";
-import { PARTING_EVENTS, PollKind, pollTag, READING_EVENTS, RELAYED_EVENTS, WAITING_EVENTS } from "./poll-tags.js";
+import {
+  PARTING_EVENTS,
+  PollKind,
+  pollTag,
+  READING_EVENTS,
+  RELAYED_EVENTS,
+  WAITING_EVENTS,
+  WAITING_PLAIN_EVENTS,
+} from "./poll-tags.js";
 import { header, proxyHeader } from "./proxy-header.js";
 import { Report } from "./report.js";
 import type { RelayReport, RelaySettings, RelayWorkerData, TargetAddress } from "./settings.js";
@@ -47,8 +55,6 @@ const DISCARD = 1 << 16;
 /** Backends that a connection is given to, should their fallbacks go round in a circle. */
 const MOST_DIVERSIONS = 8;
 const NOTHING = new Uint8Array(0);
-
-const GONE = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 
 export class Relay implements BackendHost, DialerHost, MoverHost {
   readonly loop: Loop;
@@ -234,10 +240,10 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
         break;
       case State.DIALING:
         if (side === 1) this.dialer.ready(slot, events);
-        else if ((events & GONE) !== 0) this.clientGone(slot);
+        else this.clientGone(slot);
         break;
       case State.WAITING:
-        if (side === 0 && (events & GONE) !== 0) this.clientGone(slot);
+        if (side === 0) this.clientGone(slot);
         break;
       case State.PARTING:
         if (side === 0 && native.discard(this.clientOf(slot), DISCARD)) this.close(slot);
@@ -404,7 +410,7 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
   private wait(slot: number, now: number, delay: number): void {
     this.setState(slot, State.WAITING);
     this.pauses.set(slot, now, delay);
-    this.poll(slot, WAITING_EVENTS);
+    this.poll(slot, this.isTls(slot) ? WAITING_EVENTS : WAITING_PLAIN_EVENTS);
   }
 
   private clientGone(slot: number): void {

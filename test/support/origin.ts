@@ -15,26 +15,26 @@ export class Origin {
     this.target = { name, addresses: [path === undefined ? { address: "127.0.0.1", port: this.port } : { path }] };
   }
 
-  /** Half-open connections stay until `serve` ends them. Without a path it listens on a port of 127.0.0.1. */
-  static async start(serve: (socket: Socket) => void, path?: string): Promise<Origin> {
+  /** Half-open connections stay until `serve` ends them. It listens at a path, or on a port of 127.0.0.1: any, or a given one. */
+  static async start(serve: (socket: Socket) => void, at: string | number = 0): Promise<Origin> {
     let origin: Origin | undefined;
     const server = createServer({ allowHalfOpen: true }, (socket) => {
       socket.on("error", () => {});
       origin!.sockets.push(socket);
       serve(socket);
     });
-    const options: ListenOptions = path === undefined ? { port: 0, host: "127.0.0.1" } : { path };
+    const options: ListenOptions = typeof at === "number" ? { port: at, host: "127.0.0.1" } : { path: at };
     await new Promise<void>((resolve) => server.listen(options, resolve));
-    origin = new Origin(server, path);
+    origin = new Origin(server, typeof at === "number" ? undefined : at);
     return origin;
   }
 
   /** Answers what each client sends with the name, and ends when the client does. */
-  static named(name: string, path?: string): Promise<Origin> {
+  static named(name: string, at?: string | number): Promise<Origin> {
     return Origin.start((socket) => {
       socket.once("data", () => socket.write(name));
       socket.on("end", () => socket.end());
-    }, path);
+    }, at);
   }
 
   async close(): Promise<void> {

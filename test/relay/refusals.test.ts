@@ -1,0 +1,130 @@
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { Flag } from "../../src/handoff/layout.js";
+import { native } from "../../src/native/addon.js";
+import type { RelayFallback } from "../../src/relay/settings.js";
+import { alertRecord } from "../../src/tls/alerts.js";
+import { Origin } from "../support/origin.js";
+import { RawClient } from "../support/raw-client.js";
+import { RelayPlane, target } from "../support/relay-plane.js";
+import { until } from "../support/wait.js";
+
+let plane: RelayPlane;
+let origin: Origin | undefined;
+let client: RawClient;
+/** A port at which nobody listens. */
+let closed: number;
+
+beforeEach(() => {
+  plane = new RelayPlane();
+  origin = undefined;
+  const listener = native.listenTcp({ address: "127.0.0.1", port: 0, backlog: 1 });
+  closed = native.localAddress(listener).port;
+  native.close(listener);
+});
+
+afterEach(async () => {
+  client.close();
+  await origin?.close();
+  await plane.end();
+});
+
+/** What a client gets that sends more than it will ever get an answer to. */
+async function ask(flags: number = Flag.TLS): Promise<{ received: Buffer; end: string }> {
+  client = await RawClient.connect(plane.port);
+  client.send(Buffer.alloc(4096, 0x16));
+  await plane.handOver("app", { flags, name: "app.test" });
+  return client.reply;
+}
+
+describe("without a target that takes it", () => {
+  test("a TLS client is sent an alert, unread bytes or not", async () => {
+    await plane.start([{ name: "app", targets: [target(closed)] }]);
+    expect(await ask()).toEqual({ received: Buffer.from(alertRecord("internal_error")), end: "FIN" });
+    client.close();
+    await plane.idle();
+    expect(plane.totals).toMatchObject({ received: 1, refused: 1, fallback: 0, connected: 0 });
+  });
+
+  test("the alert is the fallback's", async () => {
+    const fallback: RelayFallback = { kind: "reject", reject: "unrecognized_name" };
+    await plane.start([{ name: "app", targets: [target(closed)], fallback }]);
+    expect((await ask()).received).toEqual(Buffer.from(alertRecord("unrecognized_name")));
+  });
+
+  test("another client is sent nothing", async () => {
+    await plane.start([{ name: "app", targets: [target(closed)] }]);
+    expect(await ask(0)).toEqual({ received: Buffer.alloc(0), end: "FIN" });
+  });
+
+  for (const [reject, end] of [
+    ["close", "FIN"],
+    ["reset", "ECONNRESET"],
+  ] as const) {
+    test(`it is ended by ${reject}, if that is configured`, async () => {
+      await plane.start([{ name: "app", targets: [target(closed)], fallback: { kind: "reject", reject } }]);
+      expect(await ask()).toEqual({ received: Buffer.alloc(0), end });
+    });
+  }
+
+  test("a client that does not close is closed after a second", async () => {
+    await plane.start([{ name: "app", targets: [target(closed)] }]);
+    await ask();
+    await until("the client to be parting", () => plane.gauges.parting === 1 || plane.gauges.connections === 0);
+    await plane.idle();
+  });
+});
+
+describe("the fallback", () => {
+  test("is another backend's targets", async () => {
+    origin = await Origin.named("other");
+    await plane.start([
+      { name: "app", targets: [target(closed)], fallback: { kind: "relay", backend: 1 } },
+      { name: "sorry", targets: [origin.target] },
+    ]);
+    client = await RawClient.connect(plane.port);
+    await plane.handOver("app");
+    client.socket.end("who?");
+    expect((await client.reply).received.toString()).toBe("other");
+    expect(plane.totals).toMatchObject({ fallback: 1, connected: 1, refused: 0 });
+    expect(plane.targets).toMatchObject([
+      { fallback: 1, connections: 0 },
+      { fallback: 0, connections: 1 },
+    ]);
+  });
+
+  test("in a circle ends", async () => {
+    await plane.start([
+      { name: "app", targets: [target(closed)], fallback: { kind: "relay", backend: 1 } },
+      { name: "sorry", targets: [target(closed)], fallback: { kind: "relay", backend: 0 } },
+    ]);
+    expect((await ask()).received).toEqual(Buffer.from(alertRecord("internal_error")));
+  });
+
+  test("is another backend's instance, which gets the socket unread and the whole handoff", async () => {
+    const fallback: RelayFallback = { kind: "handoff", backend: "b", path: "take", uid: -1, acknowledgeTimeout: 1000 };
+    await plane.start([{ name: "app", targets: [target(closed)], fallback }]);
+    expect((await ask()).received.toString()).toBe("delivered");
+    const { fields } = await plane.logged("test.delivered");
+    expect(fields).toMatchObject({ backend: "b", path: "take" });
+    expect(fields.length).toBeGreaterThan(40);
+    await plane.idle();
+    expect(plane.totals).toMatchObject({ fallback: 1, delivered: 1, refused: 0 });
+  });
+
+  test("that takes nothing leaves an alert", async () => {
+    const fallback: RelayFallback = { kind: "handoff", backend: "b", path: "refuse", uid: -1, acknowledgeTimeout: 1 };
+    await plane.start([{ name: "app", targets: [target(closed)], fallback }]);
+    expect((await ask()).received).toEqual(Buffer.from(alertRecord("internal_error")));
+    expect(plane.totals).toMatchObject({ fallback: 1, delivered: 0, refused: 1 });
+  });
+});
+
+describe("a target that resets at once", () => {
+  test("leaves a TLS client an alert, and a line in the log", async () => {
+    origin = await Origin.start((socket) => socket.resetAndDestroy());
+    await plane.start([{ name: "app", targets: [origin.target] }]);
+    expect(await ask()).toEqual({ received: Buffer.from(alertRecord("internal_error")), end: "FIN" });
+    const { fields } = await plane.logged("target.failed");
+    expect(fields.reason).toMatch(/^(ECONNRESET|EPIPE)( before it answered)?$/);
+  });
+});
