@@ -22,6 +22,8 @@ export interface AccessEvents {
 export interface AccessNames {
   readonly listeners: readonly string[];
   readonly backends: readonly string[];
+  /** As configured. */
+  readonly patterns: readonly string[];
 }
 
 export interface AccessLogOptions {
@@ -160,7 +162,7 @@ export class AccessLog {
       alpn: printable(event.alpn) || undefined,
       tls_version: tlsVersion(event.tlsVersion),
       ech: event.ech,
-      route: route(event),
+      route: route(event, names),
       backend,
       instance_pid: event.pid > 0 ? event.pid : undefined,
       outcome: event.outcome,
@@ -175,15 +177,24 @@ export class AccessLog {
   }
 }
 
-/** As configured, behind its kind: "wildcard *.example.com"; undefined if none was looked up. */
-function route({ route: { kind, length }, serverName }: AccessEvent): string | undefined {
+/** As configured, behind its kind: "wildcard *.example.com", "default, rule 2"; undefined if none was looked up. */
+function route(event: AccessEvent, names: AccessNames | undefined): string | undefined {
+  const matched = match(event, names);
+  const { rule } = event.route;
+  return matched === undefined || rule < 0 ? matched : `${matched}, rule ${rule + 1}`;
+}
+
+function match({ route: { kind, length, pattern }, serverName }: AccessEvent, names: AccessNames | undefined) {
   switch (kind) {
     case MatchKind.EXACT:
       return `exact ${printable(matchedPattern(kind, length, serverName))}`;
     case MatchKind.WILDCARD:
       return `wildcard ${printable(matchedPattern(kind, length, serverName))}`;
+    case MatchKind.PATTERN:
+      return `pattern ${printable(names?.patterns[pattern] ?? "")}`.trimEnd();
     case MatchKind.DEFAULT:
-      return "default";
+    case MatchKind.NO_SERVER_NAME:
+      return matchedPattern(kind, length, serverName);
     default:
       return undefined;
   }

@@ -190,7 +190,8 @@ export class Daemon implements Controlled {
   private nameEvents({ door }: Configuration, listeners = this.parts.listeners.all): void {
     // Where a connection was refused for want of a backend its line has none; nor has one that was passed on.
     const backends = door.backends.map(({ name }) => (isBuiltIn(name) ? "" : name));
-    this.accessLog.configure(door.generation, { listeners: listeners.map(({ name }) => name), backends });
+    const patterns = door.rules.patterns.map(({ match }) => match);
+    this.accessLog.configure(door.generation, { listeners: listeners.map(({ name }) => name), backends, patterns });
   }
 
   // --- what is asked -----------------------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ const refusalsOfTheDoor = [
 ] as const;
 
 /** Refusals for a backend: its counters. */
-const refusalsOfBackends = ["rejected", "hold_timeout", "hold_full"] as const;
+const refusalsOfBackends = ["rejected", "access_denied", "hold_timeout", "hold_full"] as const;
 
 /** Counters of the door without labels: metric, counter, help. */
 const totalsOfTheDoor = [
@@ -220,7 +220,7 @@ function writeDoor({ status, limits }: MetricsSource, { counter, gauge }: Writer
   for (const [name, total, help] of totalsOfTheDoor) counter(`sni_handoff_${name}`, help, counters[total] ?? 0);
   counter(
     "sni_handoff_refused_total",
-    "Connections that the door refused, by reason; of which backend, where one was chosen. no_route: names that are not configured. hold_timeout, hold_full: a backend has no instance. waiting_full, client_full, rate_limited: limits. defect: report it.",
+    "Connections that the door refused, by reason; of which backend, where one was chosen. no_route: names that are not configured. access_denied: the access list of a route. hold_timeout, hold_full: a backend has no instance. waiting_full, client_full, rate_limited: limits. defect: report it.",
     [
       ...refusalsOfTheDoor.map((reason): Sample => [{ reason, backend: "" }, counters[reason] ?? 0]),
       ...backends.flatMap(({ name, counters }) =>

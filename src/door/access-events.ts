@@ -60,6 +60,17 @@ export const Reason = Object.fromEntries(reasons.map((name, index) => [name, ind
   Record<(typeof reasons)[number], number>
 >;
 
+/** `matchedPattern` (routing/match.ts) gives the text. */
+export interface MatchedRoute {
+  /** -1: none was looked up. */
+  readonly kind: MatchKind | -1;
+  readonly length: number;
+  /** Index of the rule, if the route has several; else -1. */
+  readonly rule: number;
+  /** Index of the pattern; -1: the route is none. */
+  readonly pattern: number;
+}
+
 export interface AccessEvent {
   /** Of the settings that were in force at the end. */
   readonly generation: number;
@@ -81,8 +92,7 @@ export interface AccessEvent {
   readonly tlsVersion: number;
   /** It has an encrypted_client_hello extension. */
   readonly ech: boolean;
-  /** `matchedPattern` (routing/match.ts) gives the text; kind -1: none was looked up. */
-  readonly route: { readonly kind: MatchKind | -1; readonly length: number };
+  readonly route: MatchedRoute;
   /** Index in the settings of that generation; -1: none. */
   readonly backend: number;
   /** Of the instance that has it, or had it when it was lost; -1: none. */
@@ -123,6 +133,10 @@ const FLAG_ECH = 1;
 const FLAG_PROXIED = 2;
 const NAME_LENGTH = 91;
 const ALPN_LENGTH = 92;
+/** Index + 1. */
+const ROUTE_RULE = 93;
+/** Index + 1, two bytes. */
+const ROUTE_PATTERN = 94;
 /** The name, then the protocol. */
 const NAME = 96;
 
@@ -183,6 +197,8 @@ export class AccessReader {
       route: {
         kind: (bytes[at + ROUTE_KIND]! - 1) as MatchKind | -1,
         length: bytes[at + ROUTE_LENGTH]!,
+        rule: bytes[at + ROUTE_RULE]! - 1,
+        pattern: (bytes[at + ROUTE_PATTERN]! | (bytes[at + ROUTE_PATTERN + 1]! << 8)) - 1,
       },
       backend: word(BACKEND),
       pid: word(PID),
@@ -218,6 +234,8 @@ export interface EventFacts {
   ech: boolean;
   routeKind: MatchKind | -1;
   routeLength: number;
+  routeRule: number;
+  routePattern: number;
   backend: number;
   pid: number;
   outcome: number;
@@ -254,6 +272,9 @@ export function writeEvent(ring: RingWriter, facts: EventFacts): void {
   bytes[at + ROUTE_KIND] = facts.routeKind + 1;
   bytes[at + ROUTE_LENGTH] = facts.routeLength;
   bytes[at + FLAGS] = (facts.ech ? FLAG_ECH : 0) | (facts.isProxied ? FLAG_PROXIED : 0);
+  bytes[at + ROUTE_RULE] = facts.routeRule + 1;
+  bytes[at + ROUTE_PATTERN] = facts.routePattern + 1;
+  bytes[at + ROUTE_PATTERN + 1] = (facts.routePattern + 1) >>> 8;
   bytes[at + NAME_LENGTH] = facts.nameLength;
   bytes[at + ALPN_LENGTH] = facts.alpnLength;
   for (let i = 0; i < texts; i++) bytes[at + NAME + i] = facts.hello[facts.helloStart + i]!;

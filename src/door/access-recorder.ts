@@ -11,6 +11,7 @@ import type { ClientHelloReader } from "../tls/client-hello.js";
 import { type EventFacts, Outcome, writeEvent } from "./access-events.js";
 import { RingWriter } from "./byte-ring.js";
 import { type Connections, Mark, NOBODY } from "./connections.js";
+import type { RuleMatcher } from "./rule-matcher.js";
 import type { AccessLogSettings, DoorSettings } from "./settings.js";
 
 /** A slot's notes of texts: the name and the protocol, at most 255 bytes each. */
@@ -40,6 +41,9 @@ export class AccessRecorder {
   /** The kind + 1; 0: none was looked up. */
   private readonly routeKind: Uint8Array;
   private readonly routeLength: Uint8Array;
+  /** Index + 1; 0: none. */
+  private readonly routeRule: Uint8Array;
+  private readonly routePattern: Uint16Array;
   private readonly nameLength: Uint8Array;
   private readonly alpnLength: Uint8Array;
   private readonly texts: (Uint8Array | undefined)[];
@@ -58,6 +62,8 @@ export class AccessRecorder {
     this.ech = new Uint8Array(capacity);
     this.routeKind = new Uint8Array(capacity);
     this.routeLength = new Uint8Array(capacity);
+    this.routeRule = new Uint8Array(capacity);
+    this.routePattern = new Uint16Array(capacity);
     this.nameLength = new Uint8Array(capacity);
     this.alpnLength = new Uint8Array(capacity);
     this.texts = new Array(Math.ceil(capacity / PAGE)).fill(undefined);
@@ -79,6 +85,8 @@ export class AccessRecorder {
       ech: false,
       routeKind: -1,
       routeLength: 0,
+      routeRule: -1,
+      routePattern: -1,
       backend: 0,
       pid: 0,
       outcome: 0,
@@ -107,7 +115,7 @@ export class AccessRecorder {
     this.tlsVersion[slot] = reader.maxVersion;
     this.ech[slot] = reader.ech ? 1 : 0;
     this.routeKind[slot] = 0;
-    this.routeLength[slot] = 0;
+    this.routeLength[slot] = this.routeRule[slot] = this.routePattern[slot] = 0;
     this.nameLength[slot] = nameLength;
     this.alpnLength[slot] = alpnLength;
     if (nameLength + alpnLength === 0) return;
@@ -128,6 +136,14 @@ export class AccessRecorder {
   noteRoute(slot: number, routes: RouteTable): void {
     this.routeKind[slot] = routes.matchedKind + 1;
     this.routeLength[slot] = routes.matchedLength;
+  }
+
+  /** The same of what the rules have just decided. */
+  noteRule(slot: number, { kind, length, rule, pattern }: RuleMatcher): void {
+    this.routeKind[slot] = kind + 1;
+    this.routeLength[slot] = length;
+    this.routeRule[slot] = rule + 1;
+    this.routePattern[slot] = pattern + 1;
   }
 
   /**
@@ -158,6 +174,8 @@ export class AccessRecorder {
     facts.ech = isNoted && this.ech[slot] === 1;
     facts.routeKind = (isNoted ? this.routeKind[slot]! - 1 : -1) as EventFacts["routeKind"];
     facts.routeLength = isNoted ? this.routeLength[slot]! : 0;
+    facts.routeRule = isNoted ? this.routeRule[slot]! - 1 : -1;
+    facts.routePattern = isNoted ? this.routePattern[slot]! - 1 : -1;
     facts.backend = connections.backend[slot]!;
     facts.pid = outcome === HANDED_OVER || outcome === LOST ? connections.pid[slot]! : NOBODY;
     facts.outcome = outcome;

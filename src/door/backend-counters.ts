@@ -16,6 +16,8 @@ export const backendCounterNames = [
   "hold_full",
   /** Connections that this backend, which is `reject:`, refused: those without a route too, where it stands for them. */
   "rejected",
+  /** Connections refused by the access list of a route that leads to this backend. */
+  "access_denied",
   "client_gone",
   /** Channels to its instances that were revoked. */
   "revoked",

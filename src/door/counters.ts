@@ -36,6 +36,8 @@ export const counterNames = [
   "no_route",
   /** Connections refused by a backend that is `reject:`. */
   "rejected",
+  /** Connections refused since the access list of their route shuts the client out. */
+  "access_denied",
   /** Connections refused since their hold ended and there was no fallback. */
   "hold_timeout",
   /** Connections refused since too many were held. */

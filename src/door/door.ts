@@ -21,7 +21,7 @@ import type { HandoffFacts } from "../handoff/message.js";
 import { EPOLLERR, EPOLLHUP, EPOLLRDHUP, Intact, type Loop, native } from "../native/addon.js";
 import { LONGEST_HEADER } from "../proxy-protocol/layout.js";
 import { HeaderStatus } from "../proxy-protocol/outcome.js";
-import { RouteTable } from "../routing/table.js";
+import { FIRST_RULES_TARGET, RouteTable } from "../routing/table.js";
 import { type AlertName, alertRecord } from "../tls/alerts.js";
 import { ClientHelloReader } from "../tls/client-hello.js";
 import { alertFor, Status } from "../tls/outcome.js";
@@ -44,6 +44,7 @@ import { Parting } from "./parting.js";
 import { connectionTag, LISTENER_EVENTS, listenerTag, PollKind, WAITING_EVENTS } from "./poll-tags.js";
 import { ProxyIntake } from "./proxy-intake.js";
 import { Report } from "./report.js";
+import { RuleMatcher } from "./rule-matcher.js";
 import {
   type Adopted,
   type DoorSettings,
@@ -80,6 +81,7 @@ const HANDED_OVER = BackendCounter.handed_over;
 const ACKNOWLEDGED = BackendCounter.acknowledged;
 const NO_REASON = Reason[""];
 const { LISTED, HEADER_EXPECTED, HEADER_BEGUN } = Mark;
+const FIRST_RULES = FIRST_RULES_TARGET;
 
 export class Door {
   readonly loop: Loop;
@@ -116,6 +118,7 @@ export class Door {
 
   private settings: DoorSettings;
   private routes: RouteTable;
+  private rules: RuleMatcher;
   private reader: ClientHelloReader;
   /** What comes from load balancers. */
   private readonly proxies: ProxyIntake;
@@ -209,6 +212,7 @@ export class Door {
       data.index === 0,
     );
     this.routes = new RouteTable(data.routes);
+    this.rules = new RuleMatcher(data.settings.rules);
     this.reader = this.readerFor(data.settings);
     this.proxies = new ProxyIntake(this.loop, this.connections);
     this.recorder.configure(data.settings);
@@ -230,6 +234,7 @@ export class Door {
     this.recorder.configure(settings);
     this.settings = settings;
     this.routes = new RouteTable(routes);
+    this.rules = new RuleMatcher(settings.rules);
     this.reader = this.readerFor(settings);
     this.useBackends(settings, instances);
     this.useListeners(listeners);
@@ -650,7 +655,8 @@ export class Door {
           this.recorder.record(slot, Outcome.refused, Reason.no_route);
           return this.refuse(slot, "unrecognized_name");
         }
-        return this.place(slot, target, Flag.TLS | (reader.ech ? Flag.ECH : 0));
+        const flags = Flag.TLS | (reader.ech ? Flag.ECH : 0);
+        return target < FIRST_RULES ? this.place(slot, target, flags) : this.placeByRules(slot, target, flags);
       }
       case Status.PARTIAL:
         if ((this.connections.marks[slot]! & Mark.ENDED) !== 0) return this.clientGone(slot);
@@ -760,6 +766,19 @@ export class Door {
   private place(slot: number, routed: number, flags: number): void {
     const diverted = this.connections.diverted[slot]!;
     this.give(slot, this.backends[diverted === NOBODY ? routed : diverted]!, flags);
+  }
+
+  /** The same, where the look-up gave no backend but `looked`: rules or patterns. */
+  private placeByRules(slot: number, looked: number, flags: number): void {
+    const { connections, recorder, rules } = this;
+    const backend = rules.decide(looked, this.routes, this.reader, connections.address, slot * ADDRESS);
+    if (recorder.isOn) recorder.noteRule(slot, rules);
+    if (rules.rejection === undefined) return this.place(slot, backend, flags);
+    connections.backend[slot] = backend;
+    this.counters[Counter.access_denied]!++;
+    this.countAt(slot, BackendCounter.access_denied);
+    recorder.record(slot, Outcome.refused, Reason.access_denied);
+    this.refuse(slot, rules.rejection);
   }
 
   private give(slot: number, backend: Backend, flags: number): void {

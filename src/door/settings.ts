@@ -44,6 +44,51 @@ export interface RejectBackendSettings {
 
 export type BackendSettings = HandoffBackendSettings | RejectBackendSettings;
 
+/** Addresses as a condition or an access list has them. */
+export interface AddressList extends AddressBlocks {
+  /** As configured: for people. */
+  readonly written: readonly string[];
+}
+
+/** Who may use a route. Addresses in `deny` may not; if there is an `allow`, those outside it may not either. */
+export interface AccessSettings {
+  readonly allow: AddressList | undefined;
+  readonly deny: AddressList | undefined;
+  readonly reject: Rejection;
+}
+
+/** Where a route leads if all its conditions hold; those that are undefined always do. */
+export interface RuleSettings {
+  /** The backend's index. */
+  readonly backend: number;
+  /** The client offers one of these protocols (RFC 7301). */
+  readonly alpn: readonly Uint8Array[] | undefined;
+  /** The client's address is one of these. */
+  readonly clients: AddressList | undefined;
+  /** The highest version that the client offers is one of these: 0x0304 for TLS 1.3. */
+  readonly tls: readonly number[] | undefined;
+  /** No condition: the route is taken, then the client refused. */
+  readonly access: AccessSettings | undefined;
+}
+
+/** A rule for names that match as a whole. */
+export interface PatternSettings extends RuleSettings {
+  /** routing/patterns.ts */
+  readonly match: string;
+}
+
+/** What the route table (routing/layout.ts) has no room for. */
+export interface RoutingRules {
+  /** The table's target FIRST_RULES_TARGET + n is the n-th list: the first rule that holds wins. */
+  readonly lists: readonly (readonly RuleSettings[])[];
+  /** In order. */
+  readonly patterns: readonly PatternSettings[];
+  /** The target for names that no route and no pattern takes: a backend or a list. */
+  readonly defaultTarget: number;
+  /** The backend of those that this doesn't take either. */
+  readonly lastTarget: number;
+}
+
 /** What there may be of things, all workers together. */
 export interface DoorLimits {
   /** Connections that wait for their hello. */
@@ -85,6 +130,7 @@ export interface DoorSettings {
   readonly backends: readonly BackendSettings[];
   /** In the order of the listening descriptors; absent: all are for TLS, and nothing else is particular to them. */
   readonly listeners?: readonly DoorListenerSettings[] | undefined;
+  readonly rules: RoutingRules;
 }
 
 /** The most that `helloLimit` may be: memory for peeking is reserved for it. */

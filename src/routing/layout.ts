@@ -57,6 +57,10 @@ export const KEY_HEADER_BYTES = 4;
 /** The target of names for which nothing is configured. */
 export const NO_TARGET = -1;
 export const MAX_TARGET = 0xffffff;
+/** Targets from here on are no backends: this one stands for the first list of rules, the next for the second … */
+export const FIRST_RULES_TARGET = 0x800000;
+/** As the default: the patterns decide, and behind them the default that is configured. */
+export const PATTERNS_TARGET: number = MAX_TARGET;
 
 /** References are signed 32-bit words. */
 export const MAX_REGION_BYTES = 0x7fffffff;

@@ -11,7 +11,7 @@
 import type { Problem } from "../errors.js";
 import { BackendNames } from "./backend-names.js";
 import type { RouteTableBuilder } from "./builder.js";
-import type { Capacity } from "./layout.js";
+import { type Capacity, FIRST_RULES_TARGET } from "./layout.js";
 import { MAX_NAME_LENGTH, nameFaultMessage, normaliseNameBytes, quote } from "./name.js";
 
 const LF = 0x0a;
@@ -159,6 +159,8 @@ export class MapParser {
       this.names++;
     } else if (existing === target) {
       this.#warning(start - lineStart + 1, `${text(this.#name, 0, length)} is routed to this backend already`);
+    } else if (existing >= FIRST_RULES_TARGET) {
+      this.#error(start - lineStart + 1, `${text(this.#name, 0, length)} has a route with rules already`);
     } else {
       const other = quote(this.#backendName(existing));
       this.#error(start - lineStart + 1, `${text(this.#name, 0, length)} is routed to backend ${other} already`);

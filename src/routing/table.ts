@@ -1,13 +1,22 @@
 /** The workers' view of a compiled route table: a name's bytes in, a target out. */
 
 import { column, hashBytes, ROW_WORDS } from "./hash.js";
-import { firstSlot, HASH_OFFSET, Header, KEY_HEADER_BYTES, LAYOUT_VERSION, MAGIC, SLOTS_OFFSET } from "./layout.js";
+import {
+  firstSlot,
+  HASH_OFFSET,
+  Header,
+  KEY_HEADER_BYTES,
+  LAYOUT_VERSION,
+  MAGIC,
+  NO_TARGET,
+  SLOTS_OFFSET,
+} from "./layout.js";
 import { MatchKind } from "./match.js";
 import { MAX_NAME_LENGTH } from "./name.js";
 
 export { RouteTableBuilder } from "./builder.js";
 export { type Explanation, explain, type Match } from "./explain.js";
-export { type Capacity, NO_TARGET, regionBytes } from "./layout.js";
+export { type Capacity, FIRST_RULES_TARGET, NO_TARGET, PATTERNS_TARGET, regionBytes } from "./layout.js";
 export { MatchKind, matchedPattern } from "./match.js";
 
 const DOT = 0x2e;
@@ -43,6 +52,8 @@ export class RouteTable {
   /** Dots of the name that is looked up behind which a wildcard may match: hash and place, from the right. */
   readonly #dotHash = new Int32Array(MAX_NAME_LENGTH);
   readonly #dotAt = new Int32Array(MAX_NAME_LENGTH);
+  /** How many of them the last look-up has left untried. */
+  #untried = 0;
 
   /** A view over a region that `RouteTableBuilder.finish` returned. */
   constructor(region: SharedArrayBuffer) {
@@ -132,9 +143,24 @@ export class RouteTable {
       if (target >= 0) {
         this.matchedKind = EXACT;
         this.matchedLength = length;
+        this.#untried = candidates;
         return target;
       }
     }
+    return this.#longestWildcard(name, end, candidates);
+  }
+
+  /**
+   * After a look-up of this very name: the target of the next less specific route that matches, the default being the
+   * last; NO_TARGET behind that. For routes whose conditions do not hold. Does not allocate.
+   */
+  next(name: Uint8Array, start: number, length: number): number {
+    if (this.matchedKind === DEFAULT) return NO_TARGET;
+    return this.#longestWildcard(name, start + length, this.#untried);
+  }
+
+  /** Of the first `candidates` dots the wildcard that is farthest from the end, else the default. */
+  #longestWildcard(name: Uint8Array, end: number, candidates: number): number {
     while (candidates > 0) {
       candidates--;
       const at = this.#dotAt[candidates];
@@ -142,9 +168,12 @@ export class RouteTable {
       if (target >= 0) {
         this.matchedKind = WILDCARD;
         this.matchedLength = end - at;
+        this.#untried = candidates;
         return target;
       }
     }
+    this.matchedKind = DEFAULT;
+    this.matchedLength = 0;
     return this.#defaultTarget;
   }
 

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type AccessEvents, AccessLog, type AccessLogOptions } from "../../src/daemon/access-log.js";
 import { LineSink } from "../../src/daemon/line-sink.js";
 import type { DaemonLog } from "../../src/daemon/log.js";
-import type { AccessEvent } from "../../src/door/access-events.js";
+import type { AccessEvent, MatchedRoute } from "../../src/door/access-events.js";
 import { MatchKind } from "../../src/routing/match.js";
 
 beforeEach(() => {
@@ -28,7 +28,7 @@ const handedOver: AccessEvent = {
   alpn: "h2",
   tlsVersion: 0x0304,
   ech: false,
-  route: { kind: MatchKind.WILDCARD, length: ".app.example.com".length },
+  route: { kind: MatchKind.WILDCARD, length: ".app.example.com".length, rule: -1, pattern: -1 },
   backend: 0,
   pid: 4711,
   outcome: "handed_over",
@@ -47,7 +47,7 @@ const nothingKnown: AccessEvent = {
   serverName: "",
   alpn: "",
   tlsVersion: 0,
-  route: { kind: -1, length: 0 },
+  route: { kind: -1, length: 0, rule: -1, pattern: -1 },
   backend: -1,
   pid: -1,
   outcome: "refused",
@@ -55,7 +55,7 @@ const nothingKnown: AccessEvent = {
   handoff: -1,
 };
 
-const names = { listeners: ["127.0.0.1:443", "[::]:443"], backends: ["app"] };
+const names = { listeners: ["127.0.0.1:443", "[::]:443"], backends: ["app"], patterns: ["a", "t[0-9]+\\.test"] };
 
 class Ring implements AccessEvents {
   readonly events: AccessEvent[] = [];
@@ -163,9 +163,14 @@ test("what is not known is left out", () => {
 
 test("routes and versions are in words", () => {
   const scene = new Scene();
-  const route = (kind: MatchKind, length = 0) => scene.line({ route: { kind, length } }).route;
+  const route = (kind: MatchKind, more: Partial<MatchedRoute> = {}) =>
+    scene.line({ route: { kind, length: 0, rule: -1, pattern: -1, ...more } }).route;
   expect(route(MatchKind.EXACT)).toBe("exact a.app.example.com");
   expect(route(MatchKind.DEFAULT)).toBe("default");
+  expect(route(MatchKind.DEFAULT, { rule: 2 })).toBe("default, rule 3");
+  expect(route(MatchKind.NO_SERVER_NAME, { rule: 0 })).toBe("noServerName, rule 1");
+  expect(route(MatchKind.PATTERN, { pattern: 1 })).toBe("pattern t[0-9]+\\.test");
+  expect(route(MatchKind.PATTERN, { pattern: 7 })).toBe("pattern");
   const version = (tlsVersion: number) => scene.line({ tlsVersion }).tls_version;
   expect([0x0300, 0x0301, 0x0302, 0x0303, 0x0304, 0x7f1c, 2].map(version)).toEqual([
     "SSL 3.0",
@@ -204,7 +209,7 @@ test("the lines are written whatever the log's level is", () => {
 
 test("names are those of the event's generation, also after later ones", () => {
   const scene = new Scene();
-  scene.log.configure(2, { listeners: [], backends: ["other"] });
+  scene.log.configure(2, { listeners: [], backends: ["other"], patterns: [] });
   expect(scene.line().backend).toBe("app");
   expect(scene.line({ generation: 2 })).toMatchObject({ backend: "other" });
   for (let generation = 3; generation < 100; generation++) scene.log.configure(generation, names);

@@ -1,4 +1,5 @@
 /** Configurations that change while connections come: the swap of the route table is atomic, and nothing is lost. */
+
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,6 +10,7 @@ import type { DoorSettings, HandoffBackendSettings } from "../../src/door/settin
 import { native } from "../../src/native/addon.js";
 import { RouteTableBuilder } from "../../src/routing/table.js";
 import { BackendProcess } from "../support/backend-process.js";
+import { noRules } from "../support/no-rules.js";
 import { exchange } from "../support/raw-client.js";
 import { until } from "../support/wait.js";
 import { buildHello } from "../tls/hello-builder.js";
@@ -80,6 +82,7 @@ function settings(generation: number): DoorSettings {
     limits: { waiting: 1000, waitingPerClient: 1000, held: 1000, acceptRate: 0, acceptBurst: 0 },
     accessLog: { mode: "errors", sample: 1 },
     backends,
+    rules: noRules,
   };
 }
 

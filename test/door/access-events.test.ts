@@ -34,7 +34,12 @@ const event = fc
     alpn: text(fc.nat(255)),
     tlsVersion: fc.nat(0xffff),
     ech: fc.boolean(),
-    route: fc.record({ kind: fc.constantFrom(-1, 0, 1, 2), length: fc.nat(255) }) as fc.Arbitrary<AccessEvent["route"]>,
+    route: fc.record({
+      kind: fc.constantFrom(-1, 0, 1, 2, 3, 4),
+      length: fc.nat(255),
+      rule: fc.integer({ min: -1, max: 254 }),
+      pattern: fc.integer({ min: -1, max: 65_534 }),
+    }) as fc.Arbitrary<AccessEvent["route"]>,
     backend: fc.integer({ min: -1, max: 1e6 }),
     pid: fc.integer({ min: -1, max: 2 ** 22 }),
     outcome: fc.constantFrom(...outcomes),
@@ -66,6 +71,8 @@ function factsOf(event: AccessEvent): EventFacts {
     alpnLength: alpn.length,
     routeKind: route.kind,
     routeLength: route.length,
+    routeRule: route.rule,
+    routePattern: route.pattern,
     outcome: outcomes.indexOf(outcome),
     reason: (reasons as readonly string[]).indexOf(reason),
   };

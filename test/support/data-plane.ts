@@ -1,4 +1,5 @@
 /** Workers without a daemon around them: settings and commands as the control plane gives them, in threads of the test. */
+
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,6 +17,7 @@ import { native } from "../../src/native/addon.js";
 import { RouteTableBuilder } from "../../src/routing/table.js";
 import { buildHello } from "../tls/hello-builder.js";
 import { BackendProcess, type BackendStart } from "./backend-process.js";
+import { noRules } from "./no-rules.js";
 import { expectNothingCounted } from "./nothing-counted.js";
 import { RawClient } from "./raw-client.js";
 import { until } from "./wait.js";
@@ -75,6 +77,7 @@ export class DataPlane {
       limits: { waiting: 10_000, waitingPerClient: 10_000, held: 10_000, acceptRate: 0, acceptBurst: 0 },
       accessLog: { mode: "off", sample: 1 },
       backends: backends.map((each) => ({ ...defaults, ...each })),
+      rules: noRules,
     };
   }
 

@@ -1,4 +1,5 @@
 /** A door's workers in this process, without its control plane: their memory can be read, their settings are free. */
+
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,6 +17,7 @@ import type {
 import { native } from "../../src/native/addon.js";
 import { RouteTableBuilder } from "../../src/routing/table.js";
 import { BackendProcess } from "./backend-process.js";
+import { noRules } from "./no-rules.js";
 import { expectNothingCounted, sumGauges } from "./nothing-counted.js";
 import { RawClient } from "./raw-client.js";
 import { until } from "./wait.js";
@@ -114,6 +116,7 @@ export class DoorWorkers {
       limits: unlimited,
       accessLog: { mode: "all", sample: 1 },
       backends,
+      rules: noRules,
       ...settings,
     };
   }

@@ -27,22 +27,32 @@ export interface ReferenceRow {
 
 /** Every key that has a value of its own, in the order of the schema. */
 export function referenceRows(): ReferenceRow[] {
-  return rowsOf(jsonSchema() as Node, "");
+  return rowsOf(jsonSchema() as Node, "", new Set());
 }
 
-function rowsOf(node: Node, path: string): ReferenceRow[] {
+/** `described` has the maps whose keys have rows already: rules are the same in several places. */
+function rowsOf(node: Node, path: string, described: Set<string>): ReferenceRow[] {
+  if (node.properties !== undefined) {
+    const text = JSON.stringify(node);
+    if (described.has(text)) return [];
+    described.add(text);
+  }
   return Object.entries(node.properties ?? {}).flatMap(([name, child]) => {
     const key = path === "" ? name : `${path}.${name}`;
+    const options = typeof child.additionalProperties === "object" ? (child.additionalProperties.anyOf ?? []) : [];
+    const isSimple = options.some(({ type }) => type === "string");
+    const ofOptions = options.flatMap((option) => rowsOf(option, `${key}.NAME`, described));
     const inner = [
-      ...(child.items?.properties ? rowsOf(child.items, `${key}[]`) : []),
-      ...(typeof child.additionalProperties === "object"
-        ? (child.additionalProperties.anyOf ?? []).flatMap((option) => rowsOf(option, `${key}.NAME`))
-        : []),
-      ...rowsOf(child, key),
+      ...(child.items?.properties ? rowsOf(child.items, `${key}[]`, described) : []),
+      ...(isSimple ? [] : ofOptions),
+      ...rowsOf(child, key, described),
     ];
     if (inner.length > 0) return inner;
     // What may be a map or something simpler has a row for itself, then one for each key of the map.
-    const ofMap = (child.anyOf ?? []).flatMap((option) => rowsOf(option, key));
+    const ofMap = [
+      ...(isSimple ? ofOptions : []),
+      ...(child.anyOf ?? []).flatMap((option) => rowsOf(option, key, described)),
+    ];
     const standard =
       child.default !== undefined
         ? JSON.stringify(child.default).replaceAll('"', "")
@@ -58,9 +68,12 @@ function typeOf(node: Node): string {
   const pattern = node.anyOf?.find((option) => option.pattern !== undefined)?.pattern;
   if (pattern !== undefined) return pattern.includes("KiB") ? "size" : "duration";
   if (node.anyOf !== undefined) return node.anyOf.map(typeOf).join(" or ");
-  if (node.type === "array") return "list of text";
+  if (node.type === "array") return typeof node.items?.properties === "object" ? "list of maps" : "list of text";
   if (node.properties !== undefined) return "map";
-  if (node.type === "object") return "map of text";
+  if (node.type === "object")
+    return typeof node.additionalProperties === "object" && node.additionalProperties.anyOf
+      ? `map of ${typeOf(node.additionalProperties)}`
+      : "map of text";
   if (node.type === "string") return "text";
   if (node.type === "integer" && node.maximum !== undefined) return `${node.minimum} to ${node.maximum}`;
   return node.type ?? "";

@@ -36,11 +36,11 @@ function checkNames({ backends }: Outline, problem: Report): void {
   }
 }
 
-function checkReferences({ backends, routes, fallbacks, defaults }: Outline, problem: Report): void {
+function checkReferences({ backends, routes, rules, fallbacks, defaults }: Outline, problem: Report): void {
   const known = new Set(backends.map(({ name }) => name));
-  for (const place of [...routes, ...fallbacks, ...defaults]) {
+  for (const place of [...routes, ...rules, ...fallbacks, ...defaults]) {
     const { backend } = place;
-    if (known.has(backend)) continue;
+    if (backend === undefined || known.has(backend)) continue;
     problem(
       place,
       `found ${show(backend)}, which is not a backend${suggestion(backend, known)}; ${listed([...known])}`,

@@ -39,8 +39,10 @@ function anyAddress(): string {
 
 export interface CompiledBackends {
   readonly backends: readonly BackendSettings[];
-  readonly defaultTarget: number;
-  readonly noServerNameTarget: number;
+  /** Of those that have a name in the configuration. */
+  readonly indices: ReadonlyMap<string, number>;
+  /** For those whom no route takes: `default` if it is a backend, else the one that refuses them. */
+  readonly lastTarget: number;
   readonly notTlsTarget: number;
 }
 
@@ -71,13 +73,11 @@ export function compileBackends(input: ConfigurationInput, files: readonly Backe
   });
   const builtIn = (reject: Rejection, countedAs: "no_route" | "not_tls") =>
     backends.push({ kind: "reject", name: builtInName(reject), reject, countedAs }) - 1;
-  const or = (name: string | undefined, otherwise: () => number) => (name === undefined ? otherwise() : target(name));
-  const defaultTarget = or(input.default, () => builtIn("unrecognized_name", "no_route"));
   return {
-    defaultTarget,
-    noServerNameTarget: or(input.noServerName, () => defaultTarget),
-    notTlsTarget: or(input.notTls, () => builtIn("close", "not_tls")),
+    lastTarget: typeof input.default === "string" ? target(input.default) : builtIn("unrecognized_name", "no_route"),
+    notTlsTarget: input.notTls === undefined ? builtIn("close", "not_tls") : target(input.notTls),
     backends,
+    indices: targets,
   };
 }
 

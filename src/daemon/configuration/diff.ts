@@ -6,6 +6,7 @@ import { configuredBackends, isBuiltIn } from "./built-in.js";
 import type { Configuration, ListenerSettings } from "./configuration.js";
 import { formatDuration } from "./durations.js";
 import { compareRoutes, type RouteChange, type RoutesDiff } from "./routes-diff.js";
+import { ruleText, targetText } from "./rule-text.js";
 import { formatSize } from "./sizes.js";
 
 /** A value that is another one: both as an operator writes them. */
@@ -181,15 +182,20 @@ function settingsOf(configuration: Configuration): Values {
   const { door, timeouts, log, control, metrics, identity, privileges, workers, pidfile, routes } = configuration;
   const { mode, sample } = door.accessLog;
   const table = new RouteTable(routes);
-  const backend = (target: number) => {
-    const name = door.backends[target]!.name;
-    return isBuiltIn(name) ? undefined : name;
+  const leads = (target: number) => {
+    const text = targetText(target, door);
+    return isBuiltIn(text) ? undefined : text;
   };
+  const patterns = door.rules.patterns.map((pattern, index): [string, string] => [
+    `patterns[${index}]`,
+    `${pattern.match} -> ${ruleText(pattern, door)}`,
+  ]);
   return written({
     workers,
-    default: backend(table.defaultTarget),
-    noServerName: backend(table.noServerNameTarget),
-    notTls: backend(table.notTlsTarget),
+    ...Object.fromEntries(patterns),
+    default: leads(table.defaultTarget),
+    noServerName: leads(table.noServerNameTarget),
+    notTls: leads(table.notTlsTarget),
     "timeouts.hello": formatDuration(door.helloTimeout),
     "timeouts.drain": formatDuration(timeouts.drain),
     "timeouts.upgrade": formatDuration(timeouts.upgrade),

@@ -15,7 +15,8 @@ import { member, outline as readOutline } from "./outline.js";
 import { readFailure } from "./paths.js";
 import { readText } from "./read.js";
 import { fillBuilder } from "./routes.js";
-import { configurationSchema, includedSchema } from "./schema.js";
+import { compileRouting } from "./rules.js";
+import { configurationSchema, type IncludedInput, includedSchema } from "./schema.js";
 import { problemAt, type Report, type Source } from "./source.js";
 import { findGroup } from "./users.js";
 import { warnOfBackends, warnOfNeedlessRoutes, warnOfSettings, warnOfUnusedBackends } from "./warnings.js";
@@ -67,9 +68,14 @@ export async function loadConfiguration(file: string, options: LoadOptions = {})
     { source: main, file, backends: input.backends },
     ...included.map(({ source, data }) => ({ source, file: source.file, backends: data!.backends })),
   ];
-  const { backends, defaultTarget, noServerNameTarget, notTlsTarget } = compileBackends(input, backendsOfFiles);
-  builder.defaultTarget = defaultTarget;
-  builder.noServerNameTarget = noServerNameTarget;
+  const { backends, indices, lastTarget, notTlsTarget } = compileBackends(input, backendsOfFiles);
+  const inputs = new Map([
+    [main, input as IncludedInput],
+    ...included.map(({ source, data }) => [source, data!] as const),
+  ]);
+  const routing = compileRouting({ input, inputs, outline, indices, lastTarget });
+  builder.defaultTarget = routing.defaultTarget;
+  builder.noServerNameTarget = routing.noServerNameTarget;
   builder.notTlsTarget = notTlsTarget;
   const routes = builder.finish();
   const table = new RouteTable(routes);
@@ -94,6 +100,7 @@ export async function loadConfiguration(file: string, options: LoadOptions = {})
       accessLog: compileAccessLog(input.accessLog),
       backends,
       listeners: listeners.map(({ door }) => door),
+      rules: routing.rules,
     },
     routes,
     names: table.names,

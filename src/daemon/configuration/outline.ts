@@ -14,12 +14,20 @@ export interface TextAt extends Place {
   readonly text: string;
 }
 
+export interface OutlinedRoute extends Place {
+  readonly name: string;
+  /** Undefined if the route is a rule, or a list of rules. */
+  readonly backend: string | undefined;
+}
+
 export interface Outline {
   /** All backends, malformed ones too, in the order of the files: their indices. */
   readonly backends: readonly (Place & { readonly name: string })[];
-  readonly routes: readonly (Reference & { readonly name: string })[];
+  readonly routes: readonly OutlinedRoute[];
+  /** Where rules lead: those of routes, patterns, `default` and `noServerName`. */
+  readonly rules: readonly Reference[];
   readonly fallbacks: readonly (Reference & { readonly of: string })[];
-  /** `default`, `noServerName`, `notTls`. */
+  /** `default`, `noServerName`, `notTls`, where they are a backend's name. */
   readonly defaults: readonly Reference[];
   readonly handoffs: readonly (TextAt & { readonly of: string })[];
   /** Users whose processes may be instances. */
@@ -50,10 +58,18 @@ export function outline(main: Source, included: readonly Source[]): Outline {
   return {
     backends,
     routes: sources.flatMap((source) =>
-      entries(source.value, "routes").flatMap(([name, backend]) =>
-        typeof backend === "string" ? [{ source, path: ["routes", name], name, backend }] : [],
-      ),
+      entries(source.value, "routes").flatMap(([name, to]): OutlinedRoute[] => {
+        const place = { source, path: ["routes", name], name };
+        if (typeof to === "string") return [{ ...place, backend: to }];
+        return typeof to === "object" && to !== null ? [{ ...place, backend: undefined }] : [];
+      }),
     ),
+    rules: [
+      ...sources.flatMap((source) =>
+        entries(source.value, "routes").flatMap(([name, to]) => ruleReferences(source, to, ["routes", name])),
+      ),
+      ...["patterns", "default", "noServerName"].flatMap((key) => ruleReferences(main, member(value, key), [key])),
+    ],
     fallbacks: ofBackends("fallback").map(({ text, ...rest }) => ({ ...rest, backend: text })),
     defaults: ["default", "noServerName", "notTls"].flatMap((key) =>
       texts(main, value, key, []).map(({ text, ...rest }) => ({ ...rest, backend: text })),
@@ -85,6 +101,17 @@ export function member(value: unknown, key: string): unknown {
 function entries(value: unknown, key: string): [string, unknown][] {
   const map = member(value, key);
   return typeof map === "object" && map !== null && !Array.isArray(map) ? Object.entries(map) : [];
+}
+
+/** The backends that a rule, or a list of rules, leads to. */
+function ruleReferences(source: Source, value: unknown, path: readonly Step[]): Reference[] {
+  const rules = Array.isArray(value) ? value.map((rule, index) => ({ rule, at: [...path, index] })) : [];
+  if (!Array.isArray(value)) rules.push({ rule: value, at: [...path] });
+  return rules.flatMap(({ rule, at }) =>
+    typeof rule === "object"
+      ? texts(source, rule, "backend", at).map(({ text, ...rest }) => ({ ...rest, backend: text }))
+      : [],
+  );
 }
 
 function items(value: unknown, key: string): unknown[] {

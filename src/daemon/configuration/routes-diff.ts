@@ -1,12 +1,13 @@
 /** Which names go elsewhere under another route table. */
 import { KeyCursor } from "../../routing/keys.js";
-import { RouteTable } from "../../routing/table.js";
+import { FIRST_RULES_TARGET, RouteTable } from "../../routing/table.js";
 import type { Configuration } from "./configuration.js";
+import { targetText } from "./rule-text.js";
 
 export interface RouteChange {
   /** As configured: "app.example.com", "*.example.com". */
   readonly name: string;
-  /** The backend's name; undefined for a name that is added. */
+  /** The backend's name, or rules in words; undefined for a name that is added. */
   readonly from: string | undefined;
   /** The same; undefined for a name that is removed. */
   readonly to: string | undefined;
@@ -21,7 +22,7 @@ export interface RoutesOfKind {
 export interface RoutesDiff {
   readonly added: RoutesOfKind;
   readonly removed: RoutesOfKind;
-  /** To another backend by its name: the order of backends doesn't matter. */
+  /** To another backend by its name (the order of backends doesn't matter), or by other rules. */
   readonly moved: RoutesOfKind;
 }
 
@@ -32,8 +33,8 @@ type Side = Pick<Configuration, "routes" | "door">;
 
 /** Looks up each name of the running table in the next one, and makes objects only for those that are told. */
 export function compareRoutes(running: Side, next: Side): RoutesDiff {
-  const nameBefore = (target: number) => running.door.backends[target]!.name;
-  const nameAfter = (target: number) => next.door.backends[target]!.name;
+  const nameBefore = (target: number) => targetText(target, running.door);
+  const nameAfter = (target: number) => targetText(target, next.door);
   const indices = new Map(next.door.backends.map(({ name }, index) => [name, index]));
   const sameBackend = Int32Array.from(running.door.backends, ({ name }) => indices.get(name) ?? -1);
 
@@ -50,7 +51,11 @@ export function compareRoutes(running: Side, next: Side): RoutesDiff {
       continue;
     }
     kept++;
-    if (target !== sameBackend[cursor.target] && moved.counts())
+    const same =
+      cursor.target < FIRST_RULES_TARGET
+        ? target === sameBackend[cursor.target]
+        : target >= FIRST_RULES_TARGET && nameBefore(cursor.target) === nameAfter(target);
+    if (!same && moved.counts())
       moved.first.push({ name: cursor.pattern, from: nameBefore(cursor.target), to: nameAfter(target) });
   }
   return { added: addedRoutes(running, next, after.names - kept, nameAfter), removed, moved };

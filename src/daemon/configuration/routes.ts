@@ -5,7 +5,7 @@ import { resolve } from "node:path";
 import type { Problem } from "../../errors.js";
 import { MapCounter, MapParser } from "../../routing/map-file.js";
 import { normaliseName } from "../../routing/name.js";
-import { RouteTableBuilder } from "../../routing/table.js";
+import { FIRST_RULES_TARGET, RouteTableBuilder } from "../../routing/table.js";
 import type { Outline } from "./outline.js";
 import { besideConfiguration, readFailure } from "./paths.js";
 import { CHANGED, hasChanged, openRegular } from "./read.js";
@@ -28,7 +28,10 @@ export interface FilledBuilder {
   readonly files: readonly string[];
 }
 
-/** Routes with an unknown backend are left out: they are reported elsewhere. */
+/**
+ * Routes with an unknown backend are left out: they are reported elsewhere. Those with rules lead to their lists, which
+ * are numbered in the order of the outline (rules.ts).
+ */
 export async function fillBuilder(
   { outline, region }: RouteSources,
   problem: Report,
@@ -73,6 +76,7 @@ class MarkingBuilder extends RouteTableBuilder {
   used = new Uint8Array(256);
 
   override addBytes(bytes: Uint8Array, start: number, end: number, target: number): number | undefined {
+    if (target >= FIRST_RULES_TARGET) return super.addBytes(bytes, start, end, target);
     if (target >= this.used.length) {
       const larger = new Uint8Array(target * 2);
       larger.set(this.used);
@@ -90,8 +94,10 @@ function addRoutes(
   problem: Report,
 ): void {
   const written = new Map<string, Outline["routes"][number]>();
+  let lists = 0;
   for (const route of routes) {
     const { source, name, backend } = route;
+    const target = backend === undefined ? FIRST_RULES_TARGET + lists++ : backends.get(backend);
     const normalised = normaliseName(name);
     if (!normalised.ok) {
       problem(route, normalised.message, "key");
@@ -107,7 +113,6 @@ function addRoutes(
       continue;
     }
     written.set(normalised.name, route);
-    const target = backends.get(backend);
     if (target !== undefined) builder.add(normalised.name, target);
   }
 }

@@ -3,6 +3,7 @@
  * what the program uses, says what was found and what is allowed, and carries its documentation into the JSON Schema.
  */
 import { z } from "zod";
+import { MAX_PATTERN_LENGTH, patternFault } from "../../routing/patterns.js";
 import { BLOCK_FORM, parseBlock } from "./address-block.js";
 import { ADDRESS_FORM, isLoopback, LOOPBACK_FORM, parseListenAddress } from "./addresses.js";
 import { DURATION_FORM, DURATION_PATTERN, formatDuration, parseDuration } from "./durations.js";
@@ -132,6 +133,40 @@ export const addressBlock = () =>
     context.issues.push({ code: "custom", input: written, message: found(written, BLOCK_FORM, block) });
     return z.NEVER;
   });
+
+/** One thing, or a list of such. */
+export function oneOrMore<T extends z.ZodType>(item: T, allowed: string, least = 1) {
+  const complain = {
+    error: ({ input }: { input?: unknown }) =>
+      (Array.isArray(input) ? undefined : item.safeParse(input).error?.issues[0]?.message) ?? found(input, allowed),
+  };
+  const list = z.array(item, complain).min(least, `found an empty list; allowed: ${allowed}`);
+  return z.union([item, list], complain);
+}
+
+const PROTOCOL_FORM = 'a protocol\'s name of at most 255 bytes, such as "h2" or "acme-tls/1"';
+
+/** ProtocolName: RFC 7301 §3.1. */
+export const protocolName = () =>
+  text(PROTOCOL_FORM).refine((name) => Buffer.byteLength(name) <= 255, wants(PROTOCOL_FORM));
+
+const VERSION_FORM = '"1.0", "1.1", "1.2" or "1.3", in quotes';
+
+/** In quotes: YAML reads a bare 1.0 as the number 1. */
+export const tlsVersion = () =>
+  z.enum(["1.0", "1.1", "1.2", "1.3"], {
+    error: ({ input }) => found(input, VERSION_FORM, typeof input === "number" ? " without quotes" : ""),
+  });
+
+const PATTERN_FORM = `a regular expression of RE2's syntax, at most ${MAX_PATTERN_LENGTH} characters`;
+
+export const pattern = () =>
+  text(PATTERN_FORM)
+    .max(MAX_PATTERN_LENGTH, wants(PATTERN_FORM))
+    .superRefine((written, context) => {
+      const fault = patternFault(written);
+      if (fault !== undefined) context.addIssue(found(written, PATTERN_FORM, `, which is none (${fault})`));
+    });
 
 /** An address that only this machine reaches, with its port. */
 export const loopbackAddress = () =>

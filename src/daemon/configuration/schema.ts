@@ -3,6 +3,7 @@
  * JSON Schema for editors (`sni-handoff schema`) and the program's own types come from here.
  */
 import { z } from "zod";
+import { MAX_PATTERNS } from "../../routing/patterns.js";
 import {
   account,
   addressBlock,
@@ -14,8 +15,12 @@ import {
   loopbackAddress,
   mode,
   oneOf,
+  oneOrMore,
+  pattern,
+  protocolName,
   size,
   text,
+  tlsVersion,
 } from "./scalars.js";
 
 const SECOND = 1000;
@@ -102,10 +107,12 @@ const handoffBackend = z
   )
   .describe("A backend whose processes take the sockets over.");
 
+const REJECTIONS = ["unrecognized_name", "access_denied", "internal_error", "close", "reset"] as const;
+
 const rejectBackend = z
   .strictObject(
     {
-      reject: oneOf(["unrecognized_name", "access_denied", "internal_error", "close", "reset"]).describe(
+      reject: oneOf(REJECTIONS).describe(
         "How to refuse: a TLS alert by its name (RFC 8446 §6), close (end of stream) or reset (TCP RST).",
       ),
     },
@@ -139,12 +146,80 @@ const backends = z
   .default({})
   .describe(`Where connections go, by name (${BACKEND_NAME}).`);
 
-const routes = z
-  .record(z.string(), backendReference(), map('a map of server names, or "*." and a parent domain, to backends'))
-  .default({})
-  .describe(
-    'Server name to backend: "app.example.com", or "*.example.com" for the names below example.com. An exact name wins over a wildcard, a longer wildcard over a shorter one.',
+const addressBlocks = () => oneOrMore(addressBlock(), "a block of addresses, or a list of such", 0);
+
+const access = z
+  .strictObject(
+    {
+      allow: addressBlocks()
+        .optional()
+        .describe("Blocks of addresses (CIDR): clients outside are refused. Default: all may come."),
+      deny: addressBlocks()
+        .optional()
+        .describe("Blocks of addresses whose clients are refused, even if allowed. Default: none."),
+      reject: oneOf(REJECTIONS).default("access_denied").describe("How to refuse, as of a backend."),
+    },
+    map("a map with the keys allow and deny"),
+  )
+  .describe("Who may use the route. No condition: the route is taken, then the client refused. Default: everybody.");
+
+/** Where to, under which conditions. */
+const rule = z
+  .strictObject(
+    {
+      backend: backendReference().describe("Where it leads."),
+      alpn: oneOrMore(protocolName(), "a protocol's name, or a list of such")
+        .optional()
+        .describe("Holds if the client offers one of these protocols (ALPN). Default: whatever it offers."),
+      clients: addressBlocks()
+        .optional()
+        .describe("Holds if the client's address is in one of these blocks (CIDR). Default: from everywhere."),
+      tls: oneOrMore(tlsVersion(), 'a version such as "1.3", or a list of such')
+        .optional()
+        .describe(
+          "Holds if the highest version of TLS that the client offers is one of these. Default: every version.",
+        ),
+      access: access.optional(),
+    },
+    map("a map with the key backend"),
+  )
+  .describe("A route that is taken if all its conditions hold.");
+
+/** Most rules of one route: the access log has a byte for which it was. */
+const MAX_RULES = 250;
+
+const TARGET_FORM = "the name of a backend, a rule (a map with the key backend), or a list of rules";
+
+const target = () =>
+  z.union(
+    [
+      backendReference(),
+      rule,
+      z
+        .array(rule)
+        .min(1, `found an empty list; allowed: ${TARGET_FORM}`)
+        .max(MAX_RULES, `found too many rules; allowed: at most ${MAX_RULES}`),
+    ],
+    { error: ({ input }) => found(input, TARGET_FORM) },
   );
+
+const routes = z
+  .record(z.string(), target(), map('a map of server names, or "*." and a parent domain, to backends'))
+  .prefault({})
+  .describe(
+    'Server name to backend: "app.example.com", or "*.example.com" for the names below example.com. An exact name wins over a wildcard, a longer wildcard over a shorter one. Instead of a backend a rule, or a list of rules: the first whose conditions hold wins; if none does, the next less specific route.',
+  );
+
+const patterns = z
+  .array(
+    rule.extend({
+      match: pattern().describe("Regular expression (RE2) that the whole name must match; letter case is ignored."),
+    }),
+    { error: ({ input }) => found(input, "a list of maps with the keys match and backend") },
+  )
+  .max(MAX_PATTERNS, `found too many patterns; allowed: at most ${MAX_PATTERNS}`)
+  .prefault([])
+  .describe("Regular expressions for names without a route: the first that matches, and whose conditions hold, wins.");
 
 const maps = z
   .array(text("a file's path"), { error: ({ input }) => found(input, "a list of files") })
@@ -296,12 +371,15 @@ export const configurationSchema = z
       backends,
       routes,
       maps,
-      default: backendReference()
+      patterns,
+      default: target()
         .optional()
-        .describe("Backend of names without a route. Default: refused with the alert unrecognized_name."),
-      noServerName: backendReference()
+        .describe(
+          "Backend of names without a route, or rules as of a route. Default: refused with the alert unrecognized_name.",
+        ),
+      noServerName: target()
         .optional()
-        .describe("Backend of TLS clients that send no server name. Default: as `default`."),
+        .describe("Backend of TLS clients that send no server name, or rules as of a route. Default: as `default`."),
       notTls: backendReference()
         .optional()
         .describe("Backend of clients whose first bytes are no TLS. Default: closed."),
@@ -338,3 +416,8 @@ export const configurationSchema = z
 export type ConfigurationInput = z.output<typeof configurationSchema>;
 
 export type IncludedInput = z.output<typeof includedSchema>;
+
+export type RuleInput = z.output<typeof rule>;
+
+/** The name of a backend, a rule, or a list of rules. */
+export type TargetInput = z.output<ReturnType<typeof target>>;

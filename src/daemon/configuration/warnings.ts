@@ -13,7 +13,8 @@ const MAX_WARNINGS = 20;
 
 /** Backends that nothing leads to. `used` tells which have routes. */
 export function warnOfUnusedBackends(outline: Outline, used: Uint8Array, warning: Report): void {
-  const referred = new Set([...outline.fallbacks, ...outline.defaults].map(({ backend }) => backend));
+  const { fallbacks, defaults, rules } = outline;
+  const referred = new Set([...fallbacks, ...defaults, ...rules].map(({ backend }) => backend));
   for (const [index, backend] of outline.backends.entries())
     if (!used[index] && !referred.has(backend.name)) warning(backend, "is not used: nothing leads to it", "key");
 }
@@ -23,7 +24,7 @@ export function warnOfNeedlessRoutes(outline: Outline, table: RouteTable, warnin
   const targets = new Map(outline.backends.map(({ name }, index) => [name, index]));
   const needless = outline.routes.flatMap((route) => {
     const normalised = normaliseName(route.name);
-    if (!normalised.ok) return [];
+    if (!normalised.ok || route.backend === undefined) return [];
     const pattern = normalised.name;
     const { shadowed, ...won } = explain(table, pattern.replace(/^\*/, "_"));
     const next = [won, ...shadowed].find((match) => match.kind !== "exact" && match.pattern !== pattern);
