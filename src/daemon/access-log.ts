@@ -191,7 +191,7 @@ function match({ route: { kind, length, pattern }, serverName }: AccessEvent, na
     case MatchKind.WILDCARD:
       return `wildcard ${printable(matchedPattern(kind, length, serverName))}`;
     case MatchKind.PATTERN:
-      return `pattern ${printable(names?.patterns[pattern] ?? "")}`.trimEnd();
+      return `pattern ${names?.patterns[pattern] ?? ""}`.trimEnd();
     case MatchKind.DEFAULT:
     case MatchKind.NO_SERVER_NAME:
       return matchedPattern(kind, length, serverName);

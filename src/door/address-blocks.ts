@@ -98,6 +98,27 @@ function compare(ranges: Int32Array, index: number, bytes: Uint8Array, at: numbe
   return 0;
 }
 
+/** Whether all addresses of `inner` are in `outer`. For the control plane. */
+export function covers(outer: AddressBlocks, inner: AddressBlocks): boolean {
+  return rangesCover(outer.v4, inner.v4, 1) && rangesCover(outer.v6, inner.v6, WORDS);
+}
+
+function rangesCover(outer: Int32Array, inner: Int32Array, words: number): boolean {
+  const size = 2 * words;
+  const atMost = (a: Int32Array, i: number, b: Int32Array, j: number) => {
+    for (let k = 0; k < words; k++) if (a[i + k] !== b[j + k]) return a[i + k]! < b[j + k]!;
+    return true;
+  };
+  let from = 0;
+  for (let at = 0; at < inner.length; at += size) {
+    // Ranges do not touch: what one of `inner` covers lies in one of `outer`, or not in it.
+    while (from < outer.length && !atMost(inner, at, outer, from + words)) from += size;
+    if (from === outer.length) return false;
+    if (!atMost(outer, from, inner, at) || !atMost(inner, at + words, outer, from + words)) return false;
+  }
+  return true;
+}
+
 /** Inclusive. */
 interface Range {
   readonly words: number;

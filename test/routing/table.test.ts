@@ -84,6 +84,31 @@ describe("RouteTable.lookup", () => {
     expect(table.lookup(long, 1, 255)).toBe(2);
   });
 
+  it("goes on to less specific routes, the longest first, the default last", () => {
+    const chain = (name: string) => {
+      const bytes = bytesOf(name);
+      const found: [target: number, pattern: string][] = [];
+      for (let target = table.lookup(bytes, 0, bytes.length); target >= 0; target = table.next(bytes, 0, bytes.length))
+        found.push([target, matchedPattern(table.matchedKind, table.matchedLength, name)]);
+      return found;
+    };
+    expect(chain("x.y.apps.example.com")).toEqual([
+      [4, "x.y.apps.example.com"],
+      [3, "*.apps.example.com"],
+      [2, "*.example.com"],
+      [9, "default"],
+    ]);
+    expect(chain("a.example.com")).toEqual([
+      [2, "*.example.com"],
+      [9, "default"],
+    ]);
+    expect(chain("example.org")).toEqual([
+      [5, "example.org"],
+      [9, "default"],
+    ]);
+    expect(chain("unknown")).toEqual([[9, "default"]]);
+  });
+
   it("finds names within a larger buffer", () => {
     const bytes = bytesOf("garbage.app.example.com.garbage");
     expect(table.lookup(bytes, 8, 15)).toBe(1);

@@ -1,4 +1,6 @@
+import { isIP } from "node:net";
 import { resolve } from "node:path";
+import type { ClientFacts } from "../../daemon/configuration/client-facts.js";
 import type { InstanceStatus } from "../../daemon/status.js";
 import { type Command, configOption } from "../command.js";
 import { controlOf, controlOption } from "../control.js";
@@ -19,6 +21,25 @@ export const explain: Command = {
   },
   options: {
     ...configOption,
+    alpn: {
+      type: "string",
+      requiresArg: true,
+      nargs: 1,
+      describe: "Protocol that the client offers; may be given several times. Default: not known",
+    },
+    client: {
+      type: "string",
+      requiresArg: true,
+      nargs: 1,
+      describe: "The client's address. Default: not known",
+    },
+    tls: {
+      type: "string",
+      choices: ["1.0", "1.1", "1.2", "1.3"],
+      requiresArg: true,
+      nargs: 1,
+      describe: "Highest version of TLS that the client offers. Default: not known",
+    },
     json: {
       type: "boolean",
       describe: "One JSON object instead of text. Default: false",
@@ -28,27 +49,29 @@ export const explain: Command = {
       describe: "Socket of the daemon that is asked for instances, if it runs. Default: control of --config",
     },
   },
-  examples: [["$0 explain shop.example.com --config front-door.yaml", ""]],
+  examples: [
+    ["$0 explain shop.example.com --config front-door.yaml", ""],
+    [
+      "$0 explain shop.example.com --client 192.0.2.7 --alpn h2 --config front-door.yaml",
+      "Where routes have conditions",
+    ],
+  ],
   async run(args) {
     const { loadConfiguration } = await import("../../daemon/configuration/index.js");
-    const { describeBackend, explainName } = await import("../../daemon/configuration/explain.js");
+    const { describeBackend, explainName, explanationLines } = await import("../../daemon/configuration/explain.js");
     const configuration = await loadConfiguration(args.config as string);
     let explained: ReturnType<typeof explainName>;
     try {
-      explained = explainName(configuration, String(args.name));
+      explained = explainName(configuration, String(args.name), clientFacts(args));
     } catch (error) {
       throw error instanceof RangeError ? usageError(error.message) : error;
     }
-    const { name, route, over, backend } = explained;
+    const { backend } = explained;
     const instances = backend.kind === "handoff" ? await instancesOf(backend.name, args) : undefined;
     const lines = args.json
       ? [JSON.stringify({ ...explained, instances })]
       : [
-          `${name} -> ${route.backend}`,
-          `  by       ${route.kind === route.pattern ? route.pattern : `${route.kind} ${route.pattern}`}`,
-          ...over.map(
-            ({ pattern, backend }, index) => `  ${index === 0 ? "over" : "    "}     ${pattern} -> ${backend}`,
-          ),
+          ...explanationLines(explained),
           `  backend  ${describeBackend(backend, configuration.door.backends)}`,
           ...(instances === undefined ? [] : describeInstances(instances)),
         ];
@@ -56,6 +79,19 @@ export const explain: Command = {
     return ExitStatus.DONE;
   },
 };
+
+/** Throws a usage error for what is no address. */
+function clientFacts({ alpn, client, tls }: Readonly<Record<string, unknown>>): ClientFacts {
+  const facts = {
+    alpn: alpn === undefined ? undefined : [alpn as string | string[]].flat(),
+    tls: typeof tls === "string" ? 0x0301 + Number(tls.slice(2)) : undefined,
+  };
+  if (typeof client !== "string") return facts;
+  const family = ({ 4: "IPv4", 6: "IPv6" } as const)[isIP(client)];
+  if (family === undefined)
+    throw usageError(`--client: found "${client}"; allowed: an address such as 192.0.2.7 or 2001:db8::7`);
+  return { ...facts, client: { family, address: client } };
+}
 
 /** Those that the daemon which runs with this configuration sees; undefined if none answers. */
 async function instancesOf(

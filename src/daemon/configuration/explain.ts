@@ -1,48 +1,88 @@
 /** Where a name goes under a configuration, and why. */
 import type { BackendSettings } from "../../door/settings.js";
-import { normaliseName } from "../../routing/name.js";
-import { explain, type Match, RouteTable } from "../../routing/table.js";
+import { type Candidate, candidatesFor } from "./candidates.js";
+import { type AccessVerdict, type ClientFacts, judgeAccess, whyNot } from "./client-facts.js";
 import type { Configuration } from "./configuration.js";
 import { formatDuration } from "./durations.js";
+import { conditionsOf } from "./rule-text.js";
 
 export interface ExplainedRoute {
-  readonly kind: Match["kind"] | "noServerName";
-  /** As configured, in lower case: "*.example.com"; "default" or "noServerName" for these keys. */
+  readonly kind: Candidate["kind"];
   readonly pattern: string;
   readonly backend: string;
+  /** Which rule of the route, from 1; absent for a route without a list. */
+  readonly rule?: number;
+  /** Those of the rule: "clients 10.0.0.0/8". */
+  readonly conditions?: readonly string[];
 }
 
 export interface ExplainedName {
   /** As it is compared: lower case, without a dot at the end. */
   readonly name: string;
   readonly route: ExplainedRoute;
+  /** More specific routes whose conditions do not hold: the most specific first. */
+  readonly passed: readonly (ExplainedRoute & { readonly why: string })[];
   /** The routes that match as well, and lost: the most specific first. */
   readonly over: readonly ExplainedRoute[];
+  /** What the access list of the route says to the client. */
+  readonly access?: AccessVerdict;
   readonly backend: BackendSettings;
 }
 
-/** Throws a RangeError if no client could send `text` as a server name. */
-export function explainName({ routes, door }: Configuration, text: string): ExplainedName {
-  const table = new RouteTable(routes);
-  const named = ({ kind, pattern, target }: Match) => ({ kind, pattern, backend: door.backends[target]!.name });
-  const normalised = normaliseName(text);
-  // Clients that connect to an address send no name, or are taken as if they didn't (RFC 6066 §3).
-  if (!normalised.ok && normalised.fault === "address") {
-    const backend = door.backends[table.noServerNameTarget]!;
-    return {
-      name: text,
-      route: { kind: "noServerName", pattern: "noServerName", backend: backend.name },
-      over: [],
-      backend,
-    };
-  }
-  const { shadowed, ...won } = explain(table, text);
+/** Throws a RangeError if no client could send `text` as a server name. A condition on what is not known does not hold. */
+export function explainName(configuration: Configuration, text: string, facts: ClientFacts = {}): ExplainedName {
+  const { backends } = configuration.door;
+  const { name, all } = candidatesFor(configuration, text);
+  const reasons = all.map(({ rule }) => rule && whyNot(rule, facts));
+  // The last one is a backend: `default`, or the one that refuses whom nothing takes.
+  const index = reasons.indexOf(undefined);
+  const route = ({ kind, pattern, target, rule, number }: Candidate): ExplainedRoute => ({
+    kind,
+    pattern,
+    backend: backends[target]!.name,
+    ...(number !== undefined && { rule: number }),
+    ...(rule !== undefined && { conditions: conditionsOf(rule) }),
+  });
+  const won = all[index]!;
   return {
-    name: normalised.ok ? normalised.name : text,
-    route: named(won),
-    over: shadowed.map(named),
-    backend: door.backends[won.target]!,
+    name,
+    route: route(won),
+    passed: all.slice(0, index).map((candidate, at) => ({ ...route(candidate), why: reasons[at]! })),
+    over: all.slice(index + 1).map(route),
+    ...(won.rule?.access && { access: judgeAccess(won.rule.access, facts) }),
+    backend: backends[won.target]!,
   };
+}
+
+/** "exact app.example.com, rule 2". */
+export function routeText({ kind, pattern, rule }: ExplainedRoute): string {
+  const text = kind === pattern ? pattern : `${kind} ${pattern}`;
+  return rule === undefined ? text : `${text}, rule ${rule}`;
+}
+
+/** The explanation without what it says of the backend: one line each, columns aligned. */
+export function explanationLines({ name, route, passed, over, access }: ExplainedName): string[] {
+  const conditions = ({ conditions = [] }: ExplainedRoute) =>
+    conditions.length === 0 ? "" : ` (${conditions.join(", ")})`;
+  const list = (what: string, lines: readonly string[]) =>
+    lines.map((line, index) => `  ${(index === 0 ? what : "").padEnd(7)}  ${line}`);
+  return [
+    `${name} -> ${route.backend}`,
+    ...list("by", [`${routeText(route)}${conditions(route)}`]),
+    ...list(
+      "not",
+      passed.map((each) => `${routeText(each)} -> ${each.backend}: ${each.why}`),
+    ),
+    ...list(
+      "over",
+      over.map((each) => {
+        const text =
+          each.kind === "exact" || each.kind === "wildcard" ? routeText(each).replace(/^\w+ /, "") : routeText(each);
+        return `${text} -> ${each.backend}${conditions(each)}`;
+      }),
+    ),
+    ...list("access", access === undefined ? [] : [access.why]),
+  ];
 }
 
 /** What a backend is, in one line. */

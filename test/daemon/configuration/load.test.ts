@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { describeBackend, explainName } from "../../../src/daemon/configuration/explain.js";
 import { type Configuration, loadConfiguration } from "../../../src/daemon/configuration/index.js";
+import { configurationSchema } from "../../../src/daemon/configuration/schema.js";
 import { ConfigurationError, formatProblem } from "../../../src/errors.js";
 import { RouteTable } from "../../../src/routing/table.js";
 import { Folder } from "../../support/folder.js";
@@ -191,8 +192,7 @@ pidfile: door.pid
 });
 
 describe("one wrong thing is one problem, with its place", () => {
-  const allowedKeys =
-    "listeners, workers, include, backends, routes, maps, default, noServerName, notTls, timeouts, limits, log, accessLog, control, metrics, user, group, privileges, pidfile";
+  const allowedKeys = Object.keys(configurationSchema.shape).join(", ");
   const backend = (text: string) => `${LISTENERS}backends:\n  app: ${text}\ndefault: app\n`;
   const listener = (text: string) => `listeners:\n  - ${text}\nbackends: { app: { handoff: /a } }\ndefault: app\n`;
   const handoffKeys =
@@ -282,7 +282,7 @@ describe("one wrong thing is one problem, with its place", () => {
     [
       "a list for a backend's name",
       `${BASE}routes: { a.b: [app] }\n`,
-      '4:16: routes["a.b"]: found a list; allowed: the name of a backend',
+      '4:17: routes["a.b"][0]: found "app"; allowed: a map with the key backend',
     ],
     // --- quantities
     [
@@ -471,7 +471,7 @@ notTls: gone
       `${FILE}:7:3: backends.app`,
       `${FILE}:9:3: routes`,
       `${FILE}:10:14: routes["a.example"]`,
-      `${FILE}:11:9: routes["A.b."]`,
+      `${FILE}:11:10: routes["A.b."][0]`,
       `${FILE}:12:18: maps[1]`,
       `${FILE}:13:9: notTls`,
       'good.map:3:1: found "bad_line" without a backend',
