@@ -7,7 +7,7 @@
 
 const IPV4 = 4;
 const IPV6 = 6;
-/** Where the address itself begins in a packed one (client-address.ts). */
+/** Where the address itself begins in a packed one (addresses.ts). */
 const ADDRESS = 4;
 /** Words of an IPv6 address. */
 const WORDS = 4;

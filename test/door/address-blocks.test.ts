@@ -1,9 +1,9 @@
 import { BlockList, isIPv4 } from "node:net";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { ADDRESS_BYTES, writeAddress } from "../../src/addresses.js";
 import { parseBlock, type WrittenBlock } from "../../src/daemon/configuration/address-block.js";
 import { compileBlocks, containsAddress, covers } from "../../src/door/address-blocks.js";
-import { ADDRESS_BYTES, writeAddress } from "../../src/door/client-address.js";
 
 const compile = (...blocks: string[]) => compileBlocks(blocks.map((text) => parseBlock(text) as WrittenBlock));
 

@@ -1,6 +1,7 @@
 /** What is known of a client that somebody asks about, and what rules say to it. */
+
+import { ADDRESS_BYTES, type Address, writeAddress } from "../../addresses.js";
 import { containsAddress } from "../../door/address-blocks.js";
-import { ADDRESS_BYTES, type ClientAddress, writeAddress } from "../../door/client-address.js";
 import type { AccessSettings, RuleSettings } from "../../door/settings.js";
 import { listed, versionText } from "./rule-text.js";
 
@@ -8,7 +9,7 @@ import { listed, versionText } from "./rule-text.js";
 export interface ClientFacts {
   /** Protocols that it offers. */
   readonly alpn?: readonly string[] | undefined;
-  readonly client?: Pick<ClientAddress, "family" | "address"> | undefined;
+  readonly client?: Pick<Address, "family" | "address"> | undefined;
   /** The highest version that it offers: 0x0304 for TLS 1.3. */
   readonly tls?: number | undefined;
 }
@@ -50,7 +51,7 @@ export function judgeAccess({ allow, deny, reject }: AccessSettings, { client }:
   return { allowed: true, why: `${client.address} may` };
 }
 
-function packed({ family, address }: Pick<ClientAddress, "family" | "address">): Uint8Array {
+function packed({ family, address }: Pick<Address, "family" | "address">): Uint8Array {
   const bytes = new Uint8Array(ADDRESS_BYTES);
   writeAddress({ family, address, port: 0 }, bytes, 0);
   return bytes;
