@@ -158,6 +158,7 @@ export class AccessLog {
       client: event.client?.address,
       client_port: event.client?.port,
       proxy: event.proxy?.address,
+      protocol: event.protocol === "http" ? "http" : undefined,
       server_name: serverName || undefined,
       alpn: printable(event.alpn) || undefined,
       tls_version: tlsVersion(event.tlsVersion),

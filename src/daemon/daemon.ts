@@ -72,6 +72,7 @@ export class Daemon implements Controlled {
   private statusSaidAt: number = 0;
   /** Memory of the route table before this one: free for the next. */
   private spareRegion: SharedArrayBuffer | undefined;
+  private spareHttpRegion: SharedArrayBuffer | undefined;
   private state: Status["state"] = "running";
   /** False while the process before goes on if this one fails. */
   private isInCharge: boolean;
@@ -332,10 +333,11 @@ export class Daemon implements Controlled {
   }
 
   private loadNext(): Promise<Configuration> {
-    const { configuration, spareRegion } = this;
+    const { configuration, spareRegion, spareHttpRegion } = this;
     return loadConfiguration(configuration.file, {
       generation: configuration.door.generation + 1,
       ...(spareRegion !== undefined && { region: spareRegion }),
+      ...(spareHttpRegion !== undefined && { httpRegion: spareHttpRegion }),
     });
   }
 
@@ -359,6 +361,8 @@ export class Daemon implements Controlled {
     this.configuration = next;
     // No worker reads it any more.
     if (before.routes !== next.routes) this.spareRegion = before.routes;
+    const httpBefore = before.door.http?.routes;
+    if (httpBefore !== undefined && httpBefore !== next.door.http?.routes) this.spareHttpRegion = httpBefore;
   }
 
   diff(): Promise<Answer> {

@@ -101,6 +101,7 @@ const refusalsOfTheDoor = [
   "hello_timeout",
   "hello_invalid",
   "proxy_header_invalid",
+  "http_invalid",
   "not_tls",
   "no_route",
   "waiting_full",
@@ -116,6 +117,7 @@ const refusalsOfBackends = ["rejected", "access_denied", "hold_timeout", "hold_f
 /** Counters of the door without labels: metric, counter, help. */
 const totalsOfTheDoor = [
   ["accepted_total", "accepted", "Connections accepted."],
+  ["redirects_total", "redirected", "Requests to http listeners that the door answered with a redirect to https."],
   [
     "client_gone_total",
     "client_gone",

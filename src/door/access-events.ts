@@ -4,6 +4,7 @@
  */
 
 import { ADDRESS_BYTES, type Address, readAddress } from "../addresses.js";
+import { HEAD_FAULTS } from "../http/outcome.js";
 import { INVALID_HEADER_REASONS, type InvalidHeaderReason } from "../proxy-protocol/index.js";
 import type { MatchKind } from "../routing/match.js";
 import { INVALID_REASONS } from "../tls/outcome.js";
@@ -23,6 +24,8 @@ export const outcomes = [
   "lost",
   /** It was given to the successor in an upgrade. */
   "passed_on",
+  /** The door itself gave the answer that was asked for: a redirect. */
+  "answered",
 ] as const;
 
 export type OutcomeName = (typeof outcomes)[number];
@@ -50,10 +53,18 @@ export function explainHeader(reason: HeaderReason): string {
 }
 
 /**
- * Why: nothing to say, the counter that counted it, what is wrong with the hello (tls/outcome.ts), or with the PROXY header
- * (proxy-protocol/outcome.ts).
+ * Why: nothing to say, the counter that counted it, what is wrong with the hello (tls/outcome.ts), with the PROXY header
+ * (proxy-protocol/outcome.ts), or with the request's head (http/outcome.ts).
  */
-export const reasons = ["", ...counterNames, ...INVALID_REASONS, ...INVALID_HEADER_REASONS, ...HEADER_REASONS] as const;
+export const reasons = [
+  "",
+  ...counterNames,
+  ...INVALID_REASONS,
+  ...INVALID_HEADER_REASONS,
+  ...HEADER_REASONS,
+  ...HEAD_FAULTS,
+  "http_path_too_long",
+] as const;
 
 /** Index of each reason. */
 export const Reason = Object.fromEntries(reasons.map((name, index) => [name, index])) as Readonly<
@@ -84,7 +95,8 @@ export interface AccessEvent {
   readonly proxy: Address | undefined;
   /** Index among the worker's listeners in that generation; -1: one that is gone, or taken over from the predecessor. */
   readonly listener: number;
-  /** Lower case ASCII as the parser leaves it; "": none, or not read. */
+  readonly protocol: "tls" | "http";
+  /** Lower case ASCII as the parser leaves it, of HTTP the host; "": none, or not read. */
   readonly serverName: string;
   /** The first protocol that the client offered, one character a byte (latin1), unsanitised; "" if it offered none. */
   readonly alpn: string;
@@ -127,10 +139,11 @@ const REASON = 87;
 /** The kind + 1. */
 const ROUTE_KIND = 88;
 const ROUTE_LENGTH = 89;
-/** Bits: ECH; a PROXY header told the client, and the packed address of who sent it follows the texts. */
+/** Bits: ECH; HTTP; a PROXY header told the client, and the packed address of who sent it follows the texts. */
 const FLAGS = 90;
 const FLAG_ECH = 1;
 const FLAG_PROXIED = 2;
+const FLAG_HTTP = 4;
 const NAME_LENGTH = 91;
 const ALPN_LENGTH = 92;
 /** Index + 1. */
@@ -190,6 +203,7 @@ export class AccessReader {
       client: readAddress(bytes, at + ADDRESS),
       proxy: (flags & FLAG_PROXIED) === 0 ? undefined : readAddress(bytes, alpnEnd),
       listener: word(LISTENER),
+      protocol: (flags & FLAG_HTTP) !== 0 ? "http" : "tls",
       serverName: this.text.toString("latin1", at + NAME, nameEnd),
       alpn: this.text.toString("latin1", nameEnd, alpnEnd),
       tlsVersion: bytes[at + TLS_VERSION]! | (bytes[at + TLS_VERSION + 1]! << 8),
@@ -225,6 +239,7 @@ export interface EventFacts {
   proxies: Uint8Array;
   isProxied: boolean;
   listener: number;
+  isHttp: boolean;
   /** The name, then the protocol, from hello[helloStart]. */
   hello: Uint8Array;
   helloStart: number;
@@ -271,10 +286,11 @@ export function writeEvent(ring: RingWriter, facts: EventFacts): void {
   bytes[at + REASON] = facts.reason;
   bytes[at + ROUTE_KIND] = facts.routeKind + 1;
   bytes[at + ROUTE_LENGTH] = facts.routeLength;
-  bytes[at + FLAGS] = (facts.ech ? FLAG_ECH : 0) | (facts.isProxied ? FLAG_PROXIED : 0);
   bytes[at + ROUTE_RULE] = facts.routeRule + 1;
   bytes[at + ROUTE_PATTERN] = facts.routePattern + 1;
   bytes[at + ROUTE_PATTERN + 1] = (facts.routePattern + 1) >>> 8;
+  const { ech, isHttp, isProxied } = facts;
+  bytes[at + FLAGS] = (ech ? FLAG_ECH : 0) | (isProxied ? FLAG_PROXIED : 0) | (isHttp ? FLAG_HTTP : 0);
   bytes[at + NAME_LENGTH] = facts.nameLength;
   bytes[at + ALPN_LENGTH] = facts.alpnLength;
   for (let i = 0; i < texts; i++) bytes[at + NAME + i] = facts.hello[facts.helloStart + i]!;

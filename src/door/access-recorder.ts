@@ -7,10 +7,10 @@
 import { ADDRESS_BYTES } from "../addresses.js";
 import type { Loop } from "../native/addon.js";
 import type { RouteTable } from "../routing/table.js";
-import type { ClientHelloReader } from "../tls/client-hello.js";
 import { type EventFacts, Outcome, writeEvent } from "./access-events.js";
 import { RingWriter } from "./byte-ring.js";
 import { type Connections, Mark, NOBODY } from "./connections.js";
+import type { Greeting } from "./greeting.js";
 import type { RuleMatcher } from "./rule-matcher.js";
 import type { AccessLogSettings, DoorSettings } from "./settings.js";
 
@@ -20,8 +20,10 @@ const TEXT_BYTES = 512;
 const PAGE = 1 << 10;
 
 const HANDED_OVER = Outcome.handed_over;
+const ANSWERED = Outcome.answered;
 const LOST = Outcome.lost;
 const RECORDED = Mark.RECORDED;
+const HTTP = Mark.HTTP;
 
 export class AccessRecorder {
   /** Whether anything is recorded: without it `noteHello` and `noteRoute` need not be called. */
@@ -77,6 +79,7 @@ export class AccessRecorder {
       proxies: connections.proxy,
       isProxied: false,
       listener: 0,
+      isHttp: false,
       hello: connections.address,
       helloStart: 0,
       nameLength: 0,
@@ -104,8 +107,8 @@ export class AccessRecorder {
     this.facts.generation = settings.generation;
   }
 
-  /** Keeps what the reader has just read of the connection's hello, which is complete (or wrong). */
-  noteHello(slot: number, reader: ClientHelloReader): void {
+  /** Keeps what has just been read of the connection's hello (or request), which is complete (or wrong). */
+  noteHello(slot: number, reader: Greeting): void {
     const generation = (this.connections.generation[slot]! + 1) >>> 0;
     if (this.notedOf[slot] !== generation) {
       this.notedOf[slot] = generation;
@@ -151,7 +154,7 @@ export class AccessRecorder {
    * the first call for a connection counts.
    */
   record(slot: number, outcome: number, reason: number): void {
-    if (!this.isOn || (outcome === HANDED_OVER && !this.wantsHandedOver())) return;
+    if (!this.isOn || ((outcome === HANDED_OVER || outcome === ANSWERED) && !this.wantsServed())) return;
     const { connections, facts, loop } = this;
     if ((connections.marks[slot]! & RECORDED) !== 0) return;
     connections.marks[slot]! |= RECORDED;
@@ -164,6 +167,7 @@ export class AccessRecorder {
     facts.addressStart = slot * ADDRESS_BYTES;
     facts.isProxied = connections.consumed[slot] !== 0 && connections.proxy[facts.addressStart] !== 0;
     facts.listener = connections.listener[slot]!;
+    facts.isHttp = (connections.marks[slot]! & HTTP) !== 0;
     facts.nameLength = isNoted ? this.nameLength[slot]! : 0;
     facts.alpnLength = isNoted ? this.alpnLength[slot]! : 0;
     if (facts.nameLength + facts.alpnLength > 0) {
@@ -187,7 +191,8 @@ export class AccessRecorder {
     writeEvent(this.ring, facts);
   }
 
-  private wantsHandedOver(): boolean {
+  /** Those that got what they came for. */
+  private wantsServed(): boolean {
     switch (this.settings.mode) {
       case "all":
         return true;

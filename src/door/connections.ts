@@ -42,6 +42,8 @@ export const Mark = {
   HEADER_EXPECTED: 128,
   /** Some of it has come. */
   HEADER_BEGUN: 256,
+  /** Came by an http listener. */
+  HTTP: 64,
 } as const;
 
 export const NOBODY = -1;

@@ -22,7 +22,7 @@ export const counterNames = [
   "fallback",
   /** Clients that closed before they were handed over. */
   "client_gone",
-  /** Hellos not complete in time. */
+  /** Hellos, or heads of requests, not complete in time. */
   "hello_timeout",
   /** Hellos that are malformed. */
   "hello_invalid",
@@ -30,9 +30,13 @@ export const counterNames = [
   "proxied",
   /** Connections of load balancers whose PROXY header is malformed, not complete, or not there. */
   "proxy_header_invalid",
+  /** Requests to an http listener that are malformed, or too long. */
+  "http_invalid",
+  /** Requests to an http listener that the door redirected to https. */
+  "redirected",
   /** Connections whose first bytes are not TLS, and that no route takes. */
   "not_tls",
-  /** Connections without a server name, or with one that no route takes. */
+  /** Connections without a server name or host, or with one that no route takes. */
   "no_route",
   /** Connections refused by a backend that is `reject:`. */
   "rejected",

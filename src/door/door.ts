@@ -18,6 +18,8 @@ import { constants } from "node:os";
 import { ADDRESS_BYTES, readAddress, writeAddress } from "../addresses.js";
 import { Flag } from "../handoff/layout.js";
 import type { HandoffFacts } from "../handoff/message.js";
+import type { AnswerName } from "../http/answers.js";
+import { HeadStatus } from "../http/outcome.js";
 import { EPOLLERR, EPOLLHUP, EPOLLRDHUP, Intact, type Loop, native } from "../native/addon.js";
 import { LONGEST_HEADER } from "../proxy-protocol/layout.js";
 import { HeaderStatus } from "../proxy-protocol/outcome.js";
@@ -37,6 +39,7 @@ import { Connections, Mark, NOBODY, SlotList, State } from "./connections.js";
 import { Counter, type CounterName } from "./counters.js";
 import { Gauge } from "./gauges.js";
 import { Hold } from "./hold.js";
+import { HttpIntake, REDIRECTED } from "./http-intake.js";
 import { countLatency } from "./latency.js";
 import { Limits } from "./limits.js";
 import { OUTBOX_BYTES, OUTBOX_CAPACITY, Outbox } from "./outbox.js";
@@ -80,8 +83,10 @@ const ROW = BACKEND_COUNTERS;
 const HANDED_OVER = BackendCounter.handed_over;
 const ACKNOWLEDGED = BackendCounter.acknowledged;
 const NO_REASON = Reason[""];
-const { LISTED, HEADER_EXPECTED, HEADER_BEGUN } = Mark;
 const FIRST_RULES = FIRST_RULES_TARGET;
+const { LISTED, HTTP, HEADER_EXPECTED, HEADER_BEGUN } = Mark;
+/** Of connections that begin with something else than a hello. */
+const NO_HELLO_FIRST = HTTP | HEADER_EXPECTED;
 
 export class Door {
   readonly loop: Loop;
@@ -106,6 +111,8 @@ export class Door {
   private againCount: number = 0;
   private listeners: readonly number[] = [];
   private listenerReady: Uint8Array = new Uint8Array(0);
+  /** For each listener the marks of its connections. */
+  private listenerMarks: Uint8Array = new Uint8Array(0);
   /** False in a process that waits for its predecessor's word, and once there is a successor. */
   private accepting: boolean;
   private readonly unacknowledgedLimit: number;
@@ -122,6 +129,8 @@ export class Door {
   private reader: ClientHelloReader;
   /** What comes from load balancers. */
   private readonly proxies: ProxyIntake;
+  /** What comes by http listeners. */
+  private readonly http: HttpIntake;
   private backends: readonly Backend[] = [];
   /** In an upgrade: the process that takes over, as one more backend. */
   private successor: Backend | undefined;
@@ -215,6 +224,7 @@ export class Door {
     this.rules = new RuleMatcher(data.settings.rules);
     this.reader = this.readerFor(data.settings);
     this.proxies = new ProxyIntake(this.loop, this.connections);
+    this.http = new HttpIntake(this.loop, data.capacity, data.settings);
     this.recorder.configure(data.settings);
     this.useBackends(data.settings, data.instances);
     this.useListeners(data.listeners);
@@ -236,6 +246,7 @@ export class Door {
     this.routes = new RouteTable(routes);
     this.rules = new RuleMatcher(settings.rules);
     this.reader = this.readerFor(settings);
+    this.http.configure(settings);
     this.useBackends(settings, instances);
     this.useListeners(listeners);
     this.post({ type: "configured", generation: settings.generation });
@@ -274,13 +285,15 @@ export class Door {
     if (connections.room === 0) {
       // More than this process may have: as on a full table, but there is no backlog that it could wait in.
       this.counters[Counter.abandoned]!++;
-      native.farewell(connection.descriptor, alertRecord("internal_error"), MOST_HELLO);
+      const farewell = connection.isHttp ? this.http.answerTo("internal_error") : alertRecord("internal_error");
+      native.farewell(connection.descriptor, farewell, MOST_HELLO);
       native.close(connection.descriptor);
       return;
     }
     this.counters[Counter.adopted]!++;
     const now = loop.clock[0]!;
     const slot = connections.take(connection.descriptor);
+    if (connection.isHttp) this.beginMarked(slot, HTTP);
     try {
       writeAddress(native.peerAddress(connection.descriptor), connections.address, slot * ADDRESS_BYTES);
     } catch {
@@ -368,6 +381,8 @@ export class Door {
     this.listenerReady = new Uint8Array(listeners.length);
     // Not before: what came by those that are gone was of the settings before.
     this.proxies.configure(this.settings.listeners);
+    const { listeners: settings } = this.settings;
+    this.listenerMarks = Uint8Array.from(listeners, (_, i) => (settings?.[i]?.protocol === "http" ? HTTP : 0));
     this.listenersRestUntil = 0;
     if (this.accepting) for (let i = 0; i < listeners.length; i++) this.watchListener(i);
   }
@@ -512,7 +527,9 @@ export class Door {
       }
       this.counters[Counter.hello_timeout]!++;
       this.recorder.record(slot, Outcome.timeout, Reason.hello_timeout);
-      this.part(slot, NOTHING);
+      // Browsers open connections that they may not need: one without a request is not answered.
+      const isRequest = this.isHttp(slot) && this.http.hasBegun(slot);
+      this.part(slot, isRequest ? this.http.answer("request_timeout") : NOTHING);
     }
     if (this.partingDueAt <= now) this.partingDueAt = this.parting.tick(now);
     if (this.heldDueAt <= now) this.tickHeld(now);
@@ -539,6 +556,7 @@ export class Door {
     const { ratesApply } = this.limits;
     const { address } = connections;
     const balancers = this.proxies.of(index);
+    const marks = this.listenerMarks[index]!;
     for (let i = 0; i < count; i++) {
       const slot = connections.take(loop.peekDescriptors[i]!);
       connections.idLow[slot] = this.nextIdLow++;
@@ -548,6 +566,7 @@ export class Door {
       connections.acceptedAt[slot] = loop.clock[0]!;
       connections.deadline[slot] = deadline;
       connections.listener[slot] = index;
+      if (marks !== 0) this.beginMarked(slot, marks);
       const packed = slot * ADDRESS;
       for (let byte = 0; byte < ADDRESS; byte++) address[packed + byte] = loop.peekAddresses[i * ADDRESS + byte]!;
       if (balancers !== undefined && containsAddress(balancers, address, packed)) {
@@ -561,6 +580,12 @@ export class Door {
     if (error === constants.errno.EAGAIN) this.restSaid = false;
     else if (error !== 0) this.restListeners(error);
     return count;
+  }
+
+  /** A connection of a listener that is not for TLS. */
+  private beginMarked(slot: number, marks: number): void {
+    this.connections.marks[slot]! |= marks;
+    this.http.begin(slot);
   }
 
   /** Descriptors or memory are short: clients stay in the backlog until there are some. */
@@ -633,8 +658,10 @@ export class Door {
   private decide(slot: number, length: number, start: number): void {
     const { reader } = this;
     if (length === 0 || (length < 0 && length !== NOTHING_YET)) return this.clientGone(slot);
-    if ((this.connections.marks[slot]! & HEADER_EXPECTED) !== 0) {
-      return this.decideProxied(slot, Math.max(0, length), start);
+    const otherwise = this.connections.marks[slot]! & NO_HELLO_FIRST;
+    if (otherwise !== 0) {
+      if ((otherwise & HEADER_EXPECTED) !== 0) return this.decideProxied(slot, Math.max(0, length), start);
+      return this.decideRequest(slot, Math.max(0, length), start);
     }
     const status = reader.read(this.loop.peekBuffer, start, start + Math.max(0, length));
     if (status !== Status.PARTIAL) {
@@ -696,7 +723,12 @@ export class Door {
         }
         this.stopWaiting(slot);
         reader.nameLength = reader.alpnLength = 0;
-        return this.give(slot, this.successor, Flag.INCOMPLETE | Flag.PROXY_EXPECTED);
+        this.http.clear();
+        return this.give(
+          slot,
+          this.successor,
+          Flag.INCOMPLETE | Flag.PROXY_EXPECTED | (this.isHttp(slot) ? Flag.HTTP : 0),
+        );
       case HeaderStatus.NONE:
         return this.refuseHeader(slot, "proxy_missing");
       case HeaderStatus.INVALID:
@@ -723,6 +755,42 @@ export class Door {
       proxy: readAddress(this.connections.address, slot * ADDRESS)?.address ?? "unknown",
     });
     this.refuse(slot, "close");
+  }
+
+  /** The same for what came by an http listener. */
+  private decideRequest(slot: number, length: number, start: number): void {
+    const { http, recorder } = this;
+    const bytes = this.loop.peekBuffer;
+    const status = http.read(slot, bytes, start, start + length);
+    if (status === HeadStatus.PARTIAL) {
+      if ((this.connections.marks[slot]! & Mark.ENDED) !== 0) return this.clientGone(slot);
+      if (this.successor === undefined || !this.channels.isOpen(this.successor)) return this.wait(slot, 1);
+    }
+    this.stopWaiting(slot);
+    if (recorder.isOn) recorder.noteHello(slot, http);
+    if (status === HeadStatus.INVALID) return this.refuseRequest(slot, "http_invalid", http.reason, "bad_request");
+    if (this.successor !== undefined && this.channels.isOpen(this.successor)) {
+      return this.give(slot, this.successor, Flag.HTTP | (status === HeadStatus.PARTIAL ? Flag.INCOMPLETE : 0));
+    }
+    const target = http.route(bytes);
+    if (recorder.isOn && http.isLookedUp) recorder.noteRoute(slot, http.routes!);
+    if (target >= 0) return this.place(slot, target, Flag.HTTP);
+    if (target !== REDIRECTED) return this.refuseRequest(slot, "no_route", "no_route", http.refusal);
+    if (http.isTooLong) return this.refuseRequest(slot, "http_invalid", "http_path_too_long", "uri_too_long");
+    this.counters[Counter.redirected]!++;
+    recorder.record(slot, Outcome.answered, Reason.redirected);
+    this.part(slot, http.redirection(bytes));
+  }
+
+  private refuseRequest(
+    slot: number,
+    counter: "http_invalid" | "no_route",
+    reason: keyof typeof Reason,
+    answer: AnswerName,
+  ): void {
+    this.counters[Counter[counter]]!++;
+    this.recorder.record(slot, Outcome.refused, Reason[reason]);
+    this.part(slot, this.http.answer(answer));
   }
 
   /** The hello is not complete: wait until there are `needed` bytes, the client ends, or the deadline. */
@@ -815,7 +883,8 @@ export class Door {
   }
 
   private handOver(slot: number, channel: Channel, flags: number): void {
-    const { connections, facts, reader } = this;
+    const { connections, facts } = this;
+    const reader = (flags & Flag.HTTP) === 0 ? this.reader : this.http;
     if (this.outbox.full) this.flush();
     this.restore(slot);
     facts.connectionIdLow = connections.idLow[slot]!;
@@ -1000,14 +1069,18 @@ export class Door {
 
   // --- the end ---------------------------------------------------------------------------------------------------
 
-  /** Refuses: with an alert, by closing, or by a reset. */
+  /** Refuses: with an alert, or what says the same in the client's protocol; by closing; or by a reset. */
   private refuse(slot: number, how: AlertName | "close" | "reset"): void {
     if (how === "reset") {
       native.resetOnClose(this.connections.descriptor[slot]!);
       this.close(slot);
       return;
     }
-    this.part(slot, how === "close" ? NOTHING : alertRecord(how));
+    this.part(slot, how === "close" ? NOTHING : this.isHttp(slot) ? this.http.answerTo(how) : alertRecord(how));
+  }
+
+  private isHttp(slot: number): boolean {
+    return (this.connections.marks[slot]! & HTTP) !== 0;
   }
 
   private part(slot: number, bytes: Uint8Array): void {

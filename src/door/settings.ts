@@ -111,10 +111,20 @@ export interface DoorListenerSettings {
 }
 
 export interface AccessLogSettings {
-  /** Which connections' ends are recorded: errors are those that were not handed over, which "sample" has all of too. */
+  /** Which connections' ends are recorded: errors are those that were neither handed over nor answered, which "sample" has all of too. */
   readonly mode: "all" | "errors" | "off" | "sample";
   /** One in so many of those that were handed over, for "sample". */
   readonly sample: number;
+}
+
+/** What http listeners do. */
+export interface HttpSettings {
+  /** The compiled routes of hosts (routing/table.ts); its default target may be absent. */
+  readonly routes: SharedArrayBuffer;
+  /** Index of the backend for `/.well-known/acme-challenge/`; -1: none. */
+  readonly acmeChallenge: number;
+  /** Port of the https URLs to which hosts without a route are redirected; 0: they are not. */
+  readonly redirectPort: number;
 }
 
 export interface DoorSettings {
@@ -131,6 +141,8 @@ export interface DoorSettings {
   /** In the order of the listening descriptors; absent: all are for TLS, and nothing else is particular to them. */
   readonly listeners?: readonly DoorListenerSettings[] | undefined;
   readonly rules: RoutingRules;
+  /** Absent: http listeners, if there are any, refuse everybody. */
+  readonly http?: HttpSettings | undefined;
 }
 
 /** The most that `helloLimit` may be: memory for peeking is reserved for it. */
@@ -187,6 +199,8 @@ export interface Adopted {
   readonly acceptedAtHigh: number;
   /** Until when its hello may be completed, CLOCK_REALTIME in milliseconds; 0: as if accepted now. */
   readonly deadline: number;
+  /** It came by an http listener. */
+  readonly isHttp: boolean;
   /** Absent: it has to do with no PROXY header. */
   readonly proxied?: ProxiedConnection | undefined;
 }

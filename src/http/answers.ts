@@ -1,5 +1,7 @@
 /** Responses: the one thing that the front door itself ever says to an HTTP client. RFC 9110 §15. */
 
+import type { AlertName } from "../tls/alerts.js";
+
 /** Status codes and reason phrases, by the names that this project uses for them. */
 export const ANSWERS = {
   bad_request: "400 Bad Request",
@@ -10,6 +12,18 @@ export const ANSWERS = {
   service_unavailable: "503 Service Unavailable",
 } as const;
 export type AnswerName = keyof typeof ANSWERS;
+
+/** What tells an HTTP client the same as this alert tells a TLS client. */
+export function answerFor(alert: AlertName): AnswerName {
+  switch (alert) {
+    case "unrecognized_name":
+      return "misdirected_request";
+    case "access_denied":
+      return "forbidden";
+    default:
+      return "service_unavailable";
+  }
+}
 
 /** Longest path and query that is redirected: what RFC 9112 §3 asks every recipient to support. Bytes. */
 export const MOST_REDIRECTED = 8000;

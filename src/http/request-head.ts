@@ -47,6 +47,8 @@ const IN_VALUE = VALUE;
  * valid until the next read; offsets point into the caller's bytes.
  */
 export class RequestHeadReader {
+  /** Most bytes of a head. */
+  maxLength: number;
   /** INVALID: why. */
   reason: HeadFault = "http_method";
   /**
@@ -65,7 +67,6 @@ export class RequestHeadReader {
   /** DONE: bytes of the head, from `start`, with the empty line that ends it. */
   length = 0;
 
-  readonly #maxLength: number;
   readonly #authority = new Authority();
   #at = 0;
   #stop = 0;
@@ -80,22 +81,21 @@ export class RequestHeadReader {
   #hasHost = false;
   #hasEnded = false;
 
-  /** `maxLength`: most bytes of a head. */
   constructor(maxLength: number) {
-    this.#maxLength = maxLength;
+    this.maxLength = maxLength;
     this.name = this.#authority.host.bytes;
   }
 
   /** Reads the head that begins at bytes[start]; looks at nothing outside bytes[start..end). Never throws. */
   read(bytes: Uint8Array, start: number, end: number): HeadStatus {
-    this.#clear();
+    this.clear();
     this.#at = start;
-    this.#stop = Math.min(end, start + this.#maxLength);
+    this.#stop = Math.min(end, start + this.maxLength);
     let status = this.#readEmptyLine(bytes);
     if (status === DONE) status = this.#readRequestLine(bytes);
     while (status === DONE && !this.#hasEnded) status = this.#readFieldLine(bytes);
     if (status === DONE) status = this.#conclude(bytes);
-    if (status === PARTIAL && end - start >= this.#maxLength) return this.#invalid("http_too_long");
+    if (status === PARTIAL && end - start >= this.maxLength) return this.#invalid("http_too_long");
     if (status === DONE) this.length = this.#at - start;
     return status;
   }
@@ -275,7 +275,8 @@ export class RequestHeadReader {
     return true;
   }
 
-  #clear(): void {
+  /** As if nothing had been read. */
+  clear(): void {
     this.#authority.clear();
     this.nameLength = 0;
     this.ipLiteral = false;

@@ -24,6 +24,7 @@ const handedOver: AccessEvent = {
   client: { family: "IPv6", address: "2001:db8::1", port: 40000 },
   proxy: undefined,
   listener: 1,
+  protocol: "tls",
   serverName: "a.app.example.com",
   alpn: "h2",
   tlsVersion: 0x0304,

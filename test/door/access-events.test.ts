@@ -30,6 +30,7 @@ const event = fc
       nil: undefined,
     }),
     listener: fc.integer({ min: -1, max: 300 }),
+    protocol: fc.constantFrom("tls", "http"),
     serverName: text(fc.integer({ min: 0x2d, max: 0x7a })),
     alpn: text(fc.nat(255)),
     tlsVersion: fc.nat(0xffff),
@@ -52,7 +53,7 @@ const event = fc
   .map((event): AccessEvent => event);
 
 function factsOf(event: AccessEvent): EventFacts {
-  const { connectionId, client, proxy, serverName, alpn, route, outcome, reason, ...same } = event;
+  const { connectionId, client, proxy, protocol, serverName, alpn, route, outcome, reason, ...same } = event;
   const addresses = new Uint8Array(3 * ADDRESS_BYTES);
   if (client !== undefined) writeAddress(client, addresses, ADDRESS_BYTES);
   const proxies = new Uint8Array(3 * ADDRESS_BYTES);
@@ -65,6 +66,7 @@ function factsOf(event: AccessEvent): EventFacts {
     addressStart: ADDRESS_BYTES,
     proxies,
     isProxied: proxy !== undefined,
+    isHttp: protocol === "http",
     hello: Buffer.from(`--${serverName}${alpn}--`, "latin1"),
     helloStart: 2,
     nameLength: serverName.length,

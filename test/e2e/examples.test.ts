@@ -35,11 +35,13 @@ afterAll(async () => {
 });
 
 test("the example configuration with the example backends", async () => {
-  const inUse = await new Promise((resolve) => {
-    const socket = createConnection(8443, "127.0.0.1", () => resolve(true)).on("error", () => resolve(false));
-    socket.once("connect", () => socket.destroy());
-  });
-  expect(inUse, "port 8443, which the example uses, is taken by another process").toBe(false);
+  for (const port of [8443, 8080]) {
+    const inUse = await new Promise((resolve) => {
+      const socket = createConnection(port, "127.0.0.1", () => resolve(true)).on("error", () => resolve(false));
+      socket.once("connect", () => socket.destroy());
+    });
+    expect(inUse, `port ${port}, which the example uses, is taken by another process`).toBe(false);
+  }
 
   const asTyped = commands();
   expect(asTyped).toHaveLength(7);
@@ -63,6 +65,11 @@ test("the example configuration with the example backends", async () => {
   expect(curl("one.tenants.example.net", "--insecure")).toBe("hello 127.0.0.1, this is one.tenants.example.net\n");
   expect(curl("two.tenants.example.net", "--insecure")).toBe("hello 127.0.0.1, this is two.tenants.example.net\n");
   expect(() => curl("example.com", "--insecure")).toThrow(); // without a route: refused
+
+  const plain = "--location --resolve www.example.com:8080:127.0.0.1 http://www.example.com:8080/";
+  expect(curl("www.example.com", "--next", "--cacert cert.pem", plain)).toBe(
+    "hello 127.0.0.1, this is www.example.com\n".repeat(2),
+  ); // redirected
 
   // While a backend is away its clients wait.
   await https.end("SIGTERM");

@@ -39,7 +39,8 @@ export class DoorProcess {
   port = 0;
   /** Its configuration file. */
   readonly file: string;
-  private readonly head: string;
+  /** What `start` and `write` put before the configuration. */
+  readonly head: string;
   private current: number;
 
   private constructor(child: Child, file: string, head: string) {

@@ -34,6 +34,7 @@ function configured(...addresses: string[]): ListenerSettings[] {
   return compileListeners(
     addresses.map((address) => ({
       address: parseListenAddress(address)!,
+      protocol: "tls",
       backlog: 4096,
       v6Only: false,
       freebind: false,

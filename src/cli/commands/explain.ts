@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import { resolve } from "node:path";
 import type { ClientFacts } from "../../daemon/configuration/client-facts.js";
+import type { Configuration } from "../../daemon/configuration/index.js";
 import type { InstanceStatus } from "../../daemon/status.js";
 import { type Command, configOption } from "../command.js";
 import { controlOf, controlOption } from "../control.js";
@@ -44,6 +45,14 @@ export const explain: Command = {
       type: "boolean",
       describe: "One JSON object instead of text. Default: false",
     },
+    http: {
+      type: "boolean",
+      describe: "What becomes of a request without TLS to this host: what `http` says. Default: false",
+    },
+    path: {
+      type: "string",
+      describe: "With --http: the path of the request. Default: /",
+    },
     control: {
       ...controlOption.control,
       describe: "Socket of the daemon that is asked for instances, if it runs. Default: control of --config",
@@ -55,11 +64,14 @@ export const explain: Command = {
       "$0 explain shop.example.com --client 192.0.2.7 --alpn h2 --config front-door.yaml",
       "Where routes have conditions",
     ],
+    ["$0 explain shop.example.com --http --path /cart --config front-door.yaml", "By listeners with protocol: http"],
   ],
   async run(args) {
     const { loadConfiguration } = await import("../../daemon/configuration/index.js");
     const { describeBackend, explainName, explanationLines } = await import("../../daemon/configuration/explain.js");
+    if (args.path !== undefined && args.http !== true) throw usageError("--path is for --http");
     const configuration = await loadConfiguration(args.config as string);
+    if (args.http === true) return explainHttp(configuration, args);
     let explained: ReturnType<typeof explainName>;
     try {
       explained = explainName(configuration, String(args.name), clientFacts(args));
@@ -91,6 +103,32 @@ function clientFacts({ alpn, client, tls }: Readonly<Record<string, unknown>>): 
   if (family === undefined)
     throw usageError(`--client: found "${client}"; allowed: an address such as 192.0.2.7 or 2001:db8::7`);
   return { ...facts, client: { family, address: client } };
+}
+
+async function explainHttp(configuration: Configuration, args: Readonly<Record<string, unknown>>): Promise<number> {
+  const { describeBackend } = await import("../../daemon/configuration/explain.js");
+  const { explainRequest } = await import("../../daemon/configuration/explain-http.js");
+  let explained: ReturnType<typeof explainRequest>;
+  try {
+    explained = explainRequest(configuration, String(args.name), (args.path as string | undefined) ?? "/");
+  } catch (error) {
+    throw error instanceof RangeError ? usageError(error.message) : error;
+  }
+  const { name, path, by, pattern, over, backend, answer } = explained;
+  const instances = backend?.kind === "handoff" ? await instancesOf(backend.name, args) : undefined;
+  const lines = args.json
+    ? [JSON.stringify({ ...explained, instances })]
+    : [
+        `http://${name}${path} -> ${backend?.name ?? answer}`,
+        `  by       ${by === "none" ? "no key of http" : `http.${by}`}${pattern === undefined ? "" : ` ${pattern}`}`,
+        ...over.map(({ pattern, backend }, index) => `  ${index === 0 ? "over" : "    "}     ${pattern} -> ${backend}`),
+        ...(backend === undefined
+          ? []
+          : [`  backend  ${describeBackend(backend, configuration.door.backends, "http")}`]),
+        ...(instances === undefined ? [] : describeInstances(instances)),
+      ];
+  process.stdout.write(lines.map((line) => `${line}\n`).join(""));
+  return ExitStatus.DONE;
 }
 
 /** Those that the daemon which runs with this configuration sees; undefined if none answers. */

@@ -36,9 +36,10 @@ function checkNames({ backends }: Outline, problem: Report): void {
   }
 }
 
-function checkReferences({ backends, routes, rules, fallbacks, defaults }: Outline, problem: Report): void {
+function checkReferences(outline: Outline, problem: Report): void {
+  const { backends, routes, rules, httpRoutes, fallbacks, defaults } = outline;
   const known = new Set(backends.map(({ name }) => name));
-  for (const place of [...routes, ...rules, ...fallbacks, ...defaults]) {
+  for (const place of [...routes, ...rules, ...httpRoutes, ...fallbacks, ...defaults]) {
     const { backend } = place;
     if (backend === undefined || known.has(backend)) continue;
     problem(

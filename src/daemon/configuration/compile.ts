@@ -10,7 +10,8 @@ import type { ConfigurationInput, IncludedInput } from "./schema.js";
 import { findGroup, findUser } from "./users.js";
 
 export function compileListeners(listeners: ConfigurationInput["listeners"]): ListenerSettings[] {
-  return listeners.map(({ address, backlog, v6Only, freebind, deferAccept, keepAlive, acceptProxyProtocol }) => {
+  return listeners.map((listener) => {
+    const { address, protocol, backlog, v6Only, freebind, deferAccept, keepAlive, acceptProxyProtocol } = listener;
     const numeric = address.address === "*" ? anyAddress() : address.address;
     return {
       name: formatListenAddress(address),
@@ -25,7 +26,7 @@ export function compileListeners(listeners: ConfigurationInput["listeners"]): Li
       },
       balancers: (acceptProxyProtocol ?? []).map(({ text }) => text),
       door: {
-        protocol: "tls",
+        protocol,
         balancers: acceptProxyProtocol === undefined ? undefined : compileBlocks(acceptProxyProtocol),
       },
     };

@@ -5,7 +5,7 @@ import { formatListenAddress } from "./addresses.js";
 import { configuredBackends, isBuiltIn } from "./built-in.js";
 import type { Configuration, ListenerSettings } from "./configuration.js";
 import { formatDuration } from "./durations.js";
-import { compareRoutes, type RouteChange, type RoutesDiff } from "./routes-diff.js";
+import { compareHttpRoutes, compareRoutes, type RouteChange, type RoutesDiff } from "./routes-diff.js";
 import { ruleText, targetText } from "./rule-text.js";
 import { formatSize } from "./sizes.js";
 
@@ -30,6 +30,7 @@ export interface ConfigurationDiff {
   readonly listeners: PartsDiff;
   readonly backends: PartsDiff;
   readonly routes: RoutesDiff;
+  readonly httpRoutes: RoutesDiff;
   /** Everything else. */
   readonly settings: readonly Change[];
 }
@@ -39,28 +40,28 @@ export function diffConfigurations(running: Configuration, next: Configuration):
     listeners: compareParts("listeners", listenersOf(running), listenersOf(next)),
     backends: compareParts("backends", backendsOf(running), backendsOf(next)),
     routes: compareRoutes(running, next),
+    httpRoutes: compareHttpRoutes(running, next),
     settings: compareValues(settingsOf(running), settingsOf(next), (key) => key),
   };
 }
 
-export function isEmpty({ listeners, backends, routes, settings }: ConfigurationDiff): boolean {
+export function isEmpty({ listeners, backends, routes, httpRoutes, settings }: ConfigurationDiff): boolean {
   const parts = [listeners.added, listeners.removed, listeners.changed, backends.added, backends.removed];
   return (
     [...parts, backends.changed, settings].every((list) => list.length === 0) &&
-    [routes.added, routes.removed, routes.moved].every(({ count }) => count === 0)
+    [routes, httpRoutes].every(({ added, removed, moved }) => added.count + removed.count + moved.count === 0)
   );
 }
 
 /** One line for each change, and of routes the first few; "nothing changes" if nothing does. */
 export function formatDiff(diff: ConfigurationDiff): string[] {
   if (isEmpty(diff)) return ["nothing changes"];
-  const { listeners, backends, routes, settings } = diff;
+  const { listeners, backends, routes, httpRoutes, settings } = diff;
   return [
     ...formatParts("listener", listeners),
     ...formatParts("backend", backends),
-    ...formatRoutes("added", routes.added, ({ name, to }) => `+ ${name} -> ${to}`),
-    ...formatRoutes("removed", routes.removed, ({ name, from }) => `- ${name} -> ${from}`),
-    ...formatRoutes("moved", routes.moved, ({ name, from, to }) => `~ ${name}: ${from} -> ${to}`),
+    ...formatAllRoutes("routes", routes),
+    ...formatAllRoutes("http routes", httpRoutes),
     ...settings.map(formatChange),
   ];
 }
@@ -82,6 +83,14 @@ const NEEDS = {
   restart: " (needs restart: an upgrade leaves it as it is)",
 };
 
+function formatAllRoutes(what: string, { added, removed, moved }: RoutesDiff): string[] {
+  return [
+    ...formatRoutes(`${what} added`, added, ({ name, to }) => `+ ${name} -> ${to}`),
+    ...formatRoutes(`${what} removed`, removed, ({ name, from }) => `- ${name} -> ${from}`),
+    ...formatRoutes(`${what} moved`, moved, ({ name, from, to }) => `~ ${name}: ${from} -> ${to}`),
+  ];
+}
+
 function formatRoutes(
   what: string,
   { count, first }: RoutesDiff["added"],
@@ -90,7 +99,7 @@ function formatRoutes(
   if (count === 0) return [];
   const more = count - first.length;
   return [
-    `routes ${what}: ${count}`,
+    `${what}: ${count}`,
     ...first.map((change) => `  ${line(change)}`),
     ...(more > 0 ? [`  and ${more} more`] : []),
   ];
@@ -147,9 +156,10 @@ function listenersOf({ listeners }: Configuration): Map<string, Values> {
   return new Map(listeners.map((listener) => [listener.name, listenerValues(listener)]));
 }
 
-function listenerValues({ options, balancers }: ListenerSettings): Values {
+function listenerValues({ options, balancers, door }: ListenerSettings): Values {
   const { backlog, v6Only, freebind, deferAccept, keepAlive } = options;
   return written({
+    protocol: door.protocol,
     backlog,
     v6Only: v6Only === true,
     freebind,
@@ -186,6 +196,8 @@ function settingsOf(configuration: Configuration): Values {
     const text = targetText(target, door);
     return isBuiltIn(text) ? undefined : text;
   };
+  const { http } = door;
+  const configured = (target: number) => door.backends[target]?.name;
   const patterns = door.rules.patterns.map((pattern, index): [string, string] => [
     `patterns[${index}]`,
     `${pattern.match} -> ${ruleText(pattern, door)}`,
@@ -196,6 +208,9 @@ function settingsOf(configuration: Configuration): Values {
     default: leads(table.defaultTarget),
     noServerName: leads(table.noServerNameTarget),
     notTls: leads(table.notTlsTarget),
+    "http.default": http && configured(new RouteTable(http.routes).defaultTarget),
+    "http.redirect": http && http.redirectPort > 0 ? `https, port ${http.redirectPort}` : undefined,
+    "http.acmeChallenge": http && configured(http.acmeChallenge),
     "timeouts.hello": formatDuration(door.helloTimeout),
     "timeouts.drain": formatDuration(timeouts.drain),
     "timeouts.upgrade": formatDuration(timeouts.upgrade),

@@ -1,5 +1,7 @@
 /** Where a name goes under a configuration, and why. */
-import type { BackendSettings } from "../../door/settings.js";
+
+import type { BackendSettings, Rejection } from "../../door/settings.js";
+import { ANSWERS, answerFor } from "../../http/answers.js";
 import { type Candidate, candidatesFor } from "./candidates.js";
 import { type AccessVerdict, type ClientFacts, judgeAccess, whyNot } from "./client-facts.js";
 import type { Configuration } from "./configuration.js";
@@ -84,18 +86,23 @@ export function explanationLines({ name, route, passed, over, access }: Explaine
     ...list("access", access === undefined ? [] : [access.why]),
   ];
 }
+const REFUSAL = { tls: "the alert internal_error", http: ANSWERS[answerFor("internal_error")] };
 
 /** What a backend is, in one line. */
-export function describeBackend(backend: BackendSettings, backends: readonly BackendSettings[]): string {
-  if (backend.kind === "reject") return describeRejection(backend.reject);
+export function describeBackend(
+  backend: BackendSettings,
+  backends: readonly BackendSettings[],
+  protocol: keyof typeof REFUSAL = "tls",
+): string {
+  if (backend.kind === "reject") return describeRejection(backend.reject, protocol);
   const { path, balance, hold, fallback } = backend;
   const what = path.endsWith("/") ? `every socket in the folder ${path}, ${balance}` : `socket ${path}`;
-  const otherwise = fallback < 0 ? "refused with the alert internal_error" : backends[fallback]!.name;
+  const otherwise = fallback < 0 ? `refused with ${REFUSAL[protocol]}` : backends[fallback]!.name;
   return `${what}; held for ${formatDuration(hold)} if nobody takes it, then ${otherwise}`;
 }
 
-function describeRejection(rejection: string): string {
+function describeRejection(rejection: Rejection, protocol: keyof typeof REFUSAL): string {
   if (rejection === "close") return "closes the connection";
   if (rejection === "reset") return "resets the connection (TCP RST)";
-  return `refuses with the TLS alert ${rejection}`;
+  return `refuses with ${protocol === "http" ? ANSWERS[answerFor(rejection)] : `the TLS alert ${rejection}`}`;
 }

@@ -8,6 +8,7 @@ import { compileAccessLog, compileBackends, compileControl, compileListeners } f
 import type { Configuration } from "./configuration.js";
 import { defaultWorkers } from "./default-workers.js";
 import { readDocument } from "./document.js";
+import { buildHttpRoutes, compileHttp, warnOfHttp } from "./http.js";
 import { findIdentity } from "./identity.js";
 import { readIncludes } from "./includes.js";
 import { problemsOf } from "./issues.js";
@@ -26,6 +27,8 @@ export interface LoadOptions {
   readonly generation?: number;
   /** Memory of an earlier route table that no worker reads any more; the new table is built there if it fits. */
   readonly region?: SharedArrayBuffer;
+  /** The same for the routes of `http`. */
+  readonly httpRegion?: SharedArrayBuffer;
 }
 
 /** Throws a `ConfigurationError` that lists every problem, in the order of the files. */
@@ -60,6 +63,7 @@ export async function loadConfiguration(file: string, options: LoadOptions = {})
   const outline = readOutline(main, sources);
   checkOutline(outline, problem, warning);
   const filled = await fillBuilder({ outline, region: options.region }, problem, problems, warnings);
+  const httpBuilder = buildHttpRoutes(outline, options.httpRegion, problem);
   if (!parsed.success || problems.length > 0) throw new ConfigurationError(inOrder(problems, files));
 
   const { builder, used } = filled;
@@ -78,9 +82,11 @@ export async function loadConfiguration(file: string, options: LoadOptions = {})
   builder.noServerNameTarget = routing.noServerNameTarget;
   builder.notTlsTarget = notTlsTarget;
   const routes = builder.finish();
+  const http = compileHttp(input.http, httpBuilder, backends);
   const table = new RouteTable(routes);
   warnOfUnusedBackends(outline, used, warning);
-  warnOfNeedlessRoutes(outline, table, warning);
+  warnOfNeedlessRoutes(outline, outline.routes, table, warning);
+  warnOfHttp(input, main, outline, http, warning);
   warnOfSettings(input, main, identity, warning);
   for (const each of backendsOfFiles) warnOfBackends(each.backends, each.source, warning);
   const listeners = compileListeners(input.listeners);
@@ -101,6 +107,7 @@ export async function loadConfiguration(file: string, options: LoadOptions = {})
       backends,
       listeners: listeners.map(({ door }) => door),
       rules: routing.rules,
+      http,
     },
     routes,
     names: table.names,

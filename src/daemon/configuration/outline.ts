@@ -26,8 +26,10 @@ export interface Outline {
   readonly routes: readonly OutlinedRoute[];
   /** Where rules lead: those of routes, patterns, `default` and `noServerName`. */
   readonly rules: readonly Reference[];
+  /** `http.routes`. */
+  readonly httpRoutes: readonly (Reference & { readonly name: string })[];
   readonly fallbacks: readonly (Reference & { readonly of: string })[];
-  /** `default`, `noServerName`, `notTls`, where they are a backend's name. */
+  /** `default`, `noServerName`, `notTls`, where they are a backend's name; `http.default`, `http.acmeChallenge`. */
   readonly defaults: readonly Reference[];
   readonly handoffs: readonly (TextAt & { readonly of: string })[];
   /** Users whose processes may be instances. */
@@ -70,10 +72,14 @@ export function outline(main: Source, included: readonly Source[]): Outline {
       ),
       ...["patterns", "default", "noServerName"].flatMap((key) => ruleReferences(main, member(value, key), [key])),
     ],
-    fallbacks: ofBackends("fallback").map(({ text, ...rest }) => ({ ...rest, backend: text })),
-    defaults: ["default", "noServerName", "notTls"].flatMap((key) =>
-      texts(main, value, key, []).map(({ text, ...rest }) => ({ ...rest, backend: text })),
+    httpRoutes: entries(member(value, "http"), "routes").flatMap(([name, backend]) =>
+      typeof backend === "string" ? [{ source: main, path: ["http", "routes", name], name, backend }] : [],
     ),
+    fallbacks: ofBackends("fallback").map(({ text, ...rest }) => ({ ...rest, backend: text })),
+    defaults: [
+      ...["default", "noServerName", "notTls"].flatMap((key) => texts(main, value, key, [])),
+      ...["default", "acmeChallenge"].flatMap((key) => texts(main, member(value, "http"), key, ["http"])),
+    ].map(({ text, ...rest }) => ({ ...rest, backend: text })),
     handoffs: ofBackends("handoff"),
     users: ofBackends("user"),
     addresses: items(value, "listeners").flatMap((listener, index) =>

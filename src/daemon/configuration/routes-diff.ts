@@ -1,6 +1,6 @@
 /** Which names go elsewhere under another route table. */
 import { KeyCursor } from "../../routing/keys.js";
-import { FIRST_RULES_TARGET, RouteTable } from "../../routing/table.js";
+import { FIRST_RULES_TARGET, RouteTable, RouteTableBuilder } from "../../routing/table.js";
 import type { Configuration } from "./configuration.js";
 import { targetText } from "./rule-text.js";
 
@@ -30,6 +30,15 @@ export interface RoutesDiff {
 const MAX_NAMED = 20;
 
 type Side = Pick<Configuration, "routes" | "door">;
+
+/** Stands for a table that is not configured. */
+const NO_ROUTES = new RouteTableBuilder({ names: 0, nameBytes: 0 }).finish();
+
+/** The same of the routes for http listeners. */
+export function compareHttpRoutes(running: Side, next: Side): RoutesDiff {
+  const side = ({ door }: Side): Side => ({ door, routes: door.http?.routes ?? NO_ROUTES });
+  return compareRoutes(side(running), side(next));
+}
 
 /** Looks up each name of the running table in the next one, and makes objects only for those that are told. */
 export function compareRoutes(running: Side, next: Side): RoutesDiff {

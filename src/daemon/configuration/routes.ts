@@ -6,7 +6,7 @@ import type { Problem } from "../../errors.js";
 import { MapCounter, MapParser } from "../../routing/map-file.js";
 import { normaliseName } from "../../routing/name.js";
 import { FIRST_RULES_TARGET, RouteTableBuilder } from "../../routing/table.js";
-import type { Outline } from "./outline.js";
+import type { Outline, OutlinedRoute } from "./outline.js";
 import { besideConfiguration, readFailure } from "./paths.js";
 import { CHANGED, hasChanged, openRegular } from "./read.js";
 import { show } from "./scalars.js";
@@ -56,7 +56,7 @@ export async function fillBuilder(
     );
 
     const backends = new Map(outline.backends.map(({ name }, index) => [name, index]));
-    addRoutes(outline, backends, builder, problem);
+    addRoutes(outline.routes, backends, builder, problem);
     for (const { name, handle, place, stats } of maps) {
       const parser = new MapParser({ file: name, backends, builder });
       await eachChunk(handle, buffer, (chunk) => parser.push(chunk));
@@ -87,14 +87,15 @@ class MarkingBuilder extends RouteTableBuilder {
   }
 }
 
-function addRoutes(
-  { routes }: Outline,
+/** Adds those that can be: names that are wrong, or there twice, are reported. */
+export function addRoutes(
+  routes: readonly OutlinedRoute[],
   backends: ReadonlyMap<string, number>,
   builder: RouteTableBuilder,
   problem: Report,
 ): void {
-  const written = new Map<string, Outline["routes"][number]>();
   let lists = 0;
+  const written = new Map<string, OutlinedRoute>();
   for (const route of routes) {
     const { source, name, backend } = route;
     const target = backend === undefined ? FIRST_RULES_TARGET + lists++ : backends.get(backend);

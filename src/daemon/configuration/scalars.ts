@@ -39,6 +39,11 @@ export function count(what: string, { min, max }: { min: number; max: number }) 
   return z.int(error).min(min, error).max(max, error);
 }
 
+export const port = () => {
+  const error = wants("a port from 1 to 65535");
+  return z.int(error).min(1, error).max(65_535, error);
+};
+
 export function oneOf<const T extends readonly [string, ...string[]]>(words: T) {
   return z.enum(words, {
     error: ({ input }) =>

@@ -17,6 +17,7 @@ import {
   oneOf,
   oneOrMore,
   pattern,
+  port,
   protocolName,
   size,
   text,
@@ -40,6 +41,9 @@ const listener = z
       address: listenAddress().describe(
         'Address and port: "[::]:443" takes IPv6 and, unless v6Only, IPv4 too; "0.0.0.0:443" IPv4; "*:443" everything that the kernel has. Port 0 takes any free one.',
       ),
+      protocol: oneOf(["tls", "http"])
+        .default("tls")
+        .describe("What clients speak: tls is routed by server name; http, without TLS, by host, as `http` says."),
       backlog: count("connections", { min: 1, max: 1_048_576 })
         .default(4096)
         .describe("Connections that may wait to be accepted. The kernel caps it at net.core.somaxconn."),
@@ -237,7 +241,7 @@ const timeouts = z
     {
       hello: duration({ min: 100, max: 10 * MINUTE })
         .prefault("5s")
-        .describe("How long a client may take to complete its ClientHello, from accept."),
+        .describe("How long a client may take to complete its ClientHello, or the head of its request, from accept."),
       drain: duration({ min: 0, max: HOUR })
         .prefault("10s")
         .describe("How long connections that wait or are held may take to finish when the door stops."),
@@ -255,10 +259,12 @@ const limits = z
     {
       hello: size({ min: 1024, max: 65_536 })
         .prefault("16KiB")
-        .describe("Most bytes of a ClientHello, with its record headers. Clients with a longer one are refused."),
+        .describe(
+          "Most bytes of a ClientHello, with its record headers, or of a request's head. Clients with a longer one are refused.",
+        ),
       waiting: count("connections", { min: 1, max: 1_000_000 })
         .default(10_000)
-        .describe("Most connections that wait for a ClientHello, all workers together."),
+        .describe("Most connections that wait for a ClientHello or a request's head, all workers together."),
       waitingPerClient: count("connections", { min: 1, max: 1_000_000 })
         .default(1000)
         .describe("Most of them from one client address (an IPv6 /64)."),
@@ -310,6 +316,51 @@ const metrics = z
   )
   .optional()
   .describe("Metrics over TCP. Default: on the control socket only.");
+
+const httpRoutes = z
+  .record(z.string(), backendReference(), map('a map of hosts, or "*." and a parent domain, to backends'))
+  .default({})
+  .describe("Host to backend, written and matched as `routes` are.");
+
+const redirect = z
+  .union(
+    [
+      oneOf(["https"]),
+      z.strictObject(
+        {
+          to: oneOf(["https"]).describe("The scheme to redirect to."),
+          port: port().default(443).describe("Port of the URLs that clients are sent to."),
+        },
+        map("a map with the keys to and port"),
+      ),
+    ],
+    { error: ({ input }) => found(input, "https, or a map with the keys to and port") },
+  )
+  .optional()
+  .describe(
+    "https: the door answers requests for hosts that `http.routes` doesn't name with 308 to the same URL by https; or a map. Default: it does not.",
+  );
+
+const http = z
+  .strictObject(
+    {
+      routes: httpRoutes,
+      default: backendReference()
+        .optional()
+        .describe(
+          "Backend of requests that neither a route nor the redirect takes: those without a host name, for example. Default: refused with 421, or 400 if there is a redirect.",
+        ),
+      redirect,
+      acmeChallenge: backendReference()
+        .optional()
+        .describe(
+          "Backend of requests for /.well-known/acme-challenge/ (RFC 8555 §8.3), whatever their host. Default: they are as others.",
+        ),
+    },
+    map("a map with the keys routes, default, redirect and acmeChallenge"),
+  )
+  .optional()
+  .describe("Where requests go that come by listeners with `protocol: http`. Default: they are refused.");
 
 const accessLog = z
   .union(
@@ -383,6 +434,7 @@ export const configurationSchema = z
       notTls: backendReference()
         .optional()
         .describe("Backend of clients whose first bytes are no TLS. Default: closed."),
+      http,
       timeouts,
       limits,
       log: z

@@ -3,7 +3,7 @@
 import { normaliseName } from "../../routing/name.js";
 import { explain, type RouteTable } from "../../routing/table.js";
 import type { Identity } from "./identity.js";
-import { member, type Outline } from "./outline.js";
+import { member, type Outline, type OutlinedRoute } from "./outline.js";
 import type { Step } from "./positions.js";
 import type { ConfigurationInput } from "./schema.js";
 import type { Report, Source } from "./source.js";
@@ -13,21 +13,28 @@ const MAX_WARNINGS = 20;
 
 /** Backends that nothing leads to. `used` tells which have routes. */
 export function warnOfUnusedBackends(outline: Outline, used: Uint8Array, warning: Report): void {
-  const { fallbacks, defaults, rules } = outline;
-  const referred = new Set([...fallbacks, ...defaults, ...rules].map(({ backend }) => backend));
+  const { fallbacks, defaults, rules, httpRoutes } = outline;
+  const referred = new Set([...fallbacks, ...defaults, ...rules, ...httpRoutes].map(({ backend }) => backend));
   for (const [index, backend] of outline.backends.entries())
     if (!used[index] && !referred.has(backend.name)) warning(backend, "is not used: nothing leads to it", "key");
 }
 
-/** Routes that could go: a less specific one leads to the same backend. */
-export function warnOfNeedlessRoutes(outline: Outline, table: RouteTable, warning: Report): void {
+/** Routes that could go: a less specific one leads to the same backend. `isRedirected`: without a route it is not the default's turn. */
+export function warnOfNeedlessRoutes(
+  outline: Outline,
+  routes: readonly OutlinedRoute[],
+  table: RouteTable,
+  warning: Report,
+  isRedirected = false,
+): void {
   const targets = new Map(outline.backends.map(({ name }, index) => [name, index]));
-  const needless = outline.routes.flatMap((route) => {
+  const needless = routes.flatMap((route) => {
     const normalised = normaliseName(route.name);
     if (!normalised.ok || route.backend === undefined) return [];
     const pattern = normalised.name;
     const { shadowed, ...won } = explain(table, pattern.replace(/^\*/, "_"));
     const next = [won, ...shadowed].find((match) => match.kind !== "exact" && match.pattern !== pattern);
+    if (next?.kind === "default" && isRedirected) return [];
     return next !== undefined && next.target === targets.get(route.backend) ? [{ route, next }] : [];
   });
   for (const { route, next } of needless.slice(0, MAX_WARNINGS)) {
@@ -35,8 +42,9 @@ export function warnOfNeedlessRoutes(outline: Outline, table: RouteTable, warnin
     warning(route, `has no effect: ${by} leads to ${route.backend} already`, "key");
   }
   const more = needless.length - MAX_WARNINGS;
-  if (more > 0)
-    warning({ source: needless[0]!.route.source, path: ["routes"] }, `has ${more} more names without effect`, "key");
+  if (more <= 0) return;
+  const { source, path } = needless[0]!.route;
+  warning({ source, path: path.slice(0, -1) }, `has ${more} more names without effect`, "key");
 }
 
 /** Values that contradict each other. Of those that are written only: a default is nobody's mistake. */

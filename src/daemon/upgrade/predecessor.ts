@@ -75,6 +75,7 @@ function takenOver(descriptor: number, text: string): TakenOver {
     idHigh: message.connectionIdHigh,
     acceptedAtLow: message.acceptedAtLow,
     acceptedAtHigh: message.acceptedAtHigh,
+    isHttp: (message.flags & Flag.HTTP) !== 0,
     deadline: (message.helloDeadlineHigh * 2 ** 32 + message.helloDeadlineLow) / 1e6,
     proxied: proxied(bytes, message),
   };
