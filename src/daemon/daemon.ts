@@ -18,6 +18,7 @@ import type { Listeners } from "./listeners.js";
 import type { DaemonLog } from "./log.js";
 import { LoopLag } from "./loop-lag.js";
 import { beyondReach, type GivenUp, gatherFacts, landlockPlan } from "./privileges/index.js";
+import { RelayKeeper } from "./relay/keeper.js";
 import { type Reported, Reporting } from "./reporting.js";
 import type { Status } from "./status.js";
 import type { Notifier } from "./systemd/notify.js";
@@ -68,6 +69,7 @@ export class Daemon implements Controlled {
   private reporting!: Reporting;
   private watchdog: Watchdog | undefined;
   private watch: InstanceWatch;
+  private readonly relay: RelayKeeper;
   private look: NodeJS.Timeout | undefined;
   private statusSaidAt: number = 0;
   /** Memory of the route table before this one: free for the next. */
@@ -103,6 +105,7 @@ export class Daemon implements Controlled {
     this.log = parts.log;
     this.isInCharge = parts.accepting;
     this.drained = new Set(parts.drained);
+    this.relay = new RelayKeeper(parts.configuration, parts.log, parts.logLevel);
     this.watch = watchInstances(parts.configuration, parts.log, () => this.workers);
   }
 
@@ -113,6 +116,7 @@ export class Daemon implements Controlled {
       await daemon.startWorkers();
     } catch (error) {
       daemon.watch.close();
+      daemon.relay.close();
       throw error;
     }
     return daemon;
@@ -121,6 +125,7 @@ export class Daemon implements Controlled {
   private async startWorkers(): Promise<void> {
     const { configuration, log } = this;
     const { door } = configuration;
+    if (this.parts.accepting) this.relay.start();
     this.workers = await Workers.start(
       {
         count: configuration.workers,
@@ -216,6 +221,7 @@ export class Daemon implements Controlled {
       totals: this.totals,
       listeners: parts.listeners.all.map(({ name, address, source }) => ({ name, address, source })),
       drained: this.drained,
+      relay: this.relay.kept,
       control: parts.endpoints.controlPath,
       metrics: parts.endpoints.metricsAddress,
       landlock: parts.givenUp?.outcome ?? "off",
@@ -297,6 +303,7 @@ export class Daemon implements Controlled {
         ...next.warnings.map(formatProblem),
         ...formatDiff(diff),
         ...this.outOfReach(next),
+        ...(await this.relay.use(next)),
       ]);
       this.reloads.succeeded++;
     } catch (error) {
@@ -559,6 +566,7 @@ export class Daemon implements Controlled {
   accept(): void {
     this.isInCharge = true;
     this.workers.command({ type: "accept" });
+    this.relay.start();
   }
 
   /** A connection that the process before had accepted. */
@@ -612,6 +620,8 @@ export class Daemon implements Controlled {
     this.watchdog?.close();
     this.watch.close();
     const { endpoints } = this.parts;
+    if (this.successor !== undefined) this.relay.close();
+    else await this.relay.part();
     if (this.successor === undefined) endpoints.release();
     await endpoints.close();
     const haveEnded = await this.workers.terminate();

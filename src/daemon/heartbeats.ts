@@ -1,19 +1,27 @@
 /** Whether the workers live: each repeats, in its own memory, the number that it was told last. */
 import { readGauges } from "../door/gauges.js";
-import type { Workers } from "./workers.js";
 
 /** A worker that has not answered for so long is not responsive. Milliseconds. */
 const UNRESPONSIVE = 2000;
 /** How often that is looked at while somebody waits for the workers. Milliseconds. */
 const LOOK_EVERY = 250;
 
+/** Workers that repeat what they are told. */
+export interface Beating {
+  readonly memories: readonly { readonly gauges: SharedArrayBuffer }[];
+  command(command: { readonly type: "ping"; readonly beat: number }): void;
+}
+
 export class Heartbeats {
-  private readonly workers: Pick<Workers, "memories" | "command">;
+  private readonly workers: Beating;
+  private readonly heartbeatOf: (gauges: SharedArrayBuffer) => number;
   private beat: number = 0;
   private askedAt: number = 0;
 
-  constructor(workers: Pick<Workers, "memories" | "command">) {
+  /** `heartbeatOf` reads the gauge in which a worker repeats the number; of the door's workers if absent. */
+  constructor(workers: Beating, heartbeatOf = (gauges: SharedArrayBuffer) => readGauges(gauges).heartbeat) {
     this.workers = workers;
+    this.heartbeatOf = heartbeatOf;
   }
 
   ping(): void {
@@ -63,6 +71,6 @@ export class Heartbeats {
   }
 
   private repeats(index: number): boolean {
-    return readGauges(this.workers.memories[index]!.gauges).heartbeat >= this.beat;
+    return this.heartbeatOf(this.workers.memories[index]!.gauges) >= this.beat;
   }
 }

@@ -16,8 +16,13 @@ export function watchInstances({ door }: Configuration, log: Log, workers: () =>
       );
     },
     unreadable: (backend, folder, error) => {
+      const { name, ...settings } = door.backends[backend]!;
+      if ("relay" in settings && settings.relay !== undefined && error.code === "ENOENT") {
+        log.info({ event: "relay.awaited", backend: name, path: folder }, `the relay has not opened ${folder} yet`);
+        return;
+      }
       log.warn(
-        { event: "instance.unreachable", backend: door.backends[backend]!.name, path: folder, code: error.code },
+        { event: "instance.unreachable", backend: name, path: folder, code: error.code },
         explainUnreadable(folder, error),
       );
     },

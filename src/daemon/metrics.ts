@@ -1,11 +1,10 @@
 /**
  * What the door counts, in the text format of Prometheus.
  *
- * The counts live in the workers' memory and are totals already, which prom-client's counters cannot be set to: each
- * rendering fills a registry of its own. Labels have only configured names and the words below as values, so that no
+ * The counts live in the workers' memory. Labels have only configured names and the words below as values, so that no
  * client can make series.
  */
-import type { Metric } from "prom-client";
+import { exposition, type Sample, type Value, type Writer } from "./exposition.js";
 
 /** What is rendered: mostly a `Status`. Totals never go down while a backend of that name is configured. */
 export interface MetricsSource {
@@ -82,8 +81,6 @@ export interface Attempts {
 }
 
 type Totals = Readonly<Record<string, number>>;
-type Labels = Readonly<Record<string, string | number>>;
-type Sample = readonly [labels: Labels, value: number];
 
 const instanceStates = [
   "ready",
@@ -172,49 +169,14 @@ const totalsOfBackends = [
   ],
 ] as const;
 
-/** prom-client is loaded at the first use: serving does not need it. */
-export async function renderMetrics(source: MetricsSource): Promise<{ contentType: string; text: string }> {
-  const { Registry } = await import("prom-client");
-  const registry = new Registry();
-  const add = (type: string, name: string, help: string, values: readonly Value[]) => {
-    const metric = { name, help, type, aggregator: "sum", get: async () => ({ name, help, type, values }) };
-    registry.registerMetric(metric as unknown as Metric);
-  };
-  const put = (type: "counter" | "gauge") => (name: string, help: string, samples: readonly Sample[] | number) => {
-    const all: readonly Sample[] = typeof samples === "number" ? [[{}, samples]] : samples;
-    add(
-      type,
-      name,
-      help,
-      all.map(([labels, value]) => ({ labels, value })),
-    );
-  };
-  const writer: Writer = {
-    counter: put("counter"),
-    gauge: put("gauge"),
-    histogram: (name, help, samples) => add("histogram", name, help, samples),
-  };
-  writeDoor(source, writer);
-  writeBackends(source, writer);
-  writeWorkers(source, writer);
-  writeControlPlane(source, writer);
-  writeProcess(source.status, writer);
-  return { contentType: registry.contentType, text: await registry.metrics() };
-}
-
-interface Value {
-  readonly labels: Labels;
-  readonly value: number;
-  /** The metric's name with a histogram's suffix. */
-  readonly metricName?: string;
-}
-
-type Write = (name: string, help: string, samples: readonly Sample[] | number) => void;
-
-interface Writer {
-  readonly counter: Write;
-  readonly gauge: Write;
-  readonly histogram: (name: string, help: string, values: readonly Value[]) => void;
+export function renderMetrics(source: MetricsSource): Promise<{ contentType: string; text: string }> {
+  return exposition((writer) => {
+    writeDoor(source, writer);
+    writeBackends(source, writer);
+    writeWorkers(source, writer);
+    writeControlPlane(source, writer);
+    writeProcess(source.status, writer);
+  });
 }
 
 function writeDoor({ status, limits }: MetricsSource, { counter, gauge }: Writer): void {
@@ -384,8 +346,10 @@ function writeControlPlane(source: MetricsSource, { counter, gauge }: Writer): v
   );
 }
 
+export type ProcessFacts = Pick<MetricsStatus, "process" | "startedAt">;
+
 /** Under the names that every Prometheus client library gives them. */
-function writeProcess({ process, startedAt }: MetricsStatus, { counter, gauge }: Writer): void {
+export function writeProcess({ process, startedAt }: ProcessFacts, { counter, gauge }: Writer): void {
   counter("process_cpu_seconds_total", "User and system time, all threads.", process.cpuSeconds);
   gauge("process_resident_memory_bytes", "Resident memory.", process.rss);
   gauge("process_open_fds", "Open descriptors: one a connection, and a few.", process.descriptors);

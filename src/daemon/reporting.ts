@@ -12,6 +12,7 @@ import type { Heartbeats } from "./heartbeats.js";
 import type { LoopLag } from "./loop-lag.js";
 import type { Attempts, MetricsSource } from "./metrics.js";
 import { type PrivilegesInForce, privilegesInForce } from "./privileges/index.js";
+import type { KeptRelay } from "./relay/keeper.js";
 import type { BackendStatus, InstanceStatus, ListenerStatus, Status } from "./status.js";
 import { quantile, type Totals } from "./totals.js";
 import type { Workers } from "./workers.js";
@@ -27,6 +28,7 @@ export interface Reported {
   readonly listeners: readonly ListenerStatus[];
   /** "backend" or "backend path". */
   readonly drained: ReadonlySet<string>;
+  readonly relay: KeptRelay;
   readonly control: string;
   readonly metrics: string;
   readonly landlock: string;
@@ -90,6 +92,7 @@ export class Reporting {
         cpuSeconds: (process.cpuUsage().user + process.cpuUsage().system) / 1e6,
         eventLoopLag: this.lag.p99,
       },
+      relay: reported.relay,
       systemd: reported.systemd,
       control: reported.control,
       metrics: reported.metrics,
@@ -140,15 +143,17 @@ export class Reporting {
 }
 
 function backendStatus(
-  { name, kind }: BackendSettings,
+  backend: BackendSettings,
   { totals, drained, workers, configuration }: Reported,
   channels: readonly ChannelStatus[],
 ): BackendStatus {
+  const { name, kind } = backend;
   const latencies = totals.latencies.get(name);
   const index = configuration.door.backends.findIndex((backend) => backend.name === name);
   return {
     name,
     kind,
+    targets: backend.kind === "handoff" ? (backend.relay ?? []) : [],
     drained: drained.has(name),
     held: workers.held(index),
     counters: totals.backend(name),

@@ -7,6 +7,7 @@ import { Endpoints, type PassedEndpoints } from "./endpoints.js";
 import { Listeners, type PassedListener } from "./listeners.js";
 import { createLog, type DaemonLog } from "./log.js";
 import { PidFile } from "./pidfile.js";
+import { makeFolderForRelay } from "./relay/keeper.js";
 import { EndingSignals, Orders } from "./signals.js";
 import { type Stage, stageEnvironment, takeStage } from "./stage.js";
 import { PassedSockets } from "./systemd/listeners.js";
@@ -127,6 +128,7 @@ async function giveUpPrivileges(
 ): Promise<void> {
   if (configuration.identity === undefined && !configuration.privileges.landlock) return;
   const { givenUpBy, planPrivileges, reexecute, unreadableFor } = await import("./privileges/index.js");
+  makeFolderForRelay(configuration);
   const plan = planPrivileges(configuration);
   for (const { file, code } of unreadableFor(plan.identity, configuration.files)) {
     log.warn(

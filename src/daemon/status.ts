@@ -1,6 +1,7 @@
 /** What the daemon tells about itself: GET /status of the control socket. Counters only grow; rates are for the reader. */
 import type { CounterName } from "../door/counters.js";
 import type { PrivilegesInForce } from "./privileges/index.js";
+import type { KeptRelay } from "./relay/keeper.js";
 
 export interface Status {
   readonly version: string;
@@ -27,6 +28,8 @@ export interface Status {
     /** Milliseconds, the 99th percentile. */
     readonly eventLoopLag: number;
   };
+  /** The relay, as the door sees it; more at its own control socket. */
+  readonly relay: KeptRelay;
   /** `watchdog` in seconds, 0 if off. */
   readonly systemd: { readonly notify: boolean; readonly watchdog: number };
   readonly control: string;
@@ -65,6 +68,8 @@ export interface WorkerStatus {
 export interface BackendStatus {
   readonly name: string;
   readonly kind: "handoff" | "reject";
+  /** Where the relay connects to for it; empty: it is no relay backend. */
+  readonly targets: readonly string[];
   /** Told to get nothing new. */
   readonly drained: boolean;
   readonly held: number;

@@ -18,6 +18,7 @@ import type {
 } from "../door/settings.js";
 import { HandoffError } from "../errors.js";
 import { descriptorLimit } from "./descriptor-limit.js";
+import { inTime } from "./in-time.js";
 import { releaseThreads, takeThread } from "./threads.js";
 
 /** Descriptors that the process needs beside connections: listeners, channels, log, libuv's own; at most half of all. */
@@ -237,19 +238,6 @@ export class Workers {
     this.ending = true;
     const ended = Promise.all(this.threads.map((thread) => thread.terminate()));
     return (await inTime(ended, LATE)) !== undefined;
-  }
-}
-
-/** undefined: not within `patience` milliseconds. */
-async function inTime<T>(value: Promise<T>, patience: number): Promise<T | undefined> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(resolve, patience, undefined).unref(); // the workers keep the process alive
-  });
-  try {
-    return await Promise.race([value, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }
 

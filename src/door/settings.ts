@@ -32,6 +32,8 @@ export interface HandoffBackendSettings {
   readonly connect: "eagerly" | "lazily";
   /** Most connections that its instances may have together, as far as each worker knows (`Backend.capacity`); 0: no limit. */
   readonly maxConnections: number;
+  /** Its instances are the relay's workers, and this is where they connect to, as configured. */
+  readonly relay?: readonly string[];
 }
 
 export interface RejectBackendSettings {

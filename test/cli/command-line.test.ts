@@ -19,7 +19,7 @@ const bad = folder.write(
   "listeners: []\nworker: 1\nbackends: { a: { handoff: /a, hold: 5 } }\ndefault: b\n",
 );
 const commands = [
-  ...["serve", "check", "explain", "status", "drain", "undrain", "reload", "upgrade", "stop", "log-level"],
+  ...["serve", "relay", "check", "explain", "status", "drain", "undrain", "reload", "upgrade", "stop", "log-level"],
   ...["schema", "completion", "man", "demo", "bench"],
 ];
 const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));

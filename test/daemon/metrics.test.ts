@@ -117,8 +117,10 @@ test("workers, reloads, the last reload and the process", async () => {
 });
 
 test("prom-client is not loaded before the first rendering", () => {
-  const module = fileURLToPath(new URL("../../dist/daemon/metrics.js", import.meta.url));
-  expect(readFileSync(module, "utf8")).not.toMatch(/^import/m);
+  for (const name of ["metrics", "exposition"]) {
+    const module = fileURLToPath(new URL(`../../dist/daemon/${name}.js`, import.meta.url));
+    expect(readFileSync(module, "utf8")).not.toMatch(/^import[^;]*"prom-client"/m);
+  }
 });
 
 test("a loop that was kept busy is late", async () => {

@@ -1,9 +1,10 @@
 /** A front door in a process of its own, on a port that the kernel chooses. */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { CounterName } from "../../src/door/counters.js";
 import { Child, type Ended } from "./child.js";
+import { isAlive } from "./process-status.js";
 import { until } from "./wait.js";
 
 const program = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
@@ -168,14 +169,5 @@ export class DoorProcess {
     if (isAlive(this.current)) process.kill(this.current, signal);
     // Of the process that was started; its output ends with the last one that writes there.
     return this.child.ended;
-  }
-}
-
-/** Whether a process exists, and is not only waiting to be waited for. */
-function isAlive(pid: number): boolean {
-  try {
-    return !/^\d+ \(.*\) Z/s.test(readFileSync(`/proc/${pid}/stat`, "latin1"));
-  } catch {
-    return false;
   }
 }

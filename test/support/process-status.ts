@@ -49,3 +49,12 @@ function fieldsOf(file: string): Fields {
   const lines = readFileSync(file, "utf8").split("\n");
   return new Map(lines.map((line) => line.split(":\t") as [string, string]));
 }
+
+/** Whether a process exists, and is not only waiting to be waited for. */
+export function isAlive(pid: number): boolean {
+  try {
+    return !/^\d+ \(.*\) Z/s.test(readFileSync(`/proc/${pid}/stat`, "latin1"));
+  } catch {
+    return false;
+  }
+}

@@ -27,7 +27,10 @@ export interface ReferenceRow {
 
 /** Every key that has a value of its own, in the order of the schema. */
 export function referenceRows(): ReferenceRow[] {
-  return rowsOf(jsonSchema() as Node, "", new Set());
+  const rows = rowsOf(jsonSchema() as Node, "", new Set());
+  // Kinds of backends have keys in common, which mean the same.
+  const texts = rows.map((row) => JSON.stringify(row));
+  return rows.filter((_, index) => texts.indexOf(texts[index]!) === index);
 }
 
 /** `described` has the maps whose keys have rows already: rules are the same in several places. */

@@ -23,6 +23,7 @@ export function someBackend(changes: Partial<BackendStatus> = {}): BackendStatus
   return {
     name: "app",
     kind: "handoff",
+    targets: [],
     drained: false,
     held: 0,
     counters: { handed_over: 1201, acknowledged: 1200, held: 3 },
@@ -101,6 +102,7 @@ export function someStatus(changes: Partial<Status> = {}): Status {
       landlock: "abi 6: 5 folders",
     },
     process: { rss: 85_000_000, descriptors: 120, descriptorLimit: 65_536, cpuSeconds: 12.34, eventLoopLag: 1.2 },
+    relay: { state: "off", control: "/run/sni-handoff/control.relay/.control.sock", starts: true, reason: "" },
     systemd: { notify: true, watchdog: 30 },
     control: "/run/sni-handoff/control.sock",
     metrics: "127.0.0.1:9443",

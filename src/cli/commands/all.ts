@@ -7,12 +7,14 @@ import { demo } from "./demo.js";
 import { explain } from "./explain.js";
 import { man } from "./man.js";
 import { drain, logLevel, reload, stop, undrain, upgrade } from "./orders.js";
+import { relay } from "./relay.js";
 import { schema } from "./schema.js";
 import { serve } from "./serve.js";
 import { status } from "./status.js";
 
 export const commands: readonly Command[] = [
   serve,
+  relay,
   check,
   explain,
   status,

@@ -11,6 +11,10 @@ export const status: Command = {
   describe: "Show what a running daemon does: workers, backends, instances, counters",
   options: {
     ...daemonOptions,
+    relay: {
+      type: "boolean",
+      describe: "Of the relay, its targets; the control socket is the relay's, or that of its door. Default: false",
+    },
     json: { type: "boolean", describe: "JSON instead of text, with all that there is. Default: false" },
     watch: {
       alias: "w",
@@ -27,6 +31,7 @@ export const status: Command = {
   examples: [
     ["$0 status --watch", ""],
     ["$0 status --json | jq .backends", ""],
+    ["$0 status --relay --config front-door.yaml", ""],
   ],
   async run(args) {
     const { interval = 1 } = args as { interval?: number };
@@ -34,8 +39,13 @@ export const status: Command = {
     if (!(interval >= SHORTEST && interval <= LONGEST)) {
       throw usageError(`--interval takes seconds from ${SHORTEST} to ${LONGEST}`);
     }
-    const control = await controlPath(args);
+    if (args.relay === true && args.watch === true) throw usageError("--watch is not for --relay");
     const json = args.json === true;
+    if (args.relay === true) {
+      await showRelay(args, json);
+      return ExitStatus.DONE;
+    }
+    const control = await controlPath(args);
     if (args.watch === true) {
       const { watchStatus } = await import("../status/watch.js");
       await watchStatus({ control, interval: interval * 1000, json });
@@ -53,3 +63,26 @@ export const status: Command = {
     return ExitStatus.DONE;
   },
 };
+
+async function showRelay(args: Readonly<Record<string, unknown>>, json: boolean): Promise<void> {
+  const { askRelayStatus } = await import("../../daemon/control/client.js");
+  const status = await askRelayStatus(await relayControlPath(args));
+  if (json) {
+    process.stdout.write(`${JSON.stringify(status, null, 2)}\n`);
+    return;
+  }
+  const { renderRelayStatus } = await import("../status/relay.js");
+  process.stdout.write(`${renderRelayStatus(status, process.stdout.columns || 80).join("\n")}\n`);
+}
+
+/** --control may be the relay's own; --config names it even if no door runs; else the door says. */
+async function relayControlPath(args: Readonly<Record<string, unknown>>): Promise<string> {
+  if (typeof args.config === "string" && args.control === undefined) {
+    const { loadRelay } = await import("../../daemon/configuration/load-relay.js");
+    const { relayControl } = await import("../../daemon/configuration/relay.js");
+    return relayControl((await loadRelay(args.config)).relay);
+  }
+  const { askStatus, isRelay } = await import("../../daemon/control/client.js");
+  const control = await controlPath(args);
+  return (await isRelay(control)) ? control : (await askStatus(control)).relay.control;
+}

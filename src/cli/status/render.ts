@@ -86,6 +86,9 @@ function summary(status: Status, width: number, brief: boolean): string[] {
       `metrics ${status.metrics || "none"}`,
       `access log ${accessLog.mode}${accessLog.dropped > 0 ? ` (${count(accessLog.dropped)} lines dropped)` : ""}`,
     ]),
+    ...(status.relay.state === "off"
+      ? []
+      : line("relay", [status.relay.reason || status.relay.state, status.relay.control])),
     ...line("privileges", [
       `${privileges.user} (${privileges.uid}:${privileges.gid})`,
       privileges.noNewPrivileges ? "no new privileges" : "",
@@ -135,7 +138,7 @@ function backends(status: Status, before: Status | undefined, seconds: number, w
     { title: "P99 MS", align: "right" },
   ];
   const rows: string[][] = [];
-  const failures = new Map<number, string>();
+  const notes = new Map<number, string>();
   for (const backend of status.backends) {
     const old = before?.backends.find(({ name }) => name === backend.name);
     const taken = takenBy(backend);
@@ -155,6 +158,7 @@ function backends(status: Status, before: Status | undefined, seconds: number, w
       latency.count > 0 ? milliseconds(latency.p50) : "",
       latency.count > 0 ? milliseconds(latency.p99) : "",
     ]);
+    if (backend.targets.length > 0) notes.set(rows.length, `relayed to ${backend.targets.join(", ")}`);
     for (const instance of instances) {
       rows.push([
         `  ${basename(instance.path)}`,
@@ -163,12 +167,12 @@ function backends(status: Status, before: Status | undefined, seconds: number, w
         count(instance.open),
         count(instance.outstanding),
       ]);
-      if (instance.state !== "ready" && instance.lastFailure !== "") failures.set(rows.length, instance.lastFailure);
+      if (instance.state !== "ready" && instance.lastFailure !== "") notes.set(rows.length, instance.lastFailure);
     }
   }
   return table(columns, rows, width).flatMap((line, index) => {
-    const failure = failures.get(index);
-    return failure === undefined ? [line] : [line, shorten(`    ${failure}`, width)];
+    const note = notes.get(index);
+    return note === undefined ? [line] : [line, shorten(`    ${note}`, width)];
   });
 }
 

@@ -6,14 +6,15 @@ import type { Outline } from "./outline.js";
 import { besideConfiguration, MAX_SOCKET_PATH, socketPath } from "./paths.js";
 import { show } from "./scalars.js";
 import { formatPlace, type Place, type Report } from "./source.js";
+import { parseTarget, targetPath } from "./targets.js";
 import { findUser } from "./users.js";
 
 export function checkOutline(outline: Outline, problem: Report, warning: Report): void {
   checkNames(outline, problem);
   checkReferences(outline, problem);
-  checkFallbackCycles(outline, problem);
   checkListeners(outline, problem);
   checkHandoffPaths(outline, problem, warning);
+  checkTargets(outline, problem);
   checkEndpoints(outline, problem);
   checkMaps(outline, problem);
   for (const { text, ...place } of outline.users)
@@ -26,7 +27,7 @@ export function noSuch(what: "user" | "group", account: string | number): string
 }
 
 /** Within one file the YAML reader finds doubles. */
-function checkNames({ backends }: Outline, problem: Report): void {
+export function checkNames({ backends }: Outline, problem: Report): void {
   const seen = new Map<string, Place>();
   for (const { name, ...place } of backends) {
     const first = seen.get(name);
@@ -37,9 +38,23 @@ function checkNames({ backends }: Outline, problem: Report): void {
 }
 
 function checkReferences(outline: Outline, problem: Report): void {
-  const { backends, routes, rules, httpRoutes, fallbacks, defaults } = outline;
+  const { routes, rules, httpRoutes, defaults } = outline;
+  checkReferencesAt([...routes, ...rules, ...httpRoutes, ...defaults], outline, problem);
+  checkFallbacks(outline, problem);
+}
+
+export function checkFallbacks(outline: Outline, problem: Report): void {
+  checkReferencesAt(outline.fallbacks, outline, problem);
+  checkFallbackCycles(outline, problem);
+}
+
+function checkReferencesAt(
+  places: readonly (Place & { readonly backend?: string | undefined })[],
+  { backends }: Outline,
+  problem: Report,
+): void {
   const known = new Set(backends.map(({ name }) => name));
-  for (const place of [...routes, ...rules, ...httpRoutes, ...fallbacks, ...defaults]) {
+  for (const place of places) {
     const { backend } = place;
     if (backend === undefined || known.has(backend)) continue;
     problem(
@@ -53,6 +68,19 @@ function listed(names: readonly string[]): string {
   if (names.length === 0) return "there are none";
   const more = names.length > 10 ? ` and ${names.length - 10} more` : "";
   return `there are ${names.slice(0, 10).join(", ")}${more}`;
+}
+
+/** A target that is there twice gets twice its share; a path that is too long for a socket can't be had. */
+export function checkTargets({ relays }: Outline, problem: Report): void {
+  const seen = new Set<string>();
+  for (const { text, of, ...place } of relays) {
+    const target = parseTarget(text);
+    if (target === undefined) continue;
+    const key = `${of} ${text}`;
+    if (seen.has(key)) problem(place, `found ${show(text)} a second time; allowed: each target once`);
+    seen.add(key);
+    if (target.kind === "unix") checkSocketPath(place, text, targetPath(place.source.file, target.path), problem);
+  }
 }
 
 /** Each cycle is reported once, at the first of its backends in the file. */

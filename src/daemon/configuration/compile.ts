@@ -6,7 +6,8 @@ import { formatListenAddress } from "./addresses.js";
 import { builtInName } from "./built-in.js";
 import type { ControlSettings, ListenerSettings } from "./configuration.js";
 import { socketPath } from "./paths.js";
-import type { ConfigurationInput, IncludedInput } from "./schema.js";
+import { type BackendOfFile, type RelayBackendInput, type RelayConfiguration, relayBackendFolder } from "./relay.js";
+import type { ConfigurationInput } from "./schema.js";
 import { findGroup, findUser } from "./users.js";
 
 export function compileListeners(listeners: ConfigurationInput["listeners"]): ListenerSettings[] {
@@ -47,21 +48,45 @@ export interface CompiledBackends {
   readonly notTlsTarget: number;
 }
 
-/** The backends of one file. */
-export interface BackendsOfFile {
-  readonly file: string;
-  readonly backends: IncludedInput["backends"];
+/** To the door the relay's workers are instances like others. */
+function compileRelayed(
+  name: string,
+  backend: RelayBackendInput,
+  relay: RelayConfiguration,
+  target: (name: string) => number,
+): BackendSettings {
+  const { hold, maxHeld, maxHeldPerClient, maxConnections, fallback } = backend;
+  return {
+    kind: "handoff",
+    name,
+    path: relayBackendFolder(relay, name),
+    balance: "round-robin",
+    hold,
+    maxHeld,
+    maxHeldPerClient,
+    acknowledgeTimeout: RELAY_ACKNOWLEDGES,
+    connect: "eagerly",
+    maxConnections,
+    fallback: fallback === undefined ? -1 : target(fallback),
+    uid: -1,
+    relay: [backend.relay].flat().map(({ text }) => text),
+  };
 }
 
+/** As other backends' acknowledgeTimeout by default. Milliseconds. */
+const RELAY_ACKNOWLEDGES = 500;
+
 /** Backends by their indices: those of the files in their order, then the built-in ones that stand in for absent keys. */
-export function compileBackends(input: ConfigurationInput, files: readonly BackendsOfFile[]): CompiledBackends {
-  const all = files.flatMap(({ file, backends }) =>
-    Object.entries(backends).map(([name, backend]) => ({ file, name, backend })),
-  );
+export function compileBackends(
+  input: ConfigurationInput,
+  all: readonly BackendOfFile[],
+  relay: RelayConfiguration,
+): CompiledBackends {
   const targets = new Map(all.map(({ name }, index) => [name, index]));
   const target = (name: string) => targets.get(name)!;
   const backends = all.map(({ file, name, backend }): BackendSettings => {
     if ("reject" in backend) return { kind: "reject", name, reject: backend.reject };
+    if ("relay" in backend) return compileRelayed(name, backend, relay, target);
     const { handoff, fallback, user, ...settings } = backend;
     return {
       kind: "handoff",

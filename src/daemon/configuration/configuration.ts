@@ -4,6 +4,7 @@ import type { DoorListenerSettings, DoorSettings, LogLevel } from "../../door/se
 import type { Problem } from "../../errors.js";
 import type { TcpListenOptions } from "../../native/addon.js";
 import type { Identity } from "./identity.js";
+import type { RelayConfiguration } from "./relay.js";
 
 export interface ListenerSettings {
   /** The address as an operator writes it: "[::]:443". */
@@ -43,6 +44,7 @@ export interface Configuration {
   readonly control: ControlSettings | undefined;
   /** Where metrics are served over TCP: a loopback address. */
   readonly metrics: { readonly address: string; readonly port: number } | undefined;
+  readonly relay: RelayConfiguration;
   readonly pidfile: string | undefined;
   /** Who to become once the listeners are open; undefined: nobody else. */
   readonly identity: Identity | undefined;

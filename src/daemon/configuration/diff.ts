@@ -1,12 +1,14 @@
 /** What a new configuration would change in a running one. */
-import type { BackendSettings } from "../../door/settings.js";
+import type { BackendSettings, HandoffBackendSettings } from "../../door/settings.js";
 import { RouteTable } from "../../routing/table.js";
 import { formatListenAddress } from "./addresses.js";
 import { configuredBackends, isBuiltIn } from "./built-in.js";
 import type { Configuration, ListenerSettings } from "./configuration.js";
 import { formatDuration } from "./durations.js";
+import type { RelayConfiguration } from "./relay.js";
 import { compareHttpRoutes, compareRoutes, type RouteChange, type RoutesDiff } from "./routes-diff.js";
 import { ruleText, targetText } from "./rule-text.js";
+import { BACKEND_KINDS } from "./schema.js";
 import { formatSize } from "./sizes.js";
 
 /** A value that is another one: both as an operator writes them. */
@@ -16,7 +18,7 @@ export interface Change {
   readonly from: string;
   readonly to: string;
   /** It takes no effect with a reload. */
-  readonly needs: "upgrade" | "restart" | undefined;
+  readonly needs: "upgrade" | "restart" | "relay" | undefined;
 }
 
 export interface PartsDiff {
@@ -41,7 +43,11 @@ export function diffConfigurations(running: Configuration, next: Configuration):
     backends: compareParts("backends", backendsOf(running), backendsOf(next)),
     routes: compareRoutes(running, next),
     httpRoutes: compareHttpRoutes(running, next),
-    settings: compareValues(settingsOf(running), settingsOf(next), (key) => key),
+    settings: compareValues(
+      new Map([...settingsOf(running), ...relaySettingsOf(running, next)]),
+      new Map([...settingsOf(next), ...relaySettingsOf(next, running)]),
+      (key) => key,
+    ),
   };
 }
 
@@ -81,6 +87,7 @@ function formatChange({ key, from, to, needs }: Change): string {
 const NEEDS = {
   upgrade: " (needs restart: takes effect with the next upgrade or restart)",
   restart: " (needs restart: an upgrade leaves it as it is)",
+  relay: " (takes effect when the relay is restarted)",
 };
 
 function formatAllRoutes(what: string, { added, removed, moved }: RoutesDiff): string[] {
@@ -131,18 +138,21 @@ function compareValues(running: Values, next: Values, name: (key: string) => str
     const [from, to] = [running.get(key) ?? NONE, next.get(key) ?? NONE];
     if (from === to) return [];
     const full = name(key);
-    return [{ key: full, from, to, needs: needed.get(full.split(".")[0]!) }];
+    return [{ key: full, from, to, needs: needed.get(full) ?? needed.get(full.split(".")[0]!) }];
   });
 }
 
 /** Of a backend that becomes one of another kind only what tells the kind. */
 function keysOf(running: Values, next: Values): string[] {
-  if (running.has("reject") !== next.has("reject")) return ["handoff", "reject"];
+  const kinds = BACKEND_KINDS.filter((kind) => running.has(kind) || next.has(kind));
+  if (kinds.length > 1) return kinds;
   return [...new Set([...running.keys(), ...next.keys()])];
 }
 
 /** What is set up once: at the start of a process, or of the first one, which those of upgrades inherit it from. */
-const needed: ReadonlyMap<string, "upgrade" | "restart"> = new Map([
+const needed: ReadonlyMap<string, "upgrade" | "restart" | "relay"> = new Map([
+  ["relay.folder", "relay"],
+  ["relay.workers", "relay"],
   ["workers", "upgrade"],
   ["control", "upgrade"],
   ["metrics", "upgrade"],
@@ -170,14 +180,15 @@ function listenerValues({ options, balancers, door }: ListenerSettings): Values 
 }
 
 /** Without the built-in ones, which stand in for absent keys. */
-function backendsOf({ door: { backends } }: Configuration): Map<string, Values> {
+function backendsOf({ door: { backends }, relay }: Configuration): Map<string, Values> {
   const configured = configuredBackends({ backends });
-  return new Map(configured.map((backend) => [backend.name, backendValues(backend, backends)]));
+  return new Map(configured.map((backend) => [backend.name, backendValues(backend, backends, relay)]));
 }
 
-function backendValues(backend: BackendSettings, all: readonly BackendSettings[]): Values {
+function backendValues(backend: BackendSettings, all: readonly BackendSettings[], relay: RelayConfiguration): Values {
   if (backend.kind === "reject") return written({ reject: backend.reject });
-  const { kind: _, name: __, path, hold, acknowledgeTimeout, fallback, uid, ...rest } = backend;
+  if (backend.relay !== undefined) return relayedValues(backend, all, relay);
+  const { kind: _, name: __, relay: ___, path, hold, acknowledgeTimeout, fallback, uid, ...rest } = backend;
   return written({
     handoff: path,
     hold: formatDuration(hold),
@@ -185,6 +196,30 @@ function backendValues(backend: BackendSettings, all: readonly BackendSettings[]
     fallback: all[fallback]?.name,
     user: uid < 0 ? undefined : uid,
     ...rest,
+  });
+}
+
+function relayedValues(
+  { name, hold, maxHeld, maxHeldPerClient, maxConnections, fallback, relay: targets }: HandoffBackendSettings,
+  all: readonly BackendSettings[],
+  relay: RelayConfiguration,
+): Values {
+  const { proxyProtocol, balance, connectTimeout, idleTimeout, lifetime, keepAlive } = relay.backends.find(
+    (each) => each.name === name,
+  )!;
+  return written({
+    relay: targets!.join(", "),
+    proxyProtocol,
+    balance,
+    connectTimeout: formatDuration(connectTimeout),
+    idleTimeout: formatDuration(idleTimeout),
+    lifetime: formatDuration(lifetime),
+    keepAlive,
+    hold: formatDuration(hold),
+    maxHeld,
+    maxHeldPerClient,
+    maxConnections,
+    fallback: all[fallback]?.name,
   });
 }
 
@@ -226,6 +261,19 @@ function settingsOf(configuration: Configuration): Values {
     group: identity?.gid,
     ...prefixed("privileges", privileges),
     pidfile,
+  });
+}
+
+/** Of one that is there before and after. */
+function relaySettingsOf({ relay }: Configuration, other: Configuration): Values {
+  if (relay.backends.length === 0 || other.relay.backends.length === 0) return new Map();
+  return written({
+    "relay.folder": relay.folder,
+    "relay.workers": relay.workers,
+    "relay.control": relay.control,
+    "relay.start": relay.start,
+    "relay.drain": formatDuration(relay.drain),
+    "relay.resolvers": relay.resolvers?.map(formatListenAddress).join(", "),
   });
 }
 

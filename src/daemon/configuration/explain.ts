@@ -1,6 +1,6 @@
 /** Where a name goes under a configuration, and why. */
 
-import type { BackendSettings, Rejection } from "../../door/settings.js";
+import type { BackendSettings, HandoffBackendSettings, Rejection } from "../../door/settings.js";
 import { ANSWERS, answerFor } from "../../http/answers.js";
 import { type Candidate, candidatesFor } from "./candidates.js";
 import { type AccessVerdict, type ClientFacts, judgeAccess, whyNot } from "./client-facts.js";
@@ -95,10 +95,15 @@ export function describeBackend(
   protocol: keyof typeof REFUSAL = "tls",
 ): string {
   if (backend.kind === "reject") return describeRejection(backend.reject, protocol);
-  const { path, balance, hold, fallback } = backend;
-  const what = path.endsWith("/") ? `every socket in the folder ${path}, ${balance}` : `socket ${path}`;
+  const { hold, fallback } = backend;
+  const what = describePlace(backend);
   const otherwise = fallback < 0 ? `refused with ${REFUSAL[protocol]}` : backends[fallback]!.name;
   return `${what}; held for ${formatDuration(hold)} if nobody takes it, then ${otherwise}`;
+}
+
+function describePlace({ path, balance, relay }: HandoffBackendSettings): string {
+  if (relay !== undefined) return `relay to ${relay.join(", ")}`;
+  return path.endsWith("/") ? `every socket in the folder ${path}, ${balance}` : `socket ${path}`;
 }
 
 function describeRejection(rejection: Rejection, protocol: keyof typeof REFUSAL): string {

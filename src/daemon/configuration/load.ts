@@ -15,12 +15,13 @@ import { problemsOf } from "./issues.js";
 import { member, outline as readOutline } from "./outline.js";
 import { readFailure } from "./paths.js";
 import { readText } from "./read.js";
+import { compileRelay, relayPathProblems } from "./relay.js";
 import { fillBuilder } from "./routes.js";
 import { compileRouting } from "./rules.js";
 import { configurationSchema, type IncludedInput, includedSchema } from "./schema.js";
 import { problemAt, type Report, type Source } from "./source.js";
 import { findGroup } from "./users.js";
-import { warnOfBackends, warnOfNeedlessRoutes, warnOfSettings, warnOfUnusedBackends } from "./warnings.js";
+import { warnOfBackends, warnOfLoops, warnOfNeedlessRoutes, warnOfSettings, warnOfUnusedBackends } from "./warnings.js";
 
 export interface LoadOptions {
   /** Number of this configuration: `DoorSettings.generation`. 1 if absent. */
@@ -72,7 +73,13 @@ export async function loadConfiguration(file: string, options: LoadOptions = {})
     { source: main, file, backends: input.backends },
     ...included.map(({ source, data }) => ({ source, file: source.file, backends: data!.backends })),
   ];
-  const { backends, indices, lastTarget, notTlsTarget } = compileBackends(input, backendsOfFiles);
+  const all = backendsOfFiles.flatMap(({ file, backends }) =>
+    Object.entries(backends).map(([name, backend]) => ({ file, name, backend })),
+  );
+  const relay = compileRelay(input, file, all);
+  const tooLong = relayPathProblems(relay, main);
+  if (tooLong.length > 0) throw new ConfigurationError(tooLong);
+  const { backends, indices, lastTarget, notTlsTarget } = compileBackends(input, all, relay);
   const inputs = new Map([
     [main, input as IncludedInput],
     ...included.map(({ source, data }) => [source, data!] as const),
@@ -88,6 +95,7 @@ export async function loadConfiguration(file: string, options: LoadOptions = {})
   warnOfNeedlessRoutes(outline, outline.routes, table, warning);
   warnOfHttp(input, main, outline, http, warning);
   warnOfSettings(input, main, identity, warning);
+  warnOfLoops(outline, warning);
   for (const each of backendsOfFiles) warnOfBackends(each.backends, each.source, warning);
   const listeners = compileListeners(input.listeners);
   const { hello, drain, upgrade } = input.timeouts;
@@ -114,6 +122,7 @@ export async function loadConfiguration(file: string, options: LoadOptions = {})
     warnings: inOrder(warnings, files),
     control: compileControl(input.control, file),
     metrics: input.metrics?.address,
+    relay,
     pidfile: input.pidfile === undefined ? undefined : resolve(dirname(file), input.pidfile),
     identity,
     privileges: {
@@ -131,7 +140,7 @@ function checkControlGroup(source: Source, problem: Report): void {
 }
 
 /** It may be a pipe, as of a shell's <(…): whoever starts the door chose it. */
-async function readMain(file: string): Promise<string> {
+export async function readMain(file: string): Promise<string> {
   try {
     const handle = await open(file);
     try {

@@ -32,6 +32,8 @@ export interface Outline {
   /** `default`, `noServerName`, `notTls`, where they are a backend's name; `http.default`, `http.acmeChallenge`. */
   readonly defaults: readonly Reference[];
   readonly handoffs: readonly (TextAt & { readonly of: string })[];
+  /** Targets of relays. */
+  readonly relays: readonly (TextAt & { readonly of: string })[];
   /** Users whose processes may be instances. */
   readonly users: readonly TextAt[];
   readonly addresses: readonly (TextAt & { readonly v6Only: boolean })[];
@@ -81,6 +83,12 @@ export function outline(main: Source, included: readonly Source[]): Outline {
       ...["default", "acmeChallenge"].flatMap((key) => texts(main, member(value, "http"), key, ["http"])),
     ].map(({ text, ...rest }) => ({ ...rest, backend: text })),
     handoffs: ofBackends("handoff"),
+    relays: backends.flatMap(({ source, path, name, backend }) => [
+      ...texts(source, backend, "relay", path).map((text) => ({ ...text, of: name })),
+      ...items(backend, "relay").flatMap((text, index) =>
+        typeof text === "string" ? [{ source, path: [...path, "relay", index], text, of: name }] : [],
+      ),
+    ]),
     users: ofBackends("user"),
     addresses: items(value, "listeners").flatMap((listener, index) =>
       texts(main, listener, "address", ["listeners", index]).map((text) => ({

@@ -9,6 +9,7 @@ import { ADDRESS_FORM, isLoopback, LOOPBACK_FORM, parseListenAddress } from "./a
 import { DURATION_FORM, DURATION_PATTERN, formatDuration, parseDuration } from "./durations.js";
 import { suggestion } from "./nearest.js";
 import { formatSize, parseSize, SIZE_FORM, SIZE_PATTERN } from "./sizes.js";
+import { parseTarget, RELAY_TARGET_FORM } from "./targets.js";
 import { HIGHEST_ID } from "./users.js";
 
 /** A value as it can be shown in one line. */
@@ -180,5 +181,25 @@ export const loopbackAddress = () =>
     if (address !== undefined && isLoopback(address)) return address;
     const hint = address === undefined ? "" : ", which others than this machine reach";
     context.issues.push({ code: "custom", input: written, message: found(written, LOOPBACK_FORM, hint) });
+    return z.NEVER;
+  });
+
+/** Where a relay connects to. */
+export const relayTarget = () =>
+  z.string(wants(RELAY_TARGET_FORM)).transform((written, context) => {
+    const parsed = parseTarget(written);
+    if (parsed !== undefined) return parsed;
+    context.issues.push({ code: "custom", input: written, message: found(written, RELAY_TARGET_FORM) });
+    return z.NEVER;
+  });
+
+export const SERVER_FORM = '"127.0.0.53:53" or "[::1]:53"';
+
+/** A server's numeric address and port. */
+export const serverAddress = () =>
+  z.string(wants(SERVER_FORM)).transform((written, context) => {
+    const parsed = parseTarget(written);
+    if (parsed?.kind === "address") return parsed;
+    context.issues.push({ code: "custom", input: written, message: found(written, SERVER_FORM) });
     return z.NEVER;
   });

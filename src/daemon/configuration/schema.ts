@@ -19,14 +19,19 @@ import {
   pattern,
   port,
   protocolName,
+  relayTarget,
+  SERVER_FORM,
+  serverAddress,
   size,
   text,
   tlsVersion,
 } from "./scalars.js";
+import { RELAY_TARGET_FORM } from "./targets.js";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
 
 const map = (what: string) => ({
   error: (issue: { code?: string; input?: unknown }) =>
@@ -34,6 +39,11 @@ const map = (what: string) => ({
 });
 
 const backendReference = () => text("the name of a backend");
+
+/** The key that tells a backend's kind; in the order of the union's options. */
+export const BACKEND_KINDS = ["handoff", "relay", "reject"] as const;
+
+const ONE_OF_KINDS = `a map with the key ${BACKEND_KINDS.slice(0, -1).join(", ")} or ${BACKEND_KINDS.at(-1)}`;
 
 const listener = z
   .strictObject(
@@ -67,24 +77,40 @@ const listener = z
   )
   .describe("A TCP address that clients connect to.");
 
+/** Keys of every backend that is handed connections. */
+const held = {
+  hold: duration({ min: 0, max: HOUR })
+    .prefault("5s")
+    .describe("How long a connection is kept when no instance, or no target, can take it. 0 keeps none."),
+  maxHeld: count("connections", { min: 0, max: 1_000_000 })
+    .default(10_000)
+    .describe("Most connections kept at once for this backend."),
+  maxHeldPerClient: count("connections", { min: 0, max: 1_000_000 })
+    .default(1000)
+    .describe("Most of them from one client address (an IPv6 /64)."),
+};
+const balance = oneOf(["round-robin", "least-connections"])
+  .default("round-robin")
+  .describe("How connections are spread over the instances, by their weights, or over the targets.");
+const shared = {
+  maxConnections: count("connections", { min: 0, max: 10_000_000 })
+    .default(0)
+    .describe("Most connections that the backend has open at once; more are held. 0: no limit."),
+  fallback: backendReference()
+    .optional()
+    .describe(
+      "Backend that takes what cannot be delivered here within the hold time. Default: none, the client gets the alert internal_error.",
+    ),
+};
+
 const handoffBackend = z
   .strictObject(
     {
       handoff: text('a unix socket\'s path, a folder ending in "/", or "@name" for an abstract address').describe(
         'Where the backend\'s processes take sockets over: a unix socket\'s path; a folder (ending in "/") in which every socket is an instance; or "@name", an abstract address. Relative to this file.',
       ),
-      balance: oneOf(["round-robin", "least-connections"])
-        .default("round-robin")
-        .describe("How connections are spread over the instances, by their weights."),
-      hold: duration({ min: 0, max: HOUR })
-        .prefault("5s")
-        .describe("How long a connection is kept when no instance can take it. 0 keeps none."),
-      maxHeld: count("connections", { min: 0, max: 1_000_000 })
-        .default(10_000)
-        .describe("Most connections kept at once for this backend."),
-      maxHeldPerClient: count("connections", { min: 0, max: 1_000_000 })
-        .default(1000)
-        .describe("Most of them from one client address (an IPv6 /64)."),
+      balance,
+      ...held,
       acknowledgeTimeout: duration({ min: 10, max: 10 * MINUTE })
         .prefault("500ms")
         .describe(
@@ -93,25 +119,58 @@ const handoffBackend = z
       connect: oneOf(["eagerly", "lazily"])
         .default("eagerly")
         .describe("When instances are connected to: at the start, or with the first connection for this backend."),
-      maxConnections: count("connections", { min: 0, max: 10_000_000 })
-        .default(0)
-        .describe("Most connections that the backend has open at once; more are held. 0: no limit."),
-      fallback: backendReference()
-        .optional()
-        .describe(
-          "Backend that takes what cannot be delivered here within the hold time. Default: none, the client gets the alert internal_error.",
-        ),
+      ...shared,
       user: account("user")
         .optional()
         .describe(
           "User (name or number) whose processes may be instances, beside root and the owner of the path. Default: no other.",
         ),
     },
-    map("a map with the key handoff or reject"),
+    map(ONE_OF_KINDS),
   )
   .describe("A backend whose processes take the sockets over.");
 
 const REJECTIONS = ["unrecognized_name", "access_denied", "internal_error", "close", "reset"] as const;
+const relayBackend = z
+  .strictObject(
+    {
+      relay: z
+        .union(
+          [
+            relayTarget(),
+            z.array(relayTarget()).min(1, `found an empty list; allowed: ${RELAY_TARGET_FORM}, or a list of such`),
+          ],
+          {
+            error: ({ input }) => found(input, `${RELAY_TARGET_FORM}, or a list of such`),
+          },
+        )
+        .describe(
+          'Where the relay connects to, for servers that cannot take sockets over: "host:port", "[IPv6 address]:port" or "unix:/path", or a list of such. Names are resolved again and again, by their TTL.',
+        ),
+      proxyProtocol: oneOf(["none", "v1", "v2"])
+        .default("none")
+        .describe(
+          "The PROXY protocol header that tells a target the client's address; v2 also server name, ALPN and the connection's id. The target must expect it.",
+        ),
+      balance,
+      connectTimeout: duration({ min: 10, max: 10 * MINUTE })
+        .prefault("3s")
+        .describe(
+          "How long a target may take to accept a connection, all its addresses together; then the next one is tried.",
+        ),
+      idleTimeout: duration({ min: 0, max: 30 * DAY })
+        .prefault("10m")
+        .describe("A connection without a byte in either direction for so long is ended. 0: never."),
+      lifetime: duration({ min: 0, max: 30 * DAY })
+        .prefault(0)
+        .describe("A connection that is older is ended. 0: never."),
+      keepAlive: flag().default(true).describe("Both sides of a connection have SO_KEEPALIVE set."),
+      ...held,
+      ...shared,
+    },
+    map(ONE_OF_KINDS),
+  )
+  .describe("A backend that the relay connects to: it moves the bytes.");
 
 const rejectBackend = z
   .strictObject(
@@ -120,12 +179,9 @@ const rejectBackend = z
         "How to refuse: a TLS alert by its name (RFC 8446 §6), close (end of stream) or reset (TCP RST).",
       ),
     },
-    map("a map with the key handoff or reject"),
+    map(ONE_OF_KINDS),
   )
   .describe("A backend that refuses its clients.");
-
-/** The key that tells a backend's kind; in the order of the union's options. */
-export const BACKEND_KINDS = ["handoff", "reject"] as const;
 
 /** A map without any of the keys that are needed. */
 function withKeys(input: unknown): string {
@@ -135,8 +191,8 @@ function withKeys(input: unknown): string {
 
 const BACKEND_NAME = "letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 64";
 
-const backend = z.union([handoffBackend, rejectBackend], {
-  error: ({ input }) => found(input, `a map with the key ${BACKEND_KINDS.join(" or ")}`, withKeys(input)),
+const backend = z.union([handoffBackend, relayBackend, rejectBackend], {
+  error: ({ input }) => found(input, ONE_OF_KINDS, withKeys(input)),
 });
 
 const backends = z
@@ -382,6 +438,43 @@ const accessLog = z
     "Which connections have a line in the log: all; those that were not handed over (errors); none (off); a sample.",
   );
 
+const relay = z
+  .strictObject(
+    {
+      folder: text("a folder's path")
+        .optional()
+        .describe(
+          "Folder of the relay's sockets, by which doors find it: the relay makes it, and only the relay's user may write there. Relative to this file. Default: beside the control socket, by its name (`control.relay/` for `control.sock`); without one, in $XDG_RUNTIME_DIR/sni-handoff/, else in /run/sni-handoff/, by this file's path.",
+        ),
+      workers: count("threads", { min: 1, max: 128 })
+        .optional()
+        .describe("Threads that move bytes. Default: as `workers`."),
+      control: text("a unix socket's path")
+        .optional()
+        .describe(
+          "Unix socket for the relay's status, metrics and reload (HTTP), beside `.control.sock` in its folder. Relative to this file. Default: no second one.",
+        ),
+      start: flag()
+        .default(true)
+        .describe(
+          "The door starts a relay if backends need one and there is none. It outlives the door. false where a service manager does that.",
+        ),
+      drain: duration({ min: 0, max: 30 * DAY })
+        .prefault("10m")
+        .describe("How long connections may go on when the relay is told to end, or another one takes its place."),
+      resolvers: z
+        .array(serverAddress(), { error: ({ input }) => found(input, `a list of ${SERVER_FORM}`) })
+        .min(1, `found an empty list; allowed: at least one of ${SERVER_FORM}`)
+        .optional()
+        .describe(
+          "DNS servers that are asked for names of targets: a list of addresses with their ports. Default: hosts(5), then the servers of resolv.conf(5).",
+        ),
+    },
+    map("a map with the keys folder, workers, control, start, drain and resolvers"),
+  )
+  .prefault({})
+  .describe("The relay: a process of its own, which moves the bytes of relay backends.");
+
 const privileges = z
   .strictObject(
     {
@@ -449,6 +542,7 @@ export const configurationSchema = z
       accessLog,
       control,
       metrics,
+      relay,
       user: account("user")
         .optional()
         .describe("User (name or number) to become once the listeners are open. Default: stays who it is."),

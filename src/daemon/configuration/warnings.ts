@@ -2,11 +2,13 @@
 
 import { normaliseName } from "../../routing/name.js";
 import { explain, type RouteTable } from "../../routing/table.js";
+import { isLoopback, type ListenAddress, parseListenAddress } from "./addresses.js";
 import type { Identity } from "./identity.js";
 import { member, type Outline, type OutlinedRoute } from "./outline.js";
 import type { Step } from "./positions.js";
 import type { ConfigurationInput } from "./schema.js";
 import type { Report, Source } from "./source.js";
+import { parseTarget } from "./targets.js";
 
 /** Routes without an effect are told one by one up to this number. */
 const MAX_WARNINGS = 20;
@@ -70,6 +72,30 @@ export function warnOfSettings(
     warning(at("user"), "is root: the door gives nothing up");
 }
 
+/**
+ * Targets that are one of the door's own listeners: its own clients would come back to it for ever. (A PROXY header, or
+ * another name, may lead them elsewhere: so no error.)
+ */
+export function warnOfLoops({ relays, addresses }: Outline, warning: Report): void {
+  const listeners = addresses.flatMap(({ text }) => {
+    const parsed = parseListenAddress(text);
+    return parsed === undefined ? [] : [{ ...parsed, text }];
+  });
+  for (const { text, ...place } of relays) {
+    const target = parseTarget(text);
+    if (target?.kind !== "address") continue;
+    const { address, port } = target;
+    const own = listeners.find((each) => each.port === port && (each.address === address || takesAll(each, address)));
+    if (own !== undefined)
+      warning(place, `is the listener ${own.text} of the door itself: clients would go in a circle`);
+  }
+}
+
+/** A loopback address always leads to a listener that has all addresses. */
+function takesAll({ address }: ListenAddress, target: string): boolean {
+  return ["*", "::", "0.0.0.0"].includes(address) && isLoopback({ address: target, port: 0 });
+}
+
 /** The same of one file's backends. */
 export function warnOfBackends(backends: ConfigurationInput["backends"], source: Source, warning: Report): void {
   for (const [name, backend] of Object.entries(backends)) {
@@ -77,9 +103,9 @@ export function warnOfBackends(backends: ConfigurationInput["backends"], source:
     const at = (key: string) => ({ source, path: ["backends", name, key] });
     const raw = member(member(source.value, "backends"), name);
     const written = (key: string) => member(raw, key) !== undefined;
-    const { connect, maxHeld, maxHeldPerClient } = backend;
+    const { maxHeld, maxHeldPerClient } = backend;
     const nothingHeld = (["hold", "maxHeld", "maxHeldPerClient"] as const).find((key) => backend[key] === 0);
-    if (connect === "lazily" && nothingHeld !== undefined)
+    if ("connect" in backend && backend.connect === "lazily" && nothingHeld !== undefined)
       warning(
         at(nothingHeld),
         "keeps no connection, but with connect: lazily the first one has to wait until an instance is connected to",

@@ -5,6 +5,7 @@
 import { lstatSync } from "node:fs";
 import { request as httpRequest, type IncomingMessage, type RequestOptions } from "node:http";
 import { HandoffError } from "../../errors.js";
+import type { RelayStatus } from "../relay/status.js";
 import type { Status } from "../status.js";
 import { clean } from "./clean.js";
 import type { Answer } from "./controlled.js";
@@ -30,9 +31,25 @@ export interface AskOptions {
 export async function askStatus(control: string, options: AskOptions = {}): Promise<Status> {
   const { status, value } = await ask(control, "GET", "/status", options);
   if (status === 200 && isStatus(value)) return value;
-  const { version } = value as { version?: unknown };
+  const { version, kind } = value as { version?: unknown; kind?: unknown };
+  if (kind === "relay") throw failure(`behind ${control} is a relay: ask it with status --relay`);
   if (typeof version === "string") throw failure(`the daemon behind ${control} is of another version: ${version}`);
   throw status === 200 ? notOurs(control, "its status is none") : failure(faultOf(control, status, value));
+}
+
+/** Whether what answers is a relay. Throws as `askStatus` if nothing does. */
+export async function isRelay(control: string, options: AskOptions = {}): Promise<boolean> {
+  const { value } = await ask(control, "GET", "/status", options);
+  return (value as { kind?: unknown }).kind === "relay";
+}
+
+/** The same of a relay. */
+export async function askRelayStatus(control: string, options: AskOptions = {}): Promise<RelayStatus> {
+  const { status, value } = await ask(control, "GET", "/status", options);
+  const { kind } = value as { kind?: unknown };
+  if (status !== 200) throw failure(faultOf(control, status, value));
+  if (kind !== "relay") throw notOurs(control, "its status is not a relay's");
+  return value as RelayStatus;
 }
 
 /** `path`: with a target percent-encoded, see `targetPath`. An answer that is not `ok` is returned as well. */

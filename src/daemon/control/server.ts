@@ -4,7 +4,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import type { Answer, Controlled } from "./controlled.js";
+import type { Answer, Asked, Controlled, ControlledRelay } from "./controlled.js";
 
 const MAX_CONNECTIONS = 64;
 /** Bytes of the request line and the headers. */
@@ -26,35 +26,59 @@ interface Reply {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-interface Route {
+interface Route<A extends Asked> {
   readonly method: "GET" | "POST" | "PUT";
   /** "/status"; or with a name behind it: "/drain/TARGET". */
   readonly path: string;
-  readonly run: (controlled: Controlled, target: string, body: string) => Promise<Reply>;
+  readonly run: (asked: A, target: string, body: string) => Promise<Reply>;
 }
 
-const routes: readonly Route[] = [
-  { method: "GET", path: "/status", run: async (controlled) => json(200, await controlled.status()) },
-  { method: "GET", path: "/metrics", run: async (controlled) => ({ status: 200, ...(await controlled.metrics()) }) },
-  { method: "GET", path: "/diff", run: async (controlled) => answer(await controlled.diff()) },
-  { method: "POST", path: "/reload", run: async (controlled) => answer(await controlled.reload()) },
-  { method: "POST", path: "/upgrade", run: async (controlled) => answer(await controlled.upgrade()) },
-  { method: "POST", path: "/stop", run: async (controlled) => answer(await controlled.stop()) },
-  { method: "POST", path: "/drain/TARGET", run: async (controlled, target) => answer(await controlled.drain(target)) },
-  {
-    method: "POST",
-    path: "/undrain/TARGET",
-    run: async (controlled, target) => answer(await controlled.undrain(target)),
-  },
-  {
-    method: "PUT",
-    path: "/log-level",
-    run: async (controlled, _target, body) => answer(await controlled.setLogLevel(body.trim())),
-  },
+const looking: readonly Route<Asked>[] = [
+  { method: "GET", path: "/status", run: async (asked) => json(200, await asked.status()) },
+  { method: "GET", path: "/metrics", run: async (asked) => ({ status: 200, ...(await asked.metrics()) }) },
+];
+const reload: Route<Asked> = { method: "POST", path: "/reload", run: async (asked) => answer(await asked.reload()) };
+const stop: Route<Asked> = { method: "POST", path: "/stop", run: async (asked) => answer(await asked.stop()) };
+const logLevel: Route<Asked> = {
+  method: "PUT",
+  path: "/log-level",
+  run: async (asked, _target, body) => answer(await asked.setLogLevel(body.trim())),
+};
+
+const routesOfDoor: readonly Route<Controlled>[] = [
+  ...looking,
+  { method: "GET", path: "/diff", run: async (door) => answer(await door.diff()) },
+  reload,
+  { method: "POST", path: "/upgrade", run: async (door) => answer(await door.upgrade()) },
+  stop,
+  { method: "POST", path: "/drain/TARGET", run: async (door, target) => answer(await door.drain(target)) },
+  { method: "POST", path: "/undrain/TARGET", run: async (door, target) => answer(await door.undrain(target)) },
+  logLevel,
+];
+
+const routesOfRelay: readonly Route<ControlledRelay>[] = [
+  ...looking,
+  reload,
+  stop,
+  logLevel,
+  { method: "POST", path: "/meet", run: async (relay) => answer(await relay.meet()) },
+  { method: "POST", path: "/part", run: async (relay) => answer(await relay.part()) },
 ];
 
 /** Not listening yet. Closing it does not remove the socket's path: control/socket.ts. */
-export function createControlServer(controlled: Controlled, options: ControlServerOptions = {}): Server {
+export function createControlServer(door: Controlled, options: ControlServerOptions = {}): Server {
+  return createServerFor(door, routesOfDoor, options);
+}
+
+export function createRelayControlServer(relay: ControlledRelay, options: ControlServerOptions = {}): Server {
+  return createServerFor(relay, routesOfRelay, options);
+}
+
+function createServerFor<A extends Asked>(
+  asked: A,
+  routes: readonly Route<A>[],
+  options: ControlServerOptions,
+): Server {
   const { patience = 5000 } = options;
   const failed = (error: Error, what: string): void => {
     try {
@@ -74,7 +98,7 @@ export function createControlServer(controlled: Controlled, options: ControlServ
     },
     (request, response) => {
       const send = (reply: Reply) => write(request, response, reply, patience);
-      serve(controlled, request, send, failed).catch((error) => failed(error, lineOf(request)));
+      serve(asked, routes, request, send, failed).catch((error) => failed(error, lineOf(request)));
     },
   );
   server.maxConnections = MAX_CONNECTIONS;
@@ -84,26 +108,27 @@ export function createControlServer(controlled: Controlled, options: ControlServ
     refuse(socket as Socket, error.code ?? "", patience),
   );
   // CONNECT; without a listener Node closes the connection without a word.
-  server.on("connect", (request: IncomingMessage, socket: Socket) => end(socket, replyTo(request), patience));
+  server.on("connect", (request: IncomingMessage, socket: Socket) => end(socket, replyTo(request, routes), patience));
   server.on("error", (error) => failed(error, "accept"));
   return server;
 }
 
-async function serve(
-  controlled: Controlled,
+async function serve<A extends Asked>(
+  asked: A,
+  routes: readonly Route<A>[],
   request: IncomingMessage,
   send: (reply: Reply) => void,
   failed: (error: Error, what: string) => void,
 ): Promise<void> {
   request.on("error", () => {});
-  const found = find(request);
+  const found = find(request, routes);
   if ("status" in found) return send(found);
   const body = await bodyOf(request);
   if (body === undefined) return;
   if (body === "too long") return send(fault(413, `a body has at most ${MAX_BODY} bytes`));
   let reply: Reply;
   try {
-    reply = await found.route.run(controlled, found.target, body);
+    reply = await found.route.run(asked, found.target, body);
   } catch (thrown) {
     const error = thrown instanceof Error ? thrown : new Error(String(thrown));
     failed(error, lineOf(request));
@@ -113,12 +138,15 @@ async function serve(
 }
 
 /** The route and its target, or the reply that says what is wrong with the request. */
-function find(request: IncomingMessage): { route: Route; target: string } | Reply {
+function find<A extends Asked>(
+  request: IncomingMessage,
+  routes: readonly Route<A>[],
+): { route: Route<A>; target: string } | Reply {
   const method = request.method === "HEAD" ? "GET" : request.method;
   const path = (request.url ?? "").replace(/[?#].*$/s, "");
   const there = routes.filter((route) => matches(route, path));
   const route = there.find((each) => each.method === method);
-  if (route === undefined) return replyTo(request, there, path);
+  if (route === undefined) return replyTo(request, routes, there, path);
   if (!route.path.endsWith("/TARGET")) return { route, target: "" };
   const encoded = path.slice(route.path.length - "TARGET".length);
   const form = `${route.method} ${route.path}, TARGET being a backend or backend/instance`;
@@ -130,14 +158,19 @@ function find(request: IncomingMessage): { route: Route; target: string } | Repl
   }
 }
 
-function matches(route: Route, path: string): boolean {
-  return route.path.endsWith("/TARGET")
-    ? path.startsWith(route.path.slice(0, -"TARGET".length)) || path === route.path.slice(0, -"/TARGET".length)
-    : path === route.path;
+function matches({ path: pattern }: { readonly path: string }, path: string): boolean {
+  return pattern.endsWith("/TARGET")
+    ? path.startsWith(pattern.slice(0, -"TARGET".length)) || path === pattern.slice(0, -"/TARGET".length)
+    : path === pattern;
 }
 
 /** No route: 404, or 405 if there is one for another method. */
-function replyTo(request: IncomingMessage, there: readonly Route[] = [], path = request.url ?? ""): Reply {
+function replyTo(
+  request: IncomingMessage,
+  routes: readonly Pick<Route<Asked>, "method" | "path">[],
+  there: readonly Pick<Route<Asked>, "method" | "path">[] = [],
+  path = request.url ?? "",
+): Reply {
   if (there.length > 0) {
     const allowed = there.map(({ method }) => (method === "GET" ? "GET, HEAD" : method)).join(", ");
     return {

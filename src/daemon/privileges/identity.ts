@@ -9,7 +9,10 @@ import type { PrivilegeSettings } from "./settings.js";
  * The user to change to, with its groups; undefined if there is none or this process is that user already. Throws
  * ERR_NOT_PERMITTED if it must change and can't.
  */
-export function identityOf(settings: PrivilegeSettings, status: ProcessStatus): Identity | undefined {
+export function identityOf(
+  settings: Pick<PrivilegeSettings, "file" | "identity">,
+  status: ProcessStatus,
+): Identity | undefined {
   const { identity } = settings;
   if (identity === undefined) return undefined;
   const { uid, gid, user } = identity;

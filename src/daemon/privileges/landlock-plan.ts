@@ -9,7 +9,8 @@
  * - Listed: the folder around each folder of instance sockets, and /run. Connecting to a unix socket, watching
  *   (inotify), stat and chdir are nothing that Landlock refuses.
  * - Written: the folders of the control socket and the pidfile.
- * - TCP: no connecting; binding only with `privileges.keepBindService`. (Listeners were bound before.)
+ * - TCP: no connecting, unless the door starts a relay, which inherits all of this and does nothing else; binding only
+ *   with `privileges.keepBindService`. (Listeners were bound before.)
  * - Signals, and abstract sockets unless some are needed, of processes started from this one only.
  */
 import { dirname } from "node:path";
@@ -74,6 +75,18 @@ export function landlockPlan(settings: PrivilegeSettings, facts: Facts): Landloc
   if (settings.control !== undefined && !isAbstract(settings.control.path)) {
     rules.add(dirname(settings.control.path), ["read_dir", "make_sock", "remove_file"]);
   }
+  const startsRelay = settings.relay.start && settings.relay.backends.length > 0;
+  if (startsRelay) {
+    rules.add(settings.relay.folder.replace(/\/+$/, ""), [
+      "read_dir",
+      "make_dir",
+      "make_sock",
+      "remove_file",
+      "remove_dir",
+    ]);
+    const resolvers = facts.realpath("/etc/resolv.conf");
+    if (resolvers !== undefined) rules.addFolderOf(resolvers, READ);
+  }
   if (settings.pidfile !== undefined) {
     rules.add(dirname(settings.pidfile), [...READ, "write_file", "truncate", "make_reg", "remove_file"]);
   }
@@ -81,7 +94,7 @@ export function landlockPlan(settings: PrivilegeSettings, facts: Facts): Landloc
     abi,
     rules: rules.list,
     refusesBind: abi >= NETWORK_ABI && !settings.privileges.keepBindService,
-    refusesConnect: abi >= NETWORK_ABI,
+    refusesConnect: abi >= NETWORK_ABI && !startsRelay,
     scopesSignals: abi >= SCOPE_ABI,
     scopesAbstractSockets: abi >= SCOPE_ABI && !needsAbstractSockets(settings, facts),
   };
@@ -161,6 +174,8 @@ function instanceFolders(settings: PrivilegeSettings): string[] {
 
 function needsAbstractSockets(settings: PrivilegeSettings, facts: Facts): boolean {
   const { backends } = settings.door;
+  const targets = settings.relay.start ? settings.relay.backends.flatMap((backend) => backend.targets) : [];
+  if (targets.some(({ text }) => text.startsWith("unix:@"))) return true;
   return isAbstract(facts.notifySocket) || backends.some((each) => each.kind === "handoff" && isAbstract(each.path));
 }
 

@@ -220,23 +220,23 @@ describe("one wrong thing is one problem, with its place", () => {
     [
       "two kinds of backend",
       backend("{ handoff: /a, reject: close }"),
-      "3:23: backends.app.reject: cannot be beside handoff; allowed: one of handoff, reject",
+      "3:23: backends.app.reject: cannot be beside handoff; allowed: one of handoff, relay, reject",
     ],
     [
       "no kind of backend",
       backend("{}"),
-      "3:8: backends.app: found a map without keys; allowed: a map with the key handoff or reject",
+      "3:8: backends.app: found a map without keys; allowed: a map with the key handoff, relay or reject",
     ],
     [
       "a kind of backend of a later version",
-      backend("{ relay: 127.0.0.1:1 }"),
-      "3:8: backends.app: found a map with relay; allowed: a map with the key handoff or reject",
+      backend("{ proxy: 127.0.0.1:1 }"),
+      "3:8: backends.app: found a map with proxy; allowed: a map with the key handoff, relay or reject",
     ],
     // --- types
     [
       "a backend that is text",
       backend("/run/a"),
-      '3:8: backends.app: found "/run/a"; allowed: a map with the key handoff or reject',
+      '3:8: backends.app: found "/run/a"; allowed: a map with the key handoff, relay or reject',
     ],
     [
       "no listeners",

@@ -77,6 +77,7 @@ export class ConfinedProcess {
       file: this.settings,
       files: [this.settings],
       door: { backends: [] },
+      relay: { folder: `${folder}/relay/`, start: true, backends: [] },
       identity: user,
       privileges: { landlock: true, keepBindService: false },
       ...settings,

@@ -35,6 +35,7 @@ function settings(over: Partial<PrivilegeSettings> & { paths?: string[] } = {}):
     files: ["/etc/sni-handoff/door.yaml"],
     door: { backends: [...backends, { kind: "reject", name: "sorry", reject: "reset" }] },
     control: undefined,
+    relay: { folder: "/run/sni-handoff/relay/", start: true, backends: [] },
     pidfile: undefined,
     identity: undefined,
     privileges: { landlock: true, keepBindService: false },

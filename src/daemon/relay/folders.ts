@@ -1,0 +1,85 @@
+/** The relay's folder, and in it one for each backend: only its own user may put sockets there, others may look. */
+import { chmodSync, chownSync, lstatSync, mkdirSync, readdirSync, rmdirSync } from "node:fs";
+import { dirname } from "node:path";
+import { HandoffError } from "../../errors.js";
+
+const MODE = 0o755;
+const WRITABLE_BY_OTHERS = 0o022;
+
+/** Throws ERR_PATH_UNUSABLE, which says what to do. `owner`: who the process becomes. */
+export function makeRelayFolder(folder: string, owner?: { readonly uid: number; readonly gid: number }): void {
+  const path = folder.replace(/\/+$/, "");
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: MODE });
+    if (make(path) && owner !== undefined) chownSync(path, owner.uid, owner.gid);
+  } catch (error) {
+    throw unusable(path, remedy(error as NodeJS.ErrnoException), error);
+  }
+  check(path, owner?.uid ?? process.geteuid!());
+}
+
+export function makeBackendFolders(folder: string, backends: readonly string[]): void {
+  for (const backend of backends) {
+    const path = `${folder}${backend}`;
+    try {
+      make(path);
+    } catch (error) {
+      throw unusable(path, remedy(error as NodeJS.ErrnoException), error);
+    }
+    check(path, process.geteuid!());
+  }
+}
+
+/** Those that nobody has sockets in any more, but for these backends'. */
+export function removeOtherFolders(folder: string, backends: readonly string[]): void {
+  for (const name of readdirSync(folder)) {
+    if (name.startsWith(".") || backends.includes(name)) continue;
+    try {
+      rmdirSync(`${folder}${name}`);
+    } catch {
+      // Another relay's, which drains; or somebody else's thing.
+    }
+  }
+}
+
+/** Returns false if it was there. Whatever the umask. */
+function make(path: string): boolean {
+  try {
+    mkdirSync(path, MODE);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    return false;
+  }
+  chmodSync(path, MODE);
+  return true;
+}
+
+/** Who else may write there could take the place of the relay. */
+function check(path: string, uid: number): void {
+  const stats = lstatSync(path);
+  if (!stats.isDirectory()) throw unusable(path, "it is not a folder; remove it, or choose another relay.folder");
+  if (stats.uid !== uid && stats.uid !== 0) {
+    throw unusable(path, `it belongs to user ${stats.uid}; chown it to user ${uid}, or choose another relay.folder`);
+  }
+  if ((stats.mode & WRITABLE_BY_OTHERS) !== 0) {
+    throw unusable(
+      path,
+      `its mode ${(stats.mode & 0o7777).toString(8)} lets others put sockets there; chmod go-w ${path}`,
+    );
+  }
+}
+
+function unusable(path: string, reason: string, cause?: unknown): HandoffError {
+  return new HandoffError("ERR_PATH_UNUSABLE", `cannot use the relay's folder ${path}: ${reason}`, { cause });
+}
+
+function remedy({ code, message }: NodeJS.ErrnoException): string {
+  switch (code) {
+    case "EACCES":
+    case "EPERM":
+    case "EROFS":
+      return `not permitted (${code}); make it for the relay's user (RuntimeDirectory= under systemd), or choose another relay.folder`;
+    default:
+      return message;
+  }
+}

@@ -1,0 +1,99 @@
+/** A scene whose door has relay backends: the origins, and the relays that are left when the door is gone. */
+import { connect } from "node:net";
+import { fileURLToPath } from "node:url";
+import { askRelayStatus } from "../../src/daemon/control/client.js";
+import type { RelayStatus } from "../../src/daemon/relay/status.js";
+import type { Certificate } from "./certificates.js";
+import { Child } from "./child.js";
+import type { DoorOptions, LogLine } from "./door-process.js";
+import { isAlive } from "./process-status.js";
+import { Scene } from "./scene.js";
+import { TlsOrigin } from "./tls-origin.js";
+import { until } from "./wait.js";
+
+const program = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+
+export class RelayScene extends Scene {
+  private readonly origins: TlsOrigin[] = [];
+  private readonly relays: Set<number> = new Set();
+  private readonly children: Child[] = [];
+
+  async origin(certificate: Certificate, at: string | number = 0): Promise<TlsOrigin> {
+    const origin = await TlsOrigin.start(certificate, at);
+    this.origins.push(origin);
+    return origin;
+  }
+
+  /** What every configuration has. */
+  get head(): string {
+    return `control: ${this.folder}/control.sock\n`;
+  }
+
+  /** The control socket of the relay, wherever it comes from. */
+  get relayControl(): string {
+    return `${this.folder}/control.relay/.control.sock`;
+  }
+
+  /** Resolves when the door has a channel to the relay for each of these backends. */
+  async startRelaying(
+    configuration: string,
+    backends: readonly string[],
+    options: DoorOptions = {},
+  ): Promise<RelayStatus> {
+    await this.startDoor(`${this.head}${configuration}`, options);
+    for (const backend of backends) await this.door.instances(backend, 1);
+    return this.relay();
+  }
+
+  async relay(): Promise<RelayStatus> {
+    const status = await askRelayStatus(this.relayControl);
+    this.relays.add(status.pid);
+    return status;
+  }
+
+  /** A relay that nobody but the test has started. */
+  async startRelay(configuration: string, ...options: readonly string[]): Promise<Child> {
+    const child = new Child(process.execPath, [program, "relay", "--config", configuration, ...options]);
+    this.children.push(child);
+    this.relays.add(child.pid);
+    await child.line("the relay to be ready", (line) => line.includes('"event":"relay.ready"'));
+    return child;
+  }
+
+  /** Log lines of this event, of the door and the relay that it started. */
+  lines(event: string): LogLine[] {
+    return this.door.log.filter((line) => line.event === event);
+  }
+
+  override async end(): Promise<void> {
+    for (const pid of this.relays) if (isAlive(pid)) process.kill(pid, "SIGKILL");
+    const started = this.door === undefined ? [] : this.lines("relay.started").map(({ pid }) => pid as number);
+    if (this.door?.running) process.kill(this.door.pid, "SIGKILL");
+    for (const pid of started) if (isAlive(pid)) process.kill(pid, "SIGKILL");
+    for (const child of this.children) await child.ended;
+    for (const origin of this.origins) await origin.close();
+    await super.end();
+  }
+}
+
+/** A port of loopback where nobody listens, and nobody soon will. */
+export async function deadPort(): Promise<number> {
+  const { createServer } = await import("node:net");
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  await until("the port to be closed", () => isRefused(port));
+  return port;
+}
+
+function isRefused(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1");
+    socket.once("error", () => resolve(true));
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(false);
+    });
+  });
+}
