@@ -11,7 +11,14 @@ const [install, oneLiners] = [...readme.matchAll(/\n```sh\n(.*?)\n```/gs)].map((
 ];
 const [tryDoor, tryApp] = oneLiners.split("\n") as [string, string];
 
-const units = ["sni-handoff.socket", "sni-handoff.service", "app.socket", "app.service", "app@1.service"];
+const units = [
+  "sni-handoff.socket",
+  "sni-handoff.service",
+  "app.socket",
+  "app.service",
+  "app@1.service",
+  "sni-handoff-relay@1.service",
+];
 const sandbox = new Sandbox();
 
 /** Asks for a page; its text, trimmed. */
