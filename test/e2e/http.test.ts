@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { CounterName } from "../../src/door/counters.js";
 import { HEAD_FAULTS, type HeadFault } from "../../src/http/outcome.js";
+import { header } from "../proxy-protocol/support.js";
 import { certificate } from "../support/certificates.js";
 import { sniHandoff } from "../support/command-line.js";
 import { program } from "../support/programs.js";
@@ -454,6 +455,62 @@ describe("a change", () => {
     }
     scene.idle += 1; // the channel
     await expectCounted({ adopted: 3, acknowledged: 2, http_invalid: 1 });
+  });
+});
+
+describe("behind a load balancer", () => {
+  const BALANCER = "127.0.0.2";
+  const proxied = header(1, {
+    source: { family: "IPv4", address: "203.0.113.7", port: 56324 },
+    destination: { family: "IPv4", address: "198.51.100.7", port: 80 },
+  });
+  const balanced = (text: string) => scene.client(Buffer.concat([proxied, bytesOf(text)]), BALANCER);
+
+  beforeEach(() => {
+    scene = new Scene();
+  });
+  afterEach(() => scene.end());
+
+  it("the header is read, and the request behind it is not", async () => {
+    await scene.raw("app");
+    await scene.startDoor(`accessLog: all\n${handoffs("app")}http: { routes: { app.test: app }, redirect: https }\n`, {
+      listener: `protocol: http, acceptProxyProtocol: ["${BALANCER}"]`,
+      channels: 1,
+    });
+    const request = get("app.test") + END;
+    expect(await seen(await balanced(request))).toMatchObject({ serverName: "app.test", sha256: sha256(request) });
+    expect(texts(await (await balanced(get("b.test"))).reply)).toEqual(
+      answered("308 Permanent Redirect", "https://b.test/"),
+    );
+    const slow = await balanced(request.slice(0, 10));
+    await scene.doorHas(1);
+    slow.send(bytesOf(request.slice(10)));
+    expect(await seen(slow)).toMatchObject({ serverName: "app.test", sha256: sha256(request) });
+    const line = await scene.door.event("access", ({ outcome }) => outcome === "answered");
+    expect(line).toMatchObject({ protocol: "http", client: "203.0.113.7", proxy: BALANCER, server_name: "b.test" });
+    expect(texts(await (await scene.client(bytesOf(get("b.test")), BALANCER)).reply)).toEqual(closed);
+    for (const client of scene.clients) client.close();
+    await expectCounted({ acknowledged: 2, redirected: 1, proxy_header_invalid: 1 });
+  });
+
+  it("in an upgrade headers and requests that have only begun go on", async () => {
+    const configuration = `backends: { app: { handoff: "${scene.at("app")}", hold: 60s } }\nhttp: { default: app }\n`;
+    const door = await scene.startDoor(configuration, {
+      listener: `protocol: http, acceptProxyProtocol: ["${BALANCER}"]`,
+    });
+    const request = get("app.test") + END;
+    const all = Buffer.concat([proxied, bytesOf(request)]);
+    const cuts = [0, 10, proxied.length, proxied.length + 30];
+    const clients = await Promise.all(cuts.map((at) => scene.client(all.subarray(0, at), BALANCER)));
+    await scene.doorHas(clients.length);
+    expect(await door.upgrade()).toMatchObject({ event: "upgraded", counters: { passed_on: 4, defect: 0 } });
+    await scene.raw("app");
+    for (const [i, client] of clients.entries()) {
+      client.send(all.subarray(cuts[i]!));
+      expect(await seen(client)).toMatchObject({ serverName: "app.test", sha256: sha256(request) });
+    }
+    scene.idle += 1; // the channel
+    await expectCounted({ adopted: 4, acknowledged: 4 });
   });
 });
 

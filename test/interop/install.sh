@@ -13,7 +13,13 @@ apt() {
   done
   [ ${#missing[@]} -eq 0 ] && return
   apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+  # Tests run instances of their own: none is started as a service of this machine (policy-rc.d, in Debian's invoke-rc.d(8)).
+  local policy=/usr/sbin/policy-rc.d
+  if [ -e "$policy" ]; then policy=; else printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"; fi
+  local status=0
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" || status=$?
+  [ -z "$policy" ] || rm -f "$policy"
+  return "$status"
 }
 
 # crate NAME VERSION
@@ -23,8 +29,21 @@ crate() {
   cargo install --quiet --locked --root "$peers" "$1@$2"
 }
 
+# go_program PACKAGE VERSION: a program is called as its package is.
+go_program() {
+  command -v go >/dev/null || apt golang-go
+  go version -m "$peers/bin/${1##*/}" 2>/dev/null | grep -qwF "$2" && return
+  GOBIN=$peers/bin go install "$1@$2"
+}
+
 declare -A how=()
 # One line a program: how[name]='commands'.
+how[nginx]='apt nginx libnginx-mod-stream'
+how[haproxy]='apt haproxy'
+how[pebble]='go_program github.com/letsencrypt/pebble/v2/cmd/pebble v2.10.3'
+how[pebble-challtestsrv]='go_program github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv v2.10.3'
+how[lego]='apt lego'
+how[caddy]='go_program github.com/caddyserver/caddy/v2/cmd/caddy v2.11.9'
 
 names=("$@")
 [ ${#names[@]} -gt 0 ] || mapfile -t names < <(printf '%s\n' "${!how[@]}" | sort)
