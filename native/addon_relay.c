@@ -81,6 +81,14 @@ static napi_value splicer_object_trim(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+static napi_value splicer_object_close(napi_env env, napi_callback_info info) {
+  METHOD(1);
+  int64_t count;
+  if (!take_integer(env, arguments[0], "count", 0, object->batch, &count)) return NULL;
+  splicer_close(object->splicer.closes, (int)count);
+  return NULL;
+}
+
 static bool take_size(napi_env env, napi_value options, const char *name, int64_t most, int64_t *out) {
   *out = 0;
   if (!take_integer_property(env, options, name, 1, most, out)) return false;
@@ -100,12 +108,17 @@ static bool make_splicer(napi_env env, napi_value target, struct splicer_object 
       {"outcomes", napi_uint32_array, 4, batch, &splicer->outcomes},
       {"bytes", napi_float64_array, 8, 2 * batch, &splicer->bytes},
       {"pool", napi_int32_array, 4, 2, &splicer->pool_state},
+      {"closes", napi_int32_array, 4, batch, &splicer->closes},
   };
   static const struct {
     const char *name;
     napi_callback callback;
   } functions[] = {
-      {"move", splicer_object_move}, {"release", splicer_object_release}, {"trim", splicer_object_trim}};
+      {"move", splicer_object_move},
+      {"release", splicer_object_release},
+      {"trim", splicer_object_trim},
+      {"close", splicer_object_close},
+  };
   napi_value buffer;
   size_t end;
   splicer->pool = calloc((size_t)splicer->most_pipes, sizeof *splicer->pool);
@@ -187,10 +200,10 @@ napi_value dial(napi_env env, napi_callback_info info) {
   ARGUMENTS(2);
   const uint8_t *bytes;
   size_t length;
-  bool keep_alive;
+  bool speaks_first;
   struct sockaddr_storage address;
   if (!take_bytes(env, arguments[0], "address", &bytes, &length) ||
-      !take_boolean(env, arguments[1], "keepAlive", &keep_alive)) {
+      !take_boolean(env, arguments[1], "speaksFirst", &speaks_first)) {
     return NULL;
   }
   if (length > sizeof address) {
@@ -198,19 +211,22 @@ napi_value dial(napi_env env, napi_callback_info info) {
     return NULL;
   }
   memcpy(&address, bytes, length);
-  int fd = tcp_dial(&address, (socklen_t)length, keep_alive);
+  int fd = tcp_dial(&address, (socklen_t)length, speaks_first);
   return integer(env, fd == -1 ? -errno : fd);
 }
 
 napi_value prepare_relayed(napi_env env, napi_callback_info info) {
-  ARGUMENTS(2);
+  ARGUMENTS(1);
   int fd;
-  bool keep_alive;
-  if (!take_descriptor(env, arguments[0], "fd", &fd) ||
-      !take_boolean(env, arguments[1], "keepAlive", &keep_alive)) {
-    return NULL;
-  }
-  return integer(env, tcp_prepare_relayed(fd, keep_alive) == -1 ? errno : 0);
+  if (!take_descriptor(env, arguments[0], "fd", &fd)) return NULL;
+  return integer(env, tcp_prepare_relayed(fd) == -1 ? errno : 0);
+}
+
+napi_value keep_alive(napi_env env, napi_callback_info info) {
+  ARGUMENTS(1);
+  int fd;
+  if (!take_descriptor(env, arguments[0], "fd", &fd)) return NULL;
+  return integer(env, tcp_keep_alive(fd) == -1 ? errno : 0);
 }
 
 napi_value get_pending_error(napi_env env, napi_callback_info info) {

@@ -8,14 +8,14 @@
 #include "tcp_dial.h"
 
 /* Most bytes of one direction in one call: the other connections shall have their turn. */
-enum { MOST_BYTES = 1 << 20 };
+enum { MOST_BYTES = 1 << 19 };
 
 /* --- pipes -------------------------------------------------------------------------------------------------------- */
 
 void splicer_prepare(struct splicer *splicer, size_t rows) {
   for (size_t i = 0; i < 2 * rows; i++) splicer->pipes[i] = -1;
   for (int i = 0; i < splicer->most_pipes; i++) {
-    splicer->pool[i] = (struct splicer_pipe){-1, -1};
+    splicer->pool[i] = (struct splicer_pipe){-1, -1, 0};
     splicer->free[i] = i;
   }
 }
@@ -30,7 +30,8 @@ static bool open_pipe(struct splicer *splicer, int index) {
   int ends[2];
   if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) == -1) return false;
   fcntl(ends[1], F_SETPIPE_SZ, splicer->pipe_bytes);
-  splicer->pool[index] = (struct splicer_pipe){.read = ends[0], .write = ends[1]};
+  int capacity = fcntl(ends[1], F_GETPIPE_SZ);
+  splicer->pool[index] = (struct splicer_pipe){.read = ends[0], .write = ends[1], .capacity = capacity};
   splicer->pool_state[0]++;
   return true;
 }
@@ -54,7 +55,7 @@ static bool borrow(struct splicer *splicer, size_t place) {
 static void close_pipe(struct splicer *splicer, int index) {
   close(splicer->pool[index].read);
   close(splicer->pool[index].write);
-  splicer->pool[index] = (struct splicer_pipe){-1, -1};
+  splicer->pool[index] = (struct splicer_pipe){-1, -1, 0};
   splicer->pool_state[0]--;
 }
 
@@ -105,21 +106,62 @@ static enum splicer_outcome settle_broken(struct splicer *splicer, int32_t row, 
   return error == 0 ? 0 : fail(splicer, row, side, error);
 }
 
+/* Nothing came from `from`, or an end, or an error. */
+static enum splicer_outcome not_filled(struct splicer *splicer, int32_t row, int from, ssize_t moved) {
+  if (moved == -1 && errno != EAGAIN) return fail(splicer, row, from, errno);
+  splicer->flags[row] &= ~SPLICER_READABLE(from);
+  if (moved == 0) splicer->flags[row] |= SPLICER_ENDED(from);
+  return 0;
+}
+
+/* The pipe is empty, and has room for them: F_GETPIPE_SZ. */
+static bool park(struct splicer *splicer, size_t place, const uint8_t *bytes, size_t length) {
+  ssize_t written;
+  do written = write(splicer->pool[splicer->pipes[place]].write, bytes, length);
+  while (written == -1 && errno == EINTR);
+  if (written != (ssize_t)length) return false;
+  splicer->held[place] = (uint32_t)length;
+  return true;
+}
+
+/*
+ * A few bytes, copied: a short count of recv tells that the queue is empty (epoll(7)), which splice's does not, for it
+ * also comes of a pipe whose slots are used up.
+ */
+static enum splicer_outcome copy_few(struct splicer *splicer, int32_t row, int from, double *bytes) {
+  int to = 1 - from;
+  size_t place = 2 * (size_t)row + (size_t)from;
+  if (!borrow(splicer, place)) return SPLICER_NO_PIPE;
+  size_t most = (size_t)splicer->pool[splicer->pipes[place]].capacity;
+  if (most > sizeof splicer->few) most = sizeof splicer->few;
+  ssize_t length = recv(splicer->descriptors[place], splicer->few, most, MSG_DONTWAIT);
+  if (length == -1 && errno == EINTR) return 0;
+  if (length <= 0) return not_filled(splicer, row, from, length);
+  uint32_t *flags = &splicer->flags[row];
+  if ((size_t)length == most) *flags |= SPLICER_BULK(from);
+  else if ((*flags & (SPLICER_ENDING(from) | SPLICER_BROKEN(from))) == 0) *flags &= ~SPLICER_READABLE(from);
+  ssize_t sent = -1;
+  errno = EAGAIN;
+  if ((*flags & SPLICER_WRITABLE(to)) != 0) {
+    sent = send(splicer->descriptors[2 * row + to], splicer->few, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL);
+  }
+  if (sent == -1 && errno != EAGAIN && errno != EINTR) return fail(splicer, row, to, errno);
+  if (sent == -1 && errno == EAGAIN) *flags &= ~SPLICER_WRITABLE(to);
+  if (sent == -1) sent = 0;
+  *bytes += (double)sent;
+  if (sent == length || park(splicer, place, splicer->few + sent, (size_t)(length - sent))) return 0;
+  return fail(splicer, row, to, ENOBUFS);
+}
+
 /* Reads from `from` into the empty pipe of the direction. */
 static enum splicer_outcome fill(struct splicer *splicer, int32_t row, int from) {
   size_t place = 2 * (size_t)row + (size_t)from;
   if (!borrow(splicer, place)) return SPLICER_NO_PIPE;
   int pipe = splicer->pool[splicer->pipes[place]].write;
   ssize_t moved = move(splicer->descriptors[place], pipe, MOST_BYTES);
-  if (moved > 0) {
-    splicer->held[place] = (uint32_t)moved;
-  } else if (moved == 0) {
-    splicer->flags[row] = (splicer->flags[row] & ~SPLICER_READABLE(from)) | SPLICER_ENDED(from);
-  } else if (errno == EAGAIN) {
-    splicer->flags[row] &= ~SPLICER_READABLE(from);
-  } else {
-    return fail(splicer, row, from, errno);
-  }
+  if (moved <= 0) return not_filled(splicer, row, from, moved);
+  splicer->held[place] = (uint32_t)moved;
+  if (moved < SPLICER_FEW) splicer->flags[row] &= ~SPLICER_BULK(from);
   return 0;
 }
 
@@ -149,6 +191,8 @@ static enum splicer_outcome pass_end(struct splicer *splicer, int32_t row, int f
   if ((*flags & SPLICER_BROKEN(from)) != 0 && settle_broken(splicer, row, from) != 0) return SPLICER_FAILED;
   if (splicer->errors[2 * row + from] != 0) return SPLICER_FAILED;
   *flags |= SPLICER_SHUT(to);
+  /* The last of both ends: side 1 is nobody else's, so that closing it says the same. */
+  if (to == 1 && (*flags & SPLICER_SHUT(0)) != 0) return 0;
   /* ENOTCONN: it was reset meanwhile, as its own direction finds. */
   shutdown(splicer->descriptors[2 * row + to], SHUT_WR);
   return 0;
@@ -166,7 +210,9 @@ static enum splicer_outcome move_direction(struct splicer *splicer, int32_t row,
       outcome = drain(splicer, row, to, bytes);
     } else {
       if ((*flags & SPLICER_READABLE(from)) == 0 || (*flags & SPLICER_ENDED(from)) != 0) break;
-      outcome = *bytes >= MOST_BYTES ? SPLICER_MORE : fill(splicer, row, from);
+      if (*bytes >= MOST_BYTES) outcome = SPLICER_MORE;
+      else if ((*flags & SPLICER_BULK(from)) != 0) outcome = fill(splicer, row, from);
+      else outcome = copy_few(splicer, row, from, bytes);
     }
   }
   if (splicer->held[place] > 0) return outcome;
@@ -203,4 +249,8 @@ void splicer_release(struct splicer *splicer, int32_t row) {
     splicer->descriptors[place] = -1;
   }
   splicer->flags[row] = 0;
+}
+
+void splicer_close(const int32_t *descriptors, int count) {
+  for (int i = 0; i < count; i++) close(descriptors[i]);
 }

@@ -7,7 +7,8 @@
 
 /*
  * Moves bytes between pairs of sockets by splice(2), through pipes that are borrowed while bytes are on the way: an idle
- * pair holds none. The bytes never come into the process's memory.
+ * pair holds none. The bytes do not come into the process's memory, except that a few (SPLICER_FEW) are copied: that
+ * takes fewer calls, and what the other side does not take goes into a pipe at once.
  *
  * A pair is a row of two sockets, 0 and 1. All arrays belong to the caller; descriptors are never closed here, except
  * those of the pipes.
@@ -19,6 +20,11 @@
 #define SPLICER_BROKEN(side) (16u << (side))   /* in: EPOLLERR was seen: what is left to read is read, then it fails */
 #define SPLICER_ENDED(side) (64u << (side))    /* out: its end of file was read */
 #define SPLICER_SHUT(side) (256u << (side))    /* out: it was told the other side's end: shutdown(2), SHUT_WR */
+#define SPLICER_ENDING(side) (1024u << (side)) /* in: EPOLLRDHUP was seen: behind the last bytes is an end of file */
+#define SPLICER_BULK(side) (4096u << (side))   /* more than a few bytes came from it at a time */
+
+/* Most bytes that are copied. Any pipe holds them: two pages are the least, pipe(7). */
+enum { SPLICER_FEW = 8192 };
 
 /* Bits of an outcome. */
 enum splicer_outcome {
@@ -30,6 +36,7 @@ enum splicer_outcome {
 
 struct splicer_pipe {
   int read, write; /* -1 while it isn't open */
+  int capacity;
 };
 
 struct splicer {
@@ -51,6 +58,8 @@ struct splicer {
   int32_t *free; /* a stack of those that are open and not borrowed; behind them, those that aren't open */
   int most_pipes;
   int pipe_bytes;
+  uint8_t few[SPLICER_FEW];
+  int32_t *closes; /* in: what is to be closed */
 };
 
 /* Before the first use: no row has a pipe, none is open. */
@@ -58,6 +67,9 @@ void splicer_prepare(struct splicer *splicer, size_t rows);
 
 /* Moves what can be moved, for the first `count` of `rows`. */
 void splicer_move(struct splicer *splicer, int count);
+
+/* close(2) of sockets that do not linger. */
+void splicer_close(const int32_t *descriptors, int count);
 
 /* A row ends: its pipes go back, or are closed with what is in them. */
 void splicer_release(struct splicer *splicer, int32_t row);

@@ -9,13 +9,18 @@
 /* Connections that this process makes, and what relayed sockets are set to: tcp(7), socket(7). */
 
 /*
- * A non-blocking, close-on-exec TCP socket that connects to `address`: writable once it has, EPOLLERR if it cannot.
- * TCP_NODELAY, and SO_KEEPALIVE if asked for. -1 and errno if that is known at once; the caller closes the result.
+ * A non-blocking, close-on-exec TCP socket with TCP_NODELAY that connects to `address`: writable once it has, EPOLLERR if
+ * it cannot. `speaks_first`: bytes are sent as soon as it has, and the handshake's last acknowledgement goes with them
+ * (no TCP_QUICKACK; without bytes it would come late). -1 and errno if a failure is known at once; the caller closes the
+ * result.
  */
-int tcp_dial(const struct sockaddr_storage *address, socklen_t length, bool keep_alive);
+int tcp_dial(const struct sockaddr_storage *address, socklen_t length, bool speaks_first);
 
-/* Non-blocking, TCP_NODELAY, and SO_KEEPALIVE or not. -1 and errno if the connection is dead. */
-int tcp_prepare_relayed(int fd, bool keep_alive);
+/* Non-blocking and TCP_NODELAY. -1 and errno if the connection is dead. */
+int tcp_prepare_relayed(int fd);
+
+/* SO_KEEPALIVE. */
+int tcp_keep_alive(int fd);
 
 /* SO_ERROR: 0, or the errno of what has happened; reading it clears it. */
 int tcp_pending_error(int fd);

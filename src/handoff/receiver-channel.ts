@@ -281,6 +281,7 @@ export class ReceiverChannel {
       if (isServed && sink.own(descriptor, text)) deliveries++;
       else this.counts.dead++;
     }
+    if (sink.ownsAtOnce === true) return 0;
     this.owed += deliveries;
     return deliveries;
   }

@@ -2,6 +2,8 @@
 
 /** Who serves the connections that a receiver owns. */
 export interface Sink {
+  /** `own` is all there is to it: no `deliver` follows. It must neither throw nor run anybody else's code. */
+  readonly ownsAtOnce?: boolean;
   /** Connections open now, with those that are owned and not delivered yet. */
   open(): number;
   /** How many more may be taken now; 0 refuses them as overloaded. Infinity without a limit. */

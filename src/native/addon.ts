@@ -264,6 +264,10 @@ export const SplicerFlag = {
   ENDED: 64,
   /** It was told the other side's end: shutdown(2), SHUT_WR. */
   SHUT: 256,
+  /** EPOLLRDHUP was seen: behind the last bytes is an end of file. */
+  ENDING: 1024,
+  /** More than a few bytes came from it at a time. */
+  BULK: 4096,
 } as const;
 
 /** Bits of `Splicer.outcomes`. */
@@ -280,7 +284,7 @@ export const SplicerOutcome = {
 
 /**
  * Moves bytes between pairs of non-blocking sockets by splice(2), through pipes that are borrowed while bytes are on the
- * way. Arrays with two elements a row have side 0's first. Never closes a socket.
+ * way; a few bytes are copied. Arrays with two elements a row have side 0's first.
  */
 export interface Splicer {
   /** In: the sockets. */
@@ -298,10 +302,13 @@ export interface Splicer {
   readonly bytes: Float64Array;
   /** [0] pipes that are open, [1] those that are borrowed. */
   readonly pool: Int32Array;
-  /** Moves what can be moved for the first `count` of `rows`, at most about 1 MiB a direction. SIGPIPE must be ignored, as Node does. */
+  /** Moves what can be moved for the first `count` of `rows`, at most about 512 KiB a direction. SIGPIPE must be ignored, as Node does. DONE: side 1 is still to be closed, which tells it the end. */
   move(count: number): void;
   /** A row ends: its pipes go back (closed, if bytes are in them), its columns are cleared. The caller closes the sockets. */
   release(row: number): void;
+  /** In: descriptors of sockets that do not linger; and closes the first `count`. */
+  readonly closes: Int32Array;
+  close(count: number): void;
   /** Closes pipes that are not borrowed, until at most `keep` of those are left. */
   trim(keep: number): void;
 }
@@ -452,12 +459,15 @@ export interface Addon {
   /** The bytes of a sockaddr_in or sockaddr_in6, for `dial`. Numeric; an IPv6 zone as `%name`. */
   socketAddress(address: string, port: number): Uint8Array;
   /**
-   * A non-blocking socket that connects: TCP_NODELAY, and SO_KEEPALIVE if asked for. EPOLLOUT tells that it has, EPOLLERR
-   * that it cannot. Returns the descriptor, which the caller closes, or the negative errno.
+   * A non-blocking socket with TCP_NODELAY that connects. EPOLLOUT tells that it has, EPOLLERR that it cannot.
+   * `speaksFirst`: bytes will be sent as soon as it has, and the handshake's last acknowledgement with them. Returns the
+   * descriptor, which the caller closes, or the negative errno.
    */
-  dial(address: Uint8Array, keepAlive: boolean): number;
+  dial(address: Uint8Array, speaksFirst: boolean): number;
   /** Makes an accepted TCP socket what `dial` makes. Returns 0 or the errno. */
-  prepareRelayed(fd: number, keepAlive: boolean): number;
+  prepareRelayed(fd: number): number;
+  /** SO_KEEPALIVE. Returns 0 or the errno. */
+  keepAlive(fd: number): number;
   /** SO_ERROR: 0 or the errno of what has happened to the connection; reading clears it. */
   pendingError(fd: number): number;
   /** Sends the first `length` bytes of `bytes` on a new connection; `more`: others follow at once (MSG_MORE). Returns 0 or the errno; ENOBUFS if not all were taken. */

@@ -17,6 +17,7 @@ export interface BackendHost {
 }
 
 export class Backend implements Sink {
+  readonly ownsAtOnce = true;
   settings: RelayBackendSettings;
   targets: readonly Target[];
   /** Counts the choices among its targets. */
@@ -85,7 +86,6 @@ export class Backend implements Sink {
     return true;
   }
 
-  /** `own` has done it. */
   deliver(): void {}
 
   drained(): void {}

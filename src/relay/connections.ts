@@ -31,6 +31,8 @@ export const Mark = {
   SHORT: 4,
   /** Events tell when the client takes more bytes. */
   WRITE_POLLED: 8,
+  /** Both sockets have SO_KEEPALIVE. */
+  KEPT_ALIVE: 16,
 } as const;
 
 export class Connections {

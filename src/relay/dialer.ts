@@ -16,6 +16,8 @@ const NONE = -1;
 
 /** What a dialer tells. None of this may throw. */
 export interface DialerHost {
+  /** Whether bytes will be sent as soon as it is connected. */
+  speaksFirst(slot: number): boolean;
   /** The slot's socket is connected; `events` are those that told it. */
   connected(slot: number, events: number): void;
   /** None of the addresses took it. */
@@ -164,11 +166,10 @@ export class Dialer {
 
   /** Returns the descriptor, or the negative errno. */
   private start(slot: number, endpoint: Endpoint): number {
-    const { keepAlive } = this.connections.backend[slot]!.settings;
     const descriptor =
       endpoint.socketAddress === undefined
         ? connectUnix(endpoint.path)
-        : native.dial(endpoint.socketAddress, keepAlive);
+        : native.dial(endpoint.socketAddress, this.host.speaksFirst(slot));
     if (descriptor < 0) return descriptor;
     try {
       this.watch(slot, descriptor);

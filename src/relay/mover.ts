@@ -32,12 +32,13 @@ export interface MoverHost {
 }
 
 // What each event needs, as constants of this file: an imported constant is read from its module's cell at each use.
-const { READABLE, WRITABLE, BROKEN } = SplicerFlag;
+const { READABLE, WRITABLE, BROKEN, ENDING } = SplicerFlag;
 const { MORE, NO_PIPE, FAILED, DONE } = SplicerOutcome;
 const { LISTED, SHORT } = Mark;
 const { RELAYING } = State;
 const READ_EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 const WRITE_EVENTS = EPOLLOUT | EPOLLHUP | EPOLLERR;
+const END_EVENTS = EPOLLRDHUP | EPOLLHUP;
 const ERROR = EPOLLERR;
 
 /** Flags of a side (0 the client, 1 the target) from epoll events. */
@@ -45,7 +46,8 @@ export function sideFlags(side: number, events: number): number {
   const readable = (events & READ_EVENTS) === 0 ? 0 : READABLE;
   const writable = (events & WRITE_EVENTS) === 0 ? 0 : WRITABLE;
   const broken = (events & ERROR) === 0 ? 0 : BROKEN;
-  return (readable | writable | broken) << side;
+  const ending = (events & END_EVENTS) === 0 ? 0 : ENDING;
+  return (readable | writable | broken | ending) << side;
 }
 
 export class Mover {

@@ -11,7 +11,7 @@
  * place that closes a client's descriptor.
  */
 import { getSystemErrorName } from "node:util";
-import { Flag } from "../handoff/layout.js";
+import { FieldType, Flag, HEADER_LENGTH } from "../handoff/layout.js";
 import { Message } from "../handoff/message.js";
 import { type Loop, native, type Splicer, SplicerFlag } from "../native/addon.js";
 import { type AlertName, alertRecord } from "../tls/alerts.js";
@@ -40,7 +40,7 @@ import { TargetStat } from "./target-stats.js";
 
 const EVENTS = 256;
 /** What a pipe is asked to hold. Bytes. */
-const PIPE_BYTES = 1 << 18;
+const PIPE_BYTES = 1 << 19;
 /** How soon all targets are tried again, the first time and at most. Milliseconds. */
 const FIRST_RETRY = 100;
 const LONGEST_RETRY = 1600;
@@ -48,6 +48,8 @@ const LONGEST_RETRY = 1600;
 const SHORTAGE_REST = 100;
 /** A connection's idleness is looked at so many times in `idleTimeout`: it ends by so much of that too late. */
 const IDLE_LOOKS = 8;
+/** When connections without `idleTimeout` are looked at: once. Milliseconds. */
+const FIRST_LOOK = 10_000;
 /** How long a client may take to close after it was refused. Milliseconds. */
 const PARTING_PATIENCE = 1000;
 /** Most bytes that are read away at a time. */
@@ -81,7 +83,7 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
   private established: number = 0;
   private dialing: number = 0;
   private parting: number = 0;
-  /** Descriptors in the loop's batch of closes. */
+  /** Descriptors in the splicer's batch of closes. */
   private closing: number = 0;
   /** Nothing new is taken before. */
   private restsUntil: number = 0;
@@ -98,7 +100,7 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
     this.delivery = delivery;
     this.counters = new Uint32Array(data.memory.counters);
     this.gauges = new Float64Array(data.memory.gauges);
-    this.loop = native.createLoop({ events: EVENTS, peeks: 1, peekBytes: 1, sends: 1, sendBytes: 1, closes: BATCH });
+    this.loop = native.createLoop({ events: EVENTS, peeks: 1, peekBytes: 1, sends: 1, sendBytes: 1, closes: 1 });
     this.startedAt = this.loop.clock[0]!;
     const pipes = Math.max(1, data.pipes);
     this.splicer = native.createSplicer({ rows: capacity, batch: BATCH, pipes, pipeBytes: PIPE_BYTES });
@@ -348,6 +350,11 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
     this.targetFailed(slot, "no answer within connectTimeout");
   }
 
+  /** DialerHost: a TLS client's hello is there. */
+  speaksFirst(slot: number): boolean {
+    return (flagsOf(this.connections.handoff[slot]!) & Flag.TLS) !== 0;
+  }
+
   /** DialerHost: none of the target's addresses took it. */
   failed(slot: number, reason: number | string): void {
     this.connections.target[slot]!.count(TargetStat.connect_failures, 1);
@@ -410,7 +417,7 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
   private wait(slot: number, now: number, delay: number): void {
     this.setState(slot, State.WAITING);
     this.pauses.set(slot, now, delay);
-    this.poll(slot, this.isTls(slot) ? WAITING_EVENTS : WAITING_PLAIN_EVENTS);
+    this.poll(slot, this.speaksFirst(slot) ? WAITING_EVENTS : WAITING_PLAIN_EVENTS);
   }
 
   private clientGone(slot: number): void {
@@ -434,7 +441,7 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
         return;
       }
     }
-    if (native.prepareRelayed(this.clientOf(slot), settings.keepAlive) !== 0) {
+    if (native.prepareRelayed(this.clientOf(slot)) !== 0) {
       this.clientGone(slot);
       return;
     }
@@ -443,7 +450,8 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
     this.counters[RelayCounter.connected]!++;
     connections.tried.delete(slot);
     connections.activeAt[slot] = now;
-    if (settings.idleTimeout > 0) this.idles.set(slot, now, settings.idleTimeout / IDLE_LOOKS);
+    const looks = settings.idleTimeout > 0 ? settings.idleTimeout / IDLE_LOOKS : settings.keepAlive ? FIRST_LOOK : 0;
+    if (looks > 0) this.idles.set(slot, now, looks);
     if (settings.lifetime > 0) this.lifetimes.set(slot, now, settings.lifetime);
     this.unpoll(slot);
     this.mover.ready(slot, SplicerFlag.READABLE | SplicerFlag.WRITABLE | sideFlags(1, events));
@@ -520,9 +528,20 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
   }
 
   private lookAtIdle(slot: number, now: number): void {
-    const interval = this.idles.duration(slot);
-    if (now - this.connections.activeAt[slot]! < interval * IDLE_LOOKS) this.idles.set(slot, now, interval);
+    const { connections, idles } = this;
+    const interval = idles.duration(slot);
+    const { keepAlive, idleTimeout } = connections.backend[slot]!.settings;
+    if (keepAlive && (connections.marks[slot]! & Mark.KEPT_ALIVE) === 0) this.keepAlive(slot);
+    if (idleTimeout === 0) idles.clear(slot);
+    else if (now - connections.activeAt[slot]! < interval * IDLE_LOOKS) idles.set(slot, now, interval);
     else this.timedOut(slot, RelayCounter.idle_timeout);
+  }
+
+  /** Two calls that a short connection is spared: the kernel's first probe comes after 2 hours (tcp(7), tcp_keepalive_time). */
+  private keepAlive(slot: number): void {
+    this.connections.marks[slot]! |= Mark.KEPT_ALIVE;
+    native.keepAlive(this.clientOf(slot));
+    native.keepAlive(this.splicer.descriptors[2 * slot + 1]!);
   }
 
   private timedOut(slot: number, counter: number): void {
@@ -599,7 +618,7 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
       return;
     }
     const client = this.clientOf(slot);
-    const isTls = how !== "close" && this.isTls(slot);
+    const isTls = how !== "close" && this.speaksFirst(slot);
     if (connections.state[slot] === State.RELAYING) {
       this.leaveTarget(slot);
       splicer.descriptors[2 * slot] = client;
@@ -611,11 +630,6 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
     }
     this.pauses.set(slot, this.loop.clock[0]!, PARTING_PATIENCE);
     this.poll(slot, PARTING_EVENTS);
-  }
-
-  private isTls(slot: number): boolean {
-    this.decode(slot);
-    return (this.message.flags & Flag.TLS) !== 0;
   }
 
   /** Reads its HANDOFF into `message`; returns the bytes that it points into. */
@@ -689,8 +703,8 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
   /** The one place that closes a client's descriptor, at the end of the turn or when the batch is full. */
   private close(slot: number): void {
     const { connections, splicer } = this;
+    // A door that is late with its own copy keeps it in the epoll set: its events are of an earlier generation.
     const client = this.clientOf(slot);
-    this.unpoll(slot);
     this.pauses.clear(slot);
     switch (connections.state[slot]) {
       case State.RELAYING:
@@ -710,12 +724,12 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
 
   private closeLater(descriptor: number): void {
     if (this.closing === BATCH) this.flushCloses();
-    this.loop.closeDescriptors[this.closing++] = descriptor;
+    this.splicer.closes[this.closing++] = descriptor;
   }
 
   private flushCloses(): void {
     if (this.closing === 0) return;
-    this.loop.close(this.closing);
+    this.splicer.close(this.closing);
     this.closing = 0;
   }
 
@@ -741,4 +755,14 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
     this.delivery.close();
     this.post({ type: "drained", reset: count });
   }
+}
+
+/** Bits of `Flag` in a HANDOFF, without decoding the rest of it. */
+function flagsOf(handoff: string): number {
+  for (let at = HEADER_LENGTH; at < handoff.length; ) {
+    if (handoff.charCodeAt(at) === FieldType.FLAGS && handoff.charCodeAt(at + 1) === 0)
+      return handoff.charCodeAt(at + 4);
+    at += 4 + (handoff.charCodeAt(at + 2) | (handoff.charCodeAt(at + 3) << 8));
+  }
+  return 0;
 }

@@ -255,7 +255,7 @@ describe("descriptors", () => {
       const client = await relayed();
       for (let j = 0; j < 16; j++) client.send(chunk);
     }
-    await until("every pipe to be in use", () => plane.gauges.pipes_in_use === 30);
+    await until("every pipe to be in use", () => plane.gauges.pipes_in_use === 30 && origin.sockets.length === 30);
     for (const socket of origin.sockets) socket.resume();
     await until("most pipes to be closed", () => plane.gauges.pipes_in_use === 0 && plane.gauges.pipes <= 16);
   });
