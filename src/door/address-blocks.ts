@@ -119,6 +119,38 @@ function rangesCover(outer: Int32Array, inner: Int32Array, words: number): boole
   return true;
 }
 
+/**
+ * Blocks that others have all of: pairs of indices, the inner one first. With `others` these are looked for, else the
+ * blocks of the same list. For the control plane.
+ */
+export function contained(blocks: readonly Block[], others?: readonly Block[]): [inner: number, outer: number][] {
+  const placed = [
+    ...blocks.map((block, index) => ({ ...rangeOf(block), index, isInner: true, isOuter: others === undefined })),
+    ...(others ?? []).map((block, index) => ({ ...rangeOf(block), index, isInner: false, isOuter: true })),
+  ];
+  // Blocks lie within each other or apart: of those that begin no later, the widest come first.
+  placed.sort(
+    (a, b) =>
+      a.words - b.words ||
+      order(a.first, b.first) ||
+      order(b.last, a.last) ||
+      Number(b.isOuter) - Number(a.isOuter) ||
+      a.index - b.index,
+  );
+  const pairs: [number, number][] = [];
+  let outer: (typeof placed)[number] | undefined;
+  for (const block of placed) {
+    const within = outer !== undefined && outer.words === block.words && block.last <= outer.last;
+    if (within && block.isInner) pairs.push([block.index, outer!.index]);
+    if (!within && block.isOuter) outer = block;
+  }
+  return pairs.sort(([a], [b]) => a - b);
+}
+
+function order(a: bigint, b: bigint): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
 /** Inclusive. */
 interface Range {
   readonly words: number;
@@ -137,7 +169,7 @@ function rangeOf({ bytes, prefix }: Block): Range {
 
 /** In ascending order, those that touch each other made one. */
 function merged(ranges: readonly Range[]): Range[] {
-  const sorted = [...ranges].sort((a, b) => (a.first < b.first ? -1 : a.first > b.first ? 1 : 0));
+  const sorted = [...ranges].sort((a, b) => order(a.first, b.first));
   const result: Range[] = [];
   for (const range of sorted) {
     const before = result.at(-1);

@@ -17,6 +17,7 @@ import { readFailure } from "./paths.js";
 import { readText } from "./read.js";
 import { compileRelay, relayPathProblems } from "./relay.js";
 import { fillBuilder } from "./routes.js";
+import { warnOfRules } from "./rule-warnings.js";
 import { compileRouting } from "./rules.js";
 import { configurationSchema, type IncludedInput, includedSchema } from "./schema.js";
 import { problemAt, type Report, type Source } from "./source.js";
@@ -94,6 +95,8 @@ export async function loadConfiguration(file: string, options: LoadOptions = {})
   warnOfUnusedBackends(outline, used, warning);
   warnOfNeedlessRoutes(outline, outline.routes, table, warning);
   warnOfHttp(input, main, outline, http, warning);
+  warnOfNeedlessRoutes(outline, table, warning);
+  warnOfRules({ main, outline, rules: routing.rules, table }, warning);
   warnOfSettings(input, main, identity, warning);
   warnOfLoops(outline, warning);
   for (const each of backendsOfFiles) warnOfBackends(each.backends, each.source, warning);
