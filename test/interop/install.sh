@@ -44,6 +44,7 @@ how[pebble]='go_program github.com/letsencrypt/pebble/v2/cmd/pebble v2.10.3'
 how[pebble-challtestsrv]='go_program github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv v2.10.3'
 how[lego]='apt lego'
 how[caddy]='go_program github.com/caddyserver/caddy/v2/cmd/caddy v2.11.9'
+how[chromium]='apt chromium'
 
 names=("$@")
 [ ${#names[@]} -gt 0 ] || mapfile -t names < <(printf '%s\n' "${!how[@]}" | sort)
