@@ -121,6 +121,8 @@ const totalsOfTheDoor = [
     "Clients that closed before they were handed over. Many at once: instances are slow, or somebody scans.",
   ],
   ["proxied_total", "proxied", "Connections whose PROXY header was read, of listeners with acceptProxyProtocol."],
+  ["routed_by_rule_total", "by_rule", "Times that a rule of a route decided where a connection goes."],
+  ["routed_by_pattern_total", "by_pattern", "Times that a pattern did."],
   ["channels_opened_total", "channels_ready", "Channels to instances that became ready, in each worker."],
   [
     "channel_violations_total",

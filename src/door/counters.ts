@@ -40,6 +40,10 @@ export const counterNames = [
   "no_route",
   /** Connections refused by a backend that is `reject:`. */
   "rejected",
+  /** Times that a rule of a route decided where a connection goes. */
+  "by_rule",
+  /** Times that a pattern did. */
+  "by_pattern",
   /** Connections refused since the access list of their route shuts the client out. */
   "access_denied",
   /** Connections refused since their hold ended and there was no fallback. */

@@ -840,6 +840,8 @@ export class Door {
   private placeByRules(slot: number, looked: number, flags: number): void {
     const { connections, recorder, rules } = this;
     const backend = rules.decide(looked, this.routes, this.reader, connections.address, slot * ADDRESS);
+    if (rules.pattern >= 0) this.counters[Counter.by_pattern]!++;
+    else if (rules.rule >= 0) this.counters[Counter.by_rule]!++;
     if (recorder.isOn) recorder.noteRule(slot, rules);
     if (rules.rejection === undefined) return this.place(slot, backend, flags);
     connections.backend[slot] = backend;

@@ -151,6 +151,27 @@ describe("explain", () => {
     });
   });
 
+  test("with what is known of the client", async () => {
+    const file = folder.write(
+      "rules.yaml",
+      `${readFileSync(good, "utf8").replace("app.example.com: app", "app.example.com: { backend: app, alpn: [h2, h3], clients: 10.0.0.0/8, tls: '1.3', access: { deny: 10.0.0.1 } }")}`,
+    );
+    const explain = async (...facts: string[]) =>
+      (await sniHandoff(["explain", ...facts, "app.example.com", "--config", file])).stdout.split("\n")[0];
+    const known = ["--client", "10.0.0.2", "--tls", "1.3", "--alpn", "http/1.1", "--alpn", "h3"];
+    expect(await explain(...known)).toBe("app.example.com -> app");
+    expect(await explain(...known.slice(2))).toBe("app.example.com -> pool");
+    const denied = ["--client", "10.0.0.1", ...known.slice(2)];
+    expect((await sniHandoff(["explain", "app.example.com", ...denied, "--config", file])).stdout).toContain(
+      "  access   10.0.0.1 is refused (access_denied): it is in deny 10.0.0.1\n",
+    );
+    expect(await sniHandoff(["explain", "a.example", "--client", "10.0.0", "--config", file])).toEqual({
+      status: 2,
+      stdout: "",
+      stderr: '--client: found "10.0.0"; allowed: an address such as 192.0.2.7 or 2001:db8::7\n',
+    });
+  });
+
   test.each([
     ["a b", '"a b" holds " " (U+0020): allowed are letters, digits, "-", "_" and "."\n'],
     ["*.example.com", '"*.example.com" is a wildcard, not a client\'s name\n'],

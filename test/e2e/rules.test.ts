@@ -75,7 +75,12 @@ noServerName: { backend: inside, clients: 127.0.1.0/24 }
       expect({ route, backend: await servedBy(client) }).toEqual({ route, backend });
       expect(await lineOf(client)).toMatchObject({ route, backend, outcome: "handed_over" });
     }
-    expect(await scene.counters()).toMatchObject({ acknowledged: cases.length, no_route: 0, access_denied: 0 });
+    expect(await scene.counters()).toMatchObject({
+      acknowledged: cases.length,
+      by_rule: 8,
+      by_pattern: 0,
+      access_denied: 0,
+    });
   });
 
   it("that nobody meets leave the client without a route", async () => {
@@ -171,7 +176,7 @@ ${patterns}default: acme
     expect(await lineOf(client)).toMatchObject({ route: "pattern TENANT-.*", reason: "access_denied" });
     // Of 250 letters a backtracking engine would need 2^250 steps.
     expect(await ask(hello(`${`${"a".repeat(61)}.`.repeat(4)}a-`))).toBe("acme");
-    expect(await scene.counters()).toMatchObject({ acknowledged: 7, access_denied: 1, defect: 0 });
+    expect(await scene.counters()).toMatchObject({ acknowledged: 7, by_pattern: 5, by_rule: 0, access_denied: 1 });
   });
 
   it("do not see clients without a name", async () => {
