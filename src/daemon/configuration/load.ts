@@ -95,7 +95,6 @@ export async function loadConfiguration(file: string, options: LoadOptions = {})
   warnOfUnusedBackends(outline, used, warning);
   warnOfNeedlessRoutes(outline, outline.routes, table, warning);
   warnOfHttp(input, main, outline, http, warning);
-  warnOfNeedlessRoutes(outline, table, warning);
   warnOfRules({ main, outline, rules: routing.rules, table }, warning);
   warnOfSettings(input, main, identity, warning);
   warnOfLoops(outline, warning);
