@@ -11,6 +11,7 @@
 
 #include "arguments.h"
 #include "closer.h"
+#include "datagram.h"
 #include "descriptor.h"
 #include "errno_name.h"
 #include "messages.h"
@@ -539,6 +540,24 @@ static bool take_descriptors(napi_env env, napi_value value, int *out, uint32_t 
   return true;
 }
 
+static napi_value addon_reconnect_unix(napi_env env, napi_callback_info info) {
+  ARGUMENTS(2);
+  DESCRIPTOR(0, fd);
+  char path[PATH_MAX];
+  if (!take_text(env, arguments[1], "path", path, sizeof path)) return NULL;
+  return integer(env, unix_reconnect(fd, path));
+}
+
+static napi_value addon_pass_datagram(napi_env env, napi_callback_info info) {
+  ARGUMENTS(3);
+  DESCRIPTOR(0, channel);
+  DESCRIPTOR(1, fd);
+  const uint8_t *bytes;
+  size_t length;
+  if (!take_bytes(env, arguments[2], "bytes", &bytes, &length)) return NULL;
+  return integer(env, datagram_pass(channel, fd, (uint8_t *)bytes, length));
+}
+
 static napi_value addon_send_message(napi_env env, napi_callback_info info) {
   ARGUMENTS(3);
   DESCRIPTOR(0, fd);
@@ -591,6 +610,8 @@ static napi_value initialize(napi_env env, napi_callback_info info) {
       FUNCTION("peerCredentials", addon_peer_credentials),
       FUNCTION("unixSocket", addon_unix_socket),
       FUNCTION("shutdown", addon_shutdown),
+      FUNCTION("reconnectUnix", addon_reconnect_unix),
+      FUNCTION("passDatagram", addon_pass_datagram),
       FUNCTION("sendMessage", addon_send_message),
       FUNCTION("lockFolder", addon_lock_folder),
       FUNCTION("watch", create_watch),

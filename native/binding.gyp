@@ -11,6 +11,7 @@
         "arguments.c",
         "clock.c",
         "closer.c",
+        "datagram.c",
         "descriptor.c",
         "epoll_set.c",
         "errno_name.c",

@@ -165,6 +165,14 @@ int unix_connect(const char *path, int type, bool credentials, bool refuse_descr
   return fd;
 }
 
+int unix_reconnect(int fd, const char *path) {
+  struct address address;
+  if (resolve(path, &address) == -1) return errno;
+  int error = connect(fd, (struct sockaddr *)&address.socket, address.length) == 0 ? 0 : errno;
+  release(&address);
+  return error;
+}
+
 int unix_accept(int listener) {
   for (;;) {
     int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);

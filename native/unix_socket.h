@@ -34,6 +34,12 @@ int unix_listen(const char *address, int type, const struct unix_listen_options 
  */
 int unix_connect(const char *address, int type, bool credentials, bool refuse_descriptors, const char **call);
 
+/*
+ * Connects a datagram socket again, to whoever is bound to the address now. Returns 0 or the errno; after ECONNREFUSED
+ * or ENOENT it is still connected to whom it was.
+ */
+int unix_reconnect(int fd, const char *address);
+
 /* accept4(2). EAGAIN: none waits. */
 int unix_accept(int listener);
 

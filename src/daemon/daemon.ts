@@ -457,7 +457,7 @@ export class Daemon implements Controlled {
   private async drainKey(target: string): Promise<string | Answer> {
     const slash = target.indexOf("/");
     const name = slash < 0 ? target : target.slice(0, slash);
-    const backends = this.configuration.door.backends.filter(({ kind }) => kind === "handoff");
+    const backends = this.configuration.door.backends.filter(({ kind }) => kind !== "reject");
     if (!backends.some((backend) => backend.name === name)) {
       const known = backends.map((backend) => backend.name).join(", ");
       return {

@@ -38,7 +38,7 @@ export class InstanceWatch {
     this.listener = listener;
     this.found = backends.map(() => []);
     backends.forEach((backend, index) => {
-      if (backend.kind !== "handoff" || backend.path.startsWith("@")) return;
+      if (backend.kind === "reject" || backend.path.startsWith("@")) return;
       if (backend.path.endsWith("/")) {
         const indices = this.pools.get(backend.path) ?? [];
         this.pools.set(backend.path, [...indices, index]);

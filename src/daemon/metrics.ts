@@ -52,7 +52,7 @@ export interface MetricsStatus {
   }[];
   readonly backends: readonly {
     readonly name: string;
-    readonly kind: "handoff" | "reject";
+    readonly kind: "handoff" | "datagram" | "reject";
     readonly drained: boolean;
     /** Now. */
     readonly held: number;
@@ -109,7 +109,14 @@ const refusalsOfTheDoor = [
 ] as const;
 
 /** Refusals for a backend: its counters. */
-const refusalsOfBackends = ["rejected", "access_denied", "hold_timeout", "hold_full"] as const;
+const refusalsOfBackends = [
+  "rejected",
+  "access_denied",
+  "hold_timeout",
+  "hold_full",
+  "hello_too_long",
+  "hello_spent",
+] as const;
 
 /** Counters of the door without labels: metric, counter, help. */
 const totalsOfTheDoor = [
@@ -186,7 +193,7 @@ function writeDoor({ status, limits }: MetricsSource, { counter, gauge }: Writer
   for (const [name, total, help] of totalsOfTheDoor) counter(`sni_handoff_${name}`, help, counters[total] ?? 0);
   counter(
     "sni_handoff_refused_total",
-    "Connections that the door refused, by reason; of which backend, where one was chosen. no_route: names that are not configured. access_denied: the access list of a route. hold_timeout, hold_full: a backend has no instance. waiting_full, client_full, rate_limited: limits. defect: report it.",
+    "Connections that the door refused, by reason; of which backend, where one was chosen. no_route: names that are not configured. access_denied: the access list of a route. hold_timeout, hold_full: a backend has no instance. hello_too_long, hello_spent: of datagrams. waiting_full, client_full, rate_limited: limits. defect: report it.",
     [
       ...refusalsOfTheDoor.map((reason): Sample => [{ reason, backend: "" }, counters[reason] ?? 0]),
       ...backends.flatMap(({ name, counters }) =>
@@ -199,7 +206,7 @@ function writeDoor({ status, limits }: MetricsSource, { counter, gauge }: Writer
 }
 
 function writeBackends({ status, limits, latencies, latencyBounds }: MetricsSource, writer: Writer): void {
-  const backends = status.backends.filter(({ kind }) => kind === "handoff");
+  const backends = status.backends.filter(({ kind }) => kind !== "reject");
   const ofEach = (value: (backend: (typeof backends)[number]) => number) =>
     backends.map((backend): Sample => [{ backend: backend.name }, value(backend)]);
   for (const [name, total, help] of totalsOfBackends) {

@@ -116,9 +116,7 @@ export class Reporting {
       limits: {
         waiting: limits.waiting,
         held: limits.held,
-        heldOfBackend: new Map(
-          backends.flatMap((each) => (each.kind === "handoff" ? [[each.name, each.maxHeld]] : [])),
-        ),
+        heldOfBackend: new Map(backends.flatMap((each) => (each.kind === "reject" ? [] : [[each.name, each.maxHeld]]))),
       },
       logDropped: reported.logDropped,
     };

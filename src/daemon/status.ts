@@ -67,7 +67,7 @@ export interface WorkerStatus {
 
 export interface BackendStatus {
   readonly name: string;
-  readonly kind: "handoff" | "reject";
+  readonly kind: "handoff" | "datagram" | "reject";
   /** Where the relay connects to for it; empty: it is no relay backend. */
   readonly targets: readonly string[];
   /** Told to get nothing new. */

@@ -14,6 +14,8 @@ export const backendCounterNames = [
   "fallback",
   "hold_timeout",
   "hold_full",
+  "hello_too_long",
+  "hello_spent",
   /** Connections that this backend, which is `reject:`, refused: those without a route too, where it stands for them. */
   "rejected",
   /** Connections refused by the access list of a route that leads to this backend. */

@@ -38,6 +38,8 @@ export const Mark = {
   RECORDED: 16,
   /** Is on the list of those to examine. */
   LISTED: 32,
+  /** Its hello was read, and is in `early`. */
+  READ: 64,
   /** A PROXY header is to come, before anything else. */
   HEADER_EXPECTED: 128,
   /** Some of it has come. */
@@ -45,6 +47,9 @@ export const Mark = {
   /** Came by an http listener. */
   HTTP: 64,
 } as const;
+
+/** What has an entry in a map. */
+const FORGOTTEN = Mark.REFUSED | Mark.READ;
 
 export const NOBODY = -1;
 
@@ -96,6 +101,8 @@ export class Connections {
   readonly previous: Int32Array;
   /** Which instances (`Channel.instance`) refused it; only for the few that were refused. */
   readonly refusals: Map<number, Set<string>> = new Map();
+  /** What was read for a datagram that could not be sent; only for the few to which that happened. */
+  readonly early: Map<number, Uint8Array> = new Map();
 
   private readonly free: Int32Array;
 
@@ -152,7 +159,10 @@ export class Connections {
   /** Gives the slot back and returns its descriptor, which the caller closes. */
   release(slot: number): number {
     const descriptor = this.descriptor[slot]!;
-    if ((this.marks[slot]! & Mark.REFUSED) !== 0) this.refusals.delete(slot);
+    if ((this.marks[slot]! & FORGOTTEN) !== 0) {
+      this.refusals.delete(slot);
+      this.early.delete(slot);
+    }
     this.descriptor[slot] = NOBODY;
     this.state[slot] = State.FREE;
     this.generation[slot]!++;
@@ -187,6 +197,17 @@ export class SlotList {
     if (this.tail === NOBODY) this.head = slot;
     else next[this.tail] = slot;
     this.tail = slot;
+    this.count++;
+  }
+
+  /** Puts a slot before all others. */
+  unshift(slot: number): void {
+    const { next, previous } = this.connections;
+    previous[slot] = NOBODY;
+    next[slot] = this.head;
+    if (this.head === NOBODY) this.tail = slot;
+    else previous[this.head] = slot;
+    this.head = slot;
     this.count++;
   }
 

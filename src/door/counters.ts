@@ -8,7 +8,7 @@ export const counterNames = [
   "accepted",
   /** Handoffs sent, those sent again included. */
   "handed_over",
-  /** Handoffs acknowledged: the connection is the instance's. */
+  /** Handoffs acknowledged: the connection is the instance's. Of datagrams: sent. */
   "acknowledged",
   /** Handoffs that an instance refused. */
   "refused_by_instance",
@@ -50,6 +50,10 @@ export const counterNames = [
   "hold_timeout",
   /** Connections refused since too many were held. */
   "hold_full",
+  /** Connections refused since their hello is longer than their datagram backend takes, and there was no fallback. */
+  "hello_too_long",
+  /** Connections refused since their hello was read for a datagram that could not be sent, and their route leads to no other. */
+  "hello_spent",
   /** Connections closed by the deadline of a shutdown. */
   "abandoned",
   /** Upgrade: connections that waited or were held, given to the process that takes over. */

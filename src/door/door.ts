@@ -37,6 +37,7 @@ import type { Channel } from "./channel.js";
 import { Channels } from "./channels.js";
 import { Connections, Mark, NOBODY, SlotList, State } from "./connections.js";
 import { Counter, type CounterName } from "./counters.js";
+import { Datagrams, Passed } from "./datagrams.js";
 import { Gauge } from "./gauges.js";
 import { Hold } from "./hold.js";
 import { HttpIntake, REDIRECTED } from "./http-intake.js";
@@ -50,8 +51,10 @@ import { Report } from "./report.js";
 import { RuleMatcher } from "./rule-matcher.js";
 import {
   type Adopted,
+  type DatagramBackendSettings,
   type DoorSettings,
   type HandoffBackendSettings,
+  type HoldingBackendSettings,
   MOST_HELLO,
   type Reconfiguration,
   type WorkerData,
@@ -84,7 +87,7 @@ const HANDED_OVER = BackendCounter.handed_over;
 const ACKNOWLEDGED = BackendCounter.acknowledged;
 const NO_REASON = Reason[""];
 const FIRST_RULES = FIRST_RULES_TARGET;
-const { LISTED, HTTP, HEADER_EXPECTED, HEADER_BEGUN } = Mark;
+const { LISTED, HTTP, HEADER_EXPECTED, HEADER_BEGUN, READ } = Mark;
 /** Of connections that begin with something else than a hello. */
 const NO_HELLO_FIRST = HTTP | HEADER_EXPECTED;
 
@@ -102,6 +105,7 @@ export class Door {
   private readonly report: Report;
   private readonly post: (report: WorkerReport) => void;
   private readonly channels: Channels;
+  private readonly datagrams: Datagrams;
   private readonly outbox: Outbox;
   private readonly parting: Parting;
   private readonly hold: Hold;
@@ -142,6 +146,11 @@ export class Door {
   private heldDueAt: number = Number.POSITIVE_INFINITY;
   private partingDueAt: number = Number.POSITIVE_INFINITY;
   private leastAcknowledgeTimeout: number = Number.POSITIVE_INFINITY;
+  /** Where the bytes of the connection that is examined are in the peek buffer, and how many. */
+  private peekedAt: number = 0;
+  private peekedLength: number = 0;
+  /** The held connection whose turn it is. */
+  private served: number = NOBODY;
   /** Slots of the connections in the last peek. */
   private readonly peeked: Int32Array = new Int32Array(BATCH);
   /** Descriptors in the loop's batch of closes. */
@@ -220,6 +229,7 @@ export class Door {
       },
       data.index === 0,
     );
+    this.datagrams = new Datagrams(this.loop, this.connections, this.report, data.index === 0);
     this.routes = new RouteTable(data.routes);
     this.rules = new RuleMatcher(data.settings.rules);
     this.reader = this.readerFor(data.settings);
@@ -342,11 +352,13 @@ export class Door {
   /** A socket appeared at a path. */
   appeared(path: string): void {
     this.channels.appeared(path);
+    this.datagrams.appeared(path);
   }
 
   /** What the operator has drained, in place of what was before: "backend", or "backend path" for one instance. */
   setDrained(targets: readonly string[]): void {
     this.channels.setDrained(targets);
+    this.datagrams.setDrained(targets);
     for (const backend of this.backends) {
       // To the fallback, or to instances that take connections again.
       if (this.isDiverting(backend)) while (backend.held.count > 0) this.examineAgain(backend.held.head);
@@ -355,7 +367,7 @@ export class Door {
   }
 
   snapshot(id: number): void {
-    this.post({ type: "snapshot", id, channels: this.channels.snapshot() });
+    this.post({ type: "snapshot", id, channels: [...this.channels.snapshot(), ...this.datagrams.snapshot()] });
   }
 
   /** Accepts what the backlog has, then nothing more; reports "drained" when no connection is left, or after `timeout` milliseconds. */
@@ -417,6 +429,7 @@ export class Door {
       ),
     );
     this.channels.configure(this.backends, instances);
+    this.datagrams.configure(this.backends);
   }
 
   // --- one turn --------------------------------------------------------------------------------------------------
@@ -430,6 +443,7 @@ export class Door {
       this.isBusy = false;
       this.dispatch(count);
       this.examineAll();
+      if (this.datagrams.isDue) this.datagrams.serve(this.serveHeld);
       for (let i = 0; i < this.listenerReady.length; i++) {
         if (this.listenerReady[i] === 1) {
           this.listenerReady[i] = 0;
@@ -461,9 +475,15 @@ export class Door {
 
   /** How long there is nothing to do unless something happens: milliseconds, -1 for ever. */
   private timeout(): number {
-    if (this.againCount > 0 || (this.drainDeadline > 0 && !this.drained && this.connections.count === 0)) return 0;
+    if (
+      this.againCount > 0 ||
+      this.datagrams.isDue ||
+      (this.drainDeadline > 0 && !this.drained && this.connections.count === 0)
+    )
+      return 0;
     const due = Math.min(
       this.channels.dueAt,
+      this.datagrams.dueAt,
       this.heldDueAt,
       this.partingDueAt,
       this.waiting.count > 0 ? this.connections.deadline[this.waiting.head]! : Number.POSITIVE_INFINITY,
@@ -487,6 +507,9 @@ export class Door {
         case PollKind.CHANNEL:
           this.isBusy = true;
           this.channels.ready(index, tag >>> 8, happened);
+          break;
+        case PollKind.DATAGRAM:
+          this.datagrams.ready(index, tag >>> 8);
           break;
         case PollKind.CONNECTION:
           if ((this.connections.generation[index]! & 0xffffff) === tag >>> 8) this.connectionReady(index, happened);
@@ -534,6 +557,7 @@ export class Door {
     if (this.partingDueAt <= now) this.partingDueAt = this.parting.tick(now);
     if (this.heldDueAt <= now) this.tickHeld(now);
     if (this.channels.dueAt <= now) this.channels.tick();
+    if (this.datagrams.dueAt <= now) this.datagrams.tick();
     if (this.listenersRestUntil > 0 && this.listenersRestUntil <= now && this.connections.room > 0) {
       this.listenersRestUntil = 0;
       if (this.accepting) for (let i = 0; i < this.listeners.length; i++) this.watchListener(i);
@@ -639,11 +663,35 @@ export class Door {
       loop.peek(count);
       for (let i = 0; i < count; i++) {
         connections.marks[slots[i]!]! &= ~LISTED;
+        if ((connections.marks[slots[i]!]! & READ) !== 0) this.putBack(slots[i]!, i);
         this.examine(slots[i]!, i);
       }
     }
     again.copyWithin(0, listed, this.againCount);
     this.againCount -= listed;
+  }
+
+  /** The oldest held connection of a backend of datagrams, for which there may be room. */
+  private readonly serveHeld = (backend: Backend): void => {
+    const { connections, loop } = this;
+    const slot = backend.held.head;
+    this.hold.end(slot, backend);
+    loop.peekDescriptors[0] = connections.descriptor[slot]!;
+    loop.peek(1);
+    if ((connections.marks[slot]! & READ) !== 0) this.putBack(slot, 0);
+    this.served = slot;
+    this.examine(slot, 0);
+    this.served = NOBODY;
+  };
+
+  /** Has the i-th of the last peek be as if its hello had not been read. */
+  private putBack(slot: number, i: number): void {
+    const { loop } = this;
+    const length = loop.peekLengths[i]!;
+    if (length <= 0 && length !== NOTHING_YET) return; // the client is gone
+    const early = this.connections.early.get(slot)!;
+    loop.peekBuffer.set(early, i * PEEK_BYTES);
+    loop.peekLengths[i] = early.length;
   }
 
   /** Decides about the connection whose bytes are the i-th of the last accept or peek. */
@@ -658,19 +706,21 @@ export class Door {
   private decide(slot: number, length: number, start: number): void {
     const { reader } = this;
     if (length === 0 || (length < 0 && length !== NOTHING_YET)) return this.clientGone(slot);
+    this.peekedAt = start;
+    this.peekedLength = Math.max(0, length);
     const otherwise = this.connections.marks[slot]! & NO_HELLO_FIRST;
     if (otherwise !== 0) {
       if ((otherwise & HEADER_EXPECTED) !== 0) return this.decideProxied(slot, Math.max(0, length), start);
       return this.decideRequest(slot, Math.max(0, length), start);
     }
-    const status = reader.read(this.loop.peekBuffer, start, start + Math.max(0, length));
+    const status = reader.read(this.loop.peekBuffer, start, start + this.peekedLength);
     if (status !== Status.PARTIAL) {
       this.stopWaiting(slot);
       if (this.recorder.isOn) this.recorder.noteHello(slot, reader);
     }
     switch (status) {
       case Status.DONE: {
-        if (this.successor !== undefined && this.channels.isOpen(this.successor)) {
+        if (this.successor !== undefined && this.maySucceed(slot, this.successor)) {
           return this.give(slot, this.successor, Flag.TLS | (reader.ech ? Flag.ECH : 0));
         }
         const { routes } = this;
@@ -769,7 +819,7 @@ export class Door {
     this.stopWaiting(slot);
     if (recorder.isOn) recorder.noteHello(slot, http);
     if (status === HeadStatus.INVALID) return this.refuseRequest(slot, "http_invalid", http.reason, "bad_request");
-    if (this.successor !== undefined && this.channels.isOpen(this.successor)) {
+    if (this.successor !== undefined && this.maySucceed(slot, this.successor)) {
       return this.give(slot, this.successor, Flag.HTTP | (status === HeadStatus.PARTIAL ? Flag.INCOMPLETE : 0));
     }
     const target = http.route(bytes);
@@ -791,6 +841,11 @@ export class Door {
     this.counters[Counter[counter]]!++;
     this.recorder.record(slot, Outcome.refused, Reason[reason]);
     this.part(slot, this.http.answer(answer));
+  }
+
+  /** Upgrade: whether a connection goes to the process that takes over. One whose hello was read is finished here. */
+  private maySucceed(slot: number, successor: Backend): boolean {
+    return (this.connections.marks[slot]! & READ) === 0 && this.channels.isOpen(successor);
   }
 
   /** The hello is not complete: wait until there are `needed` bytes, the client ends, or the deadline. */
@@ -863,9 +918,41 @@ export class Door {
       return;
     }
     if (this.isDiverting(backend)) return this.giveUp(slot, settings, "hold_timeout");
+    if (settings.kind === "datagram") return this.giveDatagram(slot, backend, settings, flags);
+    if ((this.connections.marks[slot]! & READ) !== 0) return this.spent(slot);
     const channel = this.instanceFor(slot, backend, settings);
     if (channel === undefined) this.holdOrGiveUp(slot, backend, settings);
     else this.handOver(slot, channel, flags);
+  }
+
+  /** In a datagram: behind those that wait, and if there is room. */
+  private giveDatagram(slot: number, backend: Backend, settings: DatagramBackendSettings, flags: number): void {
+    const length = this.beginning(flags) || Math.min(this.peekedLength, settings.maxHello);
+    if (length > settings.maxHello) return this.giveUp(slot, settings, "hello_too_long");
+    if (slot === this.served || backend.held.count === 0) {
+      this.restore(slot);
+      switch (this.datagrams.pass(slot, backend, this.peekedAt, length)) {
+        case Passed.SENT:
+          return this.passed(slot);
+        case Passed.GONE:
+          return this.clientGone(slot);
+      }
+    }
+    this.holdOrGiveUp(slot, backend, settings);
+  }
+
+  /** Bytes of the hello, or of the head, that were read last; 0: it is neither. */
+  private beginning(flags: number): number {
+    if ((flags & Flag.TLS) !== 0) return this.reader.length;
+    return (flags & Flag.HTTP) !== 0 ? this.http.length : 0;
+  }
+
+  /** Its hello was read for a datagram, and it would now go to somebody who has to read it. */
+  private spent(slot: number): void {
+    this.counters[Counter.hello_spent]!++;
+    this.countAt(slot, BackendCounter.hello_spent);
+    this.recorder.record(slot, Outcome.refused, Reason.hello_spent);
+    this.refuse(slot, "internal_error");
   }
 
   private instanceFor(slot: number, backend: Backend, settings: HandoffBackendSettings): Channel | undefined {
@@ -881,7 +968,7 @@ export class Door {
 
   /** The operator has drained it, and its clients have somewhere else to go. */
   private isDiverting({ drained, settings }: Backend): boolean {
-    return drained && settings.kind === "handoff" && settings.fallback !== NOBODY;
+    return drained && settings.kind !== "reject" && settings.fallback !== NOBODY;
   }
 
   private handOver(slot: number, channel: Channel, flags: number): void {
@@ -988,6 +1075,22 @@ export class Door {
     this.close(slot);
   }
 
+  /** In a datagram that was sent: nothing will tell what becomes of it. */
+  private passed(slot: number): void {
+    const { connections } = this;
+    const now = this.loop.clock[0]!;
+    connections.sentAt[slot] = now;
+    connections.pid[slot] = NOBODY;
+    this.counters[Counter.handed_over]!++;
+    this.counters[Counter.acknowledged]!++;
+    this.countAt(slot, HANDED_OVER);
+    this.countAt(slot, ACKNOWLEDGED);
+    const backend = connections.backend[slot]!;
+    if (backend !== NOBODY) countLatency(this.latencies, backend, now - connections.acceptedAt[slot]!);
+    this.recorder.record(slot, Outcome.handed_over, NO_REASON);
+    this.close(slot);
+  }
+
   /** Refused, or outstanding at an instance that is dead or revoked: to somebody else, if nobody has touched it. */
   private comesBack(slot: number): void {
     this.unacknowledged--;
@@ -1013,14 +1116,16 @@ export class Door {
 
   // --- hold ------------------------------------------------------------------------------------------------------
 
-  private holdOrGiveUp(slot: number, backend: Backend, settings: HandoffBackendSettings): void {
+  private holdOrGiveUp(slot: number, backend: Backend, settings: HoldingBackendSettings): void {
     const { connections } = this;
     const now = this.loop.clock[0]!;
     const since = connections.heldSince[slot]! || now;
     this.channels.wanted(backend);
     if (now >= since + settings.hold) return this.giveUp(slot, settings, "hold_timeout");
     this.restore(slot);
-    if (!this.hold.begin(slot, backend, settings)) return this.giveUp(slot, settings, "hold_full");
+    const isFirst = slot === this.served || (connections.marks[slot]! & READ) !== 0;
+    if (!this.hold.begin(slot, backend, settings, isFirst)) return this.giveUp(slot, settings, "hold_full");
+    if (settings.kind === "datagram") this.datagrams.held(backend);
     this.counters[Counter.held]!++;
     this.countAt(slot, BackendCounter.held);
     this.heldDueAt = Math.min(this.heldDueAt, since + settings.hold);
@@ -1030,6 +1135,7 @@ export class Door {
   private opened(index: number): void {
     const backend = this.backends[index];
     if (backend === undefined || backend.held.count === 0) return;
+    if (backend.settings.kind === "datagram") return this.datagrams.wake(backend);
     let room = backend.room(this.loop.clock[0]!);
     for (; room > 0 && backend.held.count > 0; room--) this.examineAgain(backend.held.head);
   }
@@ -1038,7 +1144,7 @@ export class Door {
     this.heldDueAt = Number.POSITIVE_INFINITY;
     const { heldSince, next } = this.connections;
     for (const backend of this.backends) {
-      if (backend.settings.kind !== "handoff") continue;
+      if (backend.settings.kind === "reject") continue;
       for (let slot = backend.held.head; slot !== NOBODY; ) {
         const after = next[slot]!;
         const due = heldSince[slot]! + backend.settings.hold;
@@ -1053,9 +1159,14 @@ export class Door {
     }
   }
 
-  /** No instance took it in time, or there is no room to hold it. */
-  private giveUp(slot: number, settings: HandoffBackendSettings, counter: "hold_timeout" | "hold_full"): void {
-    if (settings.fallback === NOBODY || this.connections.diverted[slot] === settings.fallback) {
+  /** No instance took it in time, there is no room to hold it, or it is nothing for this backend. */
+  private giveUp(
+    slot: number,
+    settings: HoldingBackendSettings,
+    counter: "hold_timeout" | "hold_full" | "hello_too_long",
+  ): void {
+    const { fallback } = settings;
+    if (fallback === NOBODY || this.connections.diverted[slot] === fallback || !this.canFollow(slot, fallback)) {
       this.counters[Counter[counter]]!++;
       this.countAt(slot, BackendCounter[counter]);
       this.recorder.record(slot, Outcome.refused, Reason[counter]);
@@ -1067,6 +1178,11 @@ export class Door {
     this.connections.diverted[slot] = settings.fallback;
     this.connections.heldSince[slot] = 0;
     this.examineAgain(slot);
+  }
+
+  /** Whether a connection can go to a backend: one whose hello was read not to those that read it themselves. */
+  private canFollow(slot: number, backend: number): boolean {
+    return (this.connections.marks[slot]! & READ) === 0 || this.backends[backend]!.settings.kind !== "handoff";
   }
 
   // --- the end ---------------------------------------------------------------------------------------------------
@@ -1139,6 +1255,7 @@ export class Door {
     const abandoned = this.abandonAll();
     this.counters[Counter.abandoned]! += abandoned;
     // What is outstanding belongs to its instance once the channel ends.
+    this.datagrams.closeAll();
     this.channels.closeAll((slot) => {
       this.unacknowledged--;
       this.close(slot);

@@ -8,7 +8,7 @@ import type { Backend } from "./backends.js";
 import { type Connections, Mark, State } from "./connections.js";
 import type { Limits } from "./limits.js";
 import { connectionTag, HELD_EVENTS } from "./poll-tags.js";
-import type { BackendSettings, HandoffBackendSettings } from "./settings.js";
+import type { BackendSettings, HoldingBackendSettings } from "./settings.js";
 import { successorSettings } from "./successor.js";
 
 export class Hold {
@@ -42,8 +42,11 @@ export class Hold {
     this.salts = backends.map(saltOf);
   }
 
-  /** Holds a connection that is in no list. Returns false if there are too many, or the kernel cannot watch one more. */
-  begin(slot: number, backend: Backend, settings: HandoffBackendSettings): boolean {
+  /**
+   * Holds a connection that is in no list; behind the others, or before them. Returns false if there are too many, or the
+   * kernel cannot watch one more.
+   */
+  begin(slot: number, backend: Backend, settings: HoldingBackendSettings, isFirst: boolean = false): boolean {
     const { connections, limits, loop, shared } = this;
     const { index } = backend;
     const now = loop.clock[0]!;
@@ -61,7 +64,8 @@ export class Hold {
     connections.state[slot] = State.HELD;
     connections.backend[slot] = index;
     connections.marks[slot]! |= Mark.POLLED;
-    backend.held.push(slot);
+    if (isFirst) backend.held.unshift(slot);
+    else backend.held.push(slot);
     return true;
   }
 

@@ -59,6 +59,11 @@ export class HttpIntake implements Greeting {
     return this.head.nameLength;
   }
 
+  /** Bytes of the head. */
+  get length(): number {
+    return this.head.length;
+  }
+
   /** INVALID: why. */
   get reason(): RequestHeadReader["reason"] {
     return this.head.reason;

@@ -8,7 +8,7 @@ import { clientKey } from "./client-key.js";
 import { ClientCounts, ClientRates, COUNTS_BYTES, RATES_BYTES } from "./client-sketch.js";
 import type { Connections } from "./connections.js";
 import type { Report } from "./report.js";
-import type { DoorLimits, HandoffBackendSettings } from "./settings.js";
+import type { DoorLimits, HoldingBackendSettings } from "./settings.js";
 
 /** Words of the header: the hash's key, and the counts. */
 const KEY_0 = 0;
@@ -125,7 +125,7 @@ export class Limits {
   beginHeld(
     slot: number,
     now: number,
-    settings: HandoffBackendSettings,
+    settings: HoldingBackendSettings,
     counts: Int32Array,
     index: number,
     salt: number,

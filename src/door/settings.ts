@@ -36,6 +36,26 @@ export interface HandoffBackendSettings {
   readonly relay?: readonly string[];
 }
 
+/** A backend whose one process takes connections in datagrams (handoff/DATAGRAM.md). */
+export interface DatagramBackendSettings {
+  readonly kind: "datagram";
+  readonly name: string;
+  /** The socket's path, or "@abstract". */
+  readonly path: string;
+  /** These as of `HandoffBackendSettings`. */
+  readonly hold: number;
+  readonly maxHeld: number;
+  readonly maxHeldPerClient: number;
+  readonly fallback: number;
+  /** The user whose socket it may be, beside root and the door's own; -1: none. */
+  readonly uid: number;
+  /** Most bytes of a hello that it takes; longer ones go to the fallback. */
+  readonly maxHello: number;
+}
+
+/** Backends that keep connections while nobody takes them. */
+export type HoldingBackendSettings = HandoffBackendSettings | DatagramBackendSettings;
+
 export interface RejectBackendSettings {
   readonly kind: "reject";
   readonly name: string;
@@ -44,7 +64,7 @@ export interface RejectBackendSettings {
   readonly countedAs?: "no_route" | "not_tls";
 }
 
-export type BackendSettings = HandoffBackendSettings | RejectBackendSettings;
+export type BackendSettings = HandoffBackendSettings | DatagramBackendSettings | RejectBackendSettings;
 
 /** Addresses as a condition or an access list has them. */
 export interface AddressList extends AddressBlocks {

@@ -411,6 +411,15 @@ export interface Addon {
   shutdown(fd: number, how: 0 | 1 | 2): void;
   /** One message, MSG_DONTWAIT | MSG_NOSIGNAL, with the descriptors given. Returns 0 or the positive errno. Any number of descriptors up to 253, so that tests can break the rules. */
   sendMessage(fd: number, bytes: Uint8Array, descriptors?: readonly number[]): number;
+  /** Connects a datagram socket again, to whoever is bound to the path now. Returns 0 or the positive errno; then it is connected to whom it was. */
+  reconnectUnix(fd: number, path: string): number;
+  /**
+   * Reads `bytes.length` bytes of the TCP connection `fd` into `bytes`, and sends them beside its descriptor on the
+   * connected datagram socket `channel`. Never blocks; both stay the caller's. Returns 0 if it was sent; a negative errno
+   * if nothing was read (-EAGAIN: the peer's queue is full; polling `channel` for EPOLLOUT tells when it no longer is); a
+   * positive errno if `bytes` were read and not sent: nobody else has them.
+   */
+  passDatagram(channel: number, fd: number, bytes: Uint8Array): number;
   /** Exclusive advisory lock of the folder at `path` (flock), held until the returned descriptor is closed. Blocks for up to 2 s, then throws EAGAIN. */
   lockFolder(path: string): number;
 

@@ -12,6 +12,7 @@ export interface BackendStart {
   /** One for each server name, in place of `certificate`. */
   readonly certificates?: readonly Certificate[];
   readonly name?: string;
+  readonly protocol?: "datagram";
   readonly window?: number;
   /** server.maxConnections, of https and http2 ones. */
   readonly maxConnections?: number;

@@ -79,7 +79,7 @@ export const explain: Command = {
       throw error instanceof RangeError ? usageError(error.message) : error;
     }
     const { backend } = explained;
-    const instances = backend.kind === "handoff" ? await instancesOf(backend.name, args) : undefined;
+    const instances = backend.kind !== "reject" ? await instancesOf(backend.name, args) : undefined;
     const lines = args.json
       ? [JSON.stringify({ ...explained, instances })]
       : [

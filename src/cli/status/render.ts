@@ -144,7 +144,7 @@ function backends(status: Status, before: Status | undefined, seconds: number, w
     const taken = takenBy(backend);
     const { latency, instances } = backend;
     const sum = (key: "open" | "outstanding") => instances.reduce((total, each) => total + each[key], 0);
-    const isHandoff = backend.kind === "handoff";
+    const isHandoff = backend.kind !== "reject";
     rows.push([
       backend.name,
       stateOf(backend),

@@ -2,7 +2,7 @@
 import { resolve } from "node:path";
 import { type BindAddress, overlap, parseListenAddress } from "./addresses.js";
 import { suggestion } from "./nearest.js";
-import type { Outline } from "./outline.js";
+import { ONLY_OF_DATAGRAMS, type Outline } from "./outline.js";
 import { besideConfiguration, MAX_SOCKET_PATH, socketPath } from "./paths.js";
 import { show } from "./scalars.js";
 import { formatPlace, type Place, type Report } from "./source.js";
@@ -15,6 +15,7 @@ export function checkOutline(outline: Outline, problem: Report, warning: Report)
   checkListeners(outline, problem);
   checkHandoffPaths(outline, problem, warning);
   checkTargets(outline, problem);
+  checkProtocols(outline, problem);
   checkEndpoints(outline, problem);
   checkMaps(outline, problem);
   for (const { text, ...place } of outline.users)
@@ -137,6 +138,20 @@ function checkHandoffPaths({ handoffs }: Outline, problem: Report, warning: Repo
     const first = seen.get(resolved);
     if (first !== undefined) warning(place, `is the path of backend ${first} too: both go to the same processes`);
     else seen.set(resolved, of);
+  }
+}
+
+/** Datagrams have no acknowledgements, no counts and no instances. */
+function checkProtocols({ datagrams, protocolKeys, handoffs }: Outline, problem: Report): void {
+  for (const { key, of, ...place } of protocolKeys) {
+    const isOfDatagrams = ONLY_OF_DATAGRAMS.includes(key);
+    if (isOfDatagrams === datagrams.has(of)) continue;
+    const protocol = isOfDatagrams ? "handoff" : "datagram";
+    problem(place, `has no meaning with "protocol: ${protocol}"; allowed: leave it out`, "key");
+  }
+  for (const { text, of, ...place } of handoffs) {
+    if (!datagrams.has(of) || !text.endsWith("/")) continue;
+    problem(place, `found ${show(text)}, a folder; allowed with "protocol: datagram": one socket's path`);
   }
 }
 

@@ -87,15 +87,16 @@ export function compileBackends(
   const backends = all.map(({ file, name, backend }): BackendSettings => {
     if ("reject" in backend) return { kind: "reject", name, reject: backend.reject };
     if ("relay" in backend) return compileRelayed(name, backend, relay, target);
-    const { handoff, fallback, user, ...settings } = backend;
-    return {
-      kind: "handoff",
+    const { handoff, protocol, fallback, user, maxHello, ...settings } = backend;
+    const common = {
       name,
       path: socketPath(file, handoff),
-      ...settings,
       fallback: fallback === undefined ? -1 : target(fallback),
       uid: user === undefined ? -1 : (findUser(user)?.uid ?? -1),
     };
+    if (protocol === "handoff") return { kind: "handoff", ...settings, ...common };
+    const { hold, maxHeld, maxHeldPerClient } = settings;
+    return { kind: "datagram", hold, maxHeld, maxHeldPerClient, maxHello, ...common };
   });
   const builtIn = (reject: Rejection, countedAs: "no_route" | "not_tls") =>
     backends.push({ kind: "reject", name: builtInName(reject), reject, countedAs }) - 1;

@@ -187,16 +187,18 @@ function backendsOf({ door: { backends }, relay }: Configuration): Map<string, V
 
 function backendValues(backend: BackendSettings, all: readonly BackendSettings[], relay: RelayConfiguration): Values {
   if (backend.kind === "reject") return written({ reject: backend.reject });
-  if (backend.relay !== undefined) return relayedValues(backend, all, relay);
-  const { kind: _, name: __, relay: ___, path, hold, acknowledgeTimeout, fallback, uid, ...rest } = backend;
-  return written({
+  if (backend.kind === "handoff" && backend.relay !== undefined) return relayedValues(backend, all, relay);
+  const { kind, name: _, path, hold, fallback, uid, ...rest } = backend;
+  const common = {
     handoff: path,
+    protocol: kind,
     hold: formatDuration(hold),
-    acknowledgeTimeout: formatDuration(acknowledgeTimeout),
     fallback: all[fallback]?.name,
     user: uid < 0 ? undefined : uid,
-    ...rest,
-  });
+  };
+  if ("maxHello" in rest) return written({ ...common, ...rest, maxHello: formatSize(rest.maxHello) });
+  const { acknowledgeTimeout, relay: _relay, ...more } = rest;
+  return written({ ...common, ...more, acknowledgeTimeout: formatDuration(acknowledgeTimeout) });
 }
 
 function relayedValues(

@@ -1,12 +1,13 @@
 /** Where a name goes under a configuration, and why. */
 
-import type { BackendSettings, HandoffBackendSettings, Rejection } from "../../door/settings.js";
+import type { BackendSettings, HoldingBackendSettings, Rejection } from "../../door/settings.js";
 import { ANSWERS, answerFor } from "../../http/answers.js";
 import { type Candidate, candidatesFor } from "./candidates.js";
 import { type AccessVerdict, type ClientFacts, judgeAccess, whyNot } from "./client-facts.js";
 import type { Configuration } from "./configuration.js";
 import { formatDuration } from "./durations.js";
 import { conditionsOf } from "./rule-text.js";
+import { formatSize } from "./sizes.js";
 
 export interface ExplainedRoute {
   readonly kind: Candidate["kind"];
@@ -101,7 +102,10 @@ export function describeBackend(
   return `${what}; held for ${formatDuration(hold)} if nobody takes it, then ${otherwise}`;
 }
 
-function describePlace({ path, balance, relay }: HandoffBackendSettings): string {
+function describePlace(backend: HoldingBackendSettings): string {
+  const { path } = backend;
+  if (backend.kind === "datagram") return `datagrams to ${path}, hellos of up to ${formatSize(backend.maxHello)}`;
+  const { balance, relay } = backend;
   if (relay !== undefined) return `relay to ${relay.join(", ")}`;
   return path.endsWith("/") ? `every socket in the folder ${path}, ${balance}` : `socket ${path}`;
 }

@@ -34,6 +34,9 @@ export interface Outline {
   readonly handoffs: readonly (TextAt & { readonly of: string })[];
   /** Targets of relays. */
   readonly relays: readonly (TextAt & { readonly of: string })[];
+  /** Backends that take datagrams; of all backends with a path, the keys that only one of the protocols has. */
+  readonly datagrams: ReadonlySet<string>;
+  readonly protocolKeys: readonly (Place & { readonly of: string; readonly key: string })[];
   /** Users whose processes may be instances. */
   readonly users: readonly TextAt[];
   readonly addresses: readonly (TextAt & { readonly v6Only: boolean })[];
@@ -42,6 +45,10 @@ export interface Outline {
   readonly pidfile: TextAt | undefined;
   readonly metrics: TextAt | undefined;
 }
+
+/** Keys of a backend that mean something with one of the protocols only. */
+export const ONLY_OF_HANDOFFS: readonly string[] = ["balance", "acknowledgeTimeout", "connect", "maxConnections"];
+export const ONLY_OF_DATAGRAMS: readonly string[] = ["maxHello"];
 
 /** `main` is the configuration file, `included` the files that it includes, which hold fewer keys. */
 export function outline(main: Source, included: readonly Source[]): Outline {
@@ -89,6 +96,16 @@ export function outline(main: Source, included: readonly Source[]): Outline {
         typeof text === "string" ? [{ source, path: [...path, "relay", index], text, of: name }] : [],
       ),
     ]),
+    datagrams: new Set(
+      ofBackends("protocol")
+        .filter(({ text }) => text === "datagram")
+        .map(({ of }) => of),
+    ),
+    protocolKeys: backends.flatMap(({ source, path, name, backend }) =>
+      [...ONLY_OF_HANDOFFS, ...ONLY_OF_DATAGRAMS]
+        .filter((key) => member(backend, "handoff") !== undefined && member(backend, key) !== undefined)
+        .map((key) => ({ source, path: [...path, key], of: name, key })),
+    ),
     users: ofBackends("user"),
     addresses: items(value, "listeners").flatMap((listener, index) =>
       texts(main, listener, "address", ["listeners", index]).map((text) => ({

@@ -109,6 +109,16 @@ const handoffBackend = z
       handoff: text('a unix socket\'s path, a folder ending in "/", or "@name" for an abstract address').describe(
         'Where the backend\'s processes take sockets over: a unix socket\'s path; a folder (ending in "/") in which every socket is an instance; or "@name", an abstract address. Relative to this file.',
       ),
+      protocol: oneOf(["handoff", "datagram"])
+        .default("handoff")
+        .describe(
+          "How: by the handoff protocol, or in datagrams, as sni-router and tarweb take them, without acknowledgement and with the hello read.",
+        ),
+      maxHello: size({ min: 512, max: 65_536 })
+        .prefault("64KiB")
+        .describe(
+          "With datagrams: most bytes of a ClientHello that the backend takes; longer ones go to the fallback, or are refused. tarweb takes 2KiB.",
+        ),
       balance,
       ...held,
       acknowledgeTimeout: duration({ min: 10, max: 10 * MINUTE })
@@ -123,7 +133,7 @@ const handoffBackend = z
       user: account("user")
         .optional()
         .describe(
-          "User (name or number) whose processes may be instances, beside root and the owner of the path. Default: no other.",
+          "User (name or number) whose processes may be instances, beside root and the owner of the path; with datagrams, who may own the path beside root and the door's user. Default: no other.",
         ),
     },
     map(ONE_OF_KINDS),

@@ -166,7 +166,7 @@ class Rules {
 
 /** Without a "/" at their end. */
 function instanceFolders(settings: PrivilegeSettings): string[] {
-  const paths = settings.door.backends.flatMap((backend) => (backend.kind === "handoff" ? [backend.path] : []));
+  const paths = settings.door.backends.flatMap((backend) => (backend.kind === "reject" ? [] : [backend.path]));
   return paths
     .filter((path) => !isAbstract(path))
     .map((path) => (path.endsWith("/") ? path.replace(/\/+$/, "") || "/" : dirname(path)));
@@ -176,7 +176,7 @@ function needsAbstractSockets(settings: PrivilegeSettings, facts: Facts): boolea
   const { backends } = settings.door;
   const targets = settings.relay.start ? settings.relay.backends.flatMap((backend) => backend.targets) : [];
   if (targets.some(({ text }) => text.startsWith("unix:@"))) return true;
-  return isAbstract(facts.notifySocket) || backends.some((each) => each.kind === "handoff" && isAbstract(each.path));
+  return isAbstract(facts.notifySocket) || backends.some((each) => each.kind !== "reject" && isAbstract(each.path));
 }
 
 function isAbstract(path: string): boolean {

@@ -618,3 +618,42 @@ noServerName: pool
     ]);
   });
 });
+
+describe("a backend of datagrams", () => {
+  const tar = (more: string) => `${LISTENERS}backends: { tar: { handoff: ${more} } }\ndefault: tar\n`;
+
+  test("has its own settings", async () => {
+    const { door } = await load(tar("tar.sock, protocol: datagram, maxHello: 2KiB, hold: 1s"));
+    expect(door.backends[0]).toEqual({
+      kind: "datagram",
+      name: "tar",
+      path: folder.at("tar.sock"),
+      hold: 1000,
+      maxHeld: 10_000,
+      maxHeldPerClient: 1000,
+      maxHello: 2048,
+      fallback: -1,
+      uid: -1,
+    });
+    expect(describeBackend(door.backends[0]!, door.backends)).toBe(
+      `datagrams to ${folder.at("tar.sock")}, hellos of up to 2KiB; held for 1s if nobody takes it, then refused with the alert internal_error`,
+    );
+  });
+
+  test("has no keys of the other protocol, nor that its keys, and no folder", async () => {
+    expect(await problemsOf(tar("/t/, protocol: datagram, balance: round-robin, maxConnections: 5"))).toEqual([
+      'door.yaml:2:29: backends.tar.handoff: found "/t/", a folder; allowed with "protocol: datagram": one socket\'s path',
+      'door.yaml:2:54: backends.tar.balance: has no meaning with "protocol: datagram"; allowed: leave it out',
+      'door.yaml:2:76: backends.tar.maxConnections: has no meaning with "protocol: datagram"; allowed: leave it out',
+    ]);
+    expect(await problemsOf(tar("/t, maxHello: 2KiB"))).toEqual([
+      'door.yaml:2:33: backends.tar.maxHello: has no meaning with "protocol: handoff"; allowed: leave it out',
+    ]);
+    expect(await problemsOf(tar("/t, protocol: datagram, maxHello: 100B"))).toEqual([
+      expect.stringMatching(/^door\.yaml:2:63: backends\.tar\.maxHello: found /),
+    ]);
+    expect(await problemsOf(tar("/t, protocol: stream"))).toEqual([
+      expect.stringMatching(/^door\.yaml:2:43: backends\.tar\.protocol: found "stream"/),
+    ]);
+  });
+});

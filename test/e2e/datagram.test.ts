@@ -1,0 +1,210 @@
+/** A door whose backends take datagrams, with real processes on both sides. */
+import { basename } from "node:path";
+import { connect } from "node:tls";
+import { fileURLToPath } from "node:url";
+import { beforeAll, describe, expect, it } from "vitest";
+import { askStatus } from "../../src/daemon/control/client.js";
+import { BackendProcess } from "../support/backend-process.js";
+import { type Certificate, certificate } from "../support/certificates.js";
+import { Child } from "../support/child.js";
+import { sniHandoff } from "../support/command-line.js";
+import { openSockets } from "../support/descriptors.js";
+import { DoorProcess } from "../support/door-process.js";
+import { Folder } from "../support/folder.js";
+import { get } from "../support/https-client.js";
+import { until } from "../support/wait.js";
+import { buildHello } from "../tls/hello-builder.js";
+
+const folder = new Folder();
+let app: Certificate;
+let other: Certificate;
+
+beforeAll(async () => {
+  app = await certificate("app.example");
+  other = await certificate("other.example");
+});
+
+let count = 0;
+const newPath = () => folder.at(`receiver-${count++}.sock`);
+const start = (path: string) => BackendProcess.start({ kind: "https", path, certificate: app, protocol: "datagram" });
+
+describe("a backend of datagrams", () => {
+  it("gets connections as if it had accepted them, and the door keeps nothing", async () => {
+    const path = newPath();
+    const backend = await start(path);
+    const door = await DoorProcess.start(
+      folder.path,
+      `backends: { app: { handoff: ${path}, protocol: datagram } }\nroutes: { app.example: app }\n`,
+      { workers: 2 },
+    );
+    const before = openSockets(door.pid);
+    const answers = await Promise.all(Array.from({ length: 100 }, (_, i) => get(door.port, app, `/${i}`)));
+    for (const [i, { body, client }] of answers.entries()) {
+      expect(body).toMatchObject({ pid: backend.pid, url: `/${i}`, client, serverName: "app.example" });
+    }
+    await until("the door's sockets of before", () => openSockets(door.pid) === before);
+    const counters = await door.stop();
+    expect(counters).toMatchObject({ accepted: 100, handed_over: 100, acknowledged: 100, defect: 0, hold_timeout: 0 });
+    await backend.stop();
+  });
+
+  it("that is not there: clients wait for it, and are served when it comes, and again when it comes back", async () => {
+    const path = newPath();
+    const door = await DoorProcess.start(
+      folder.path,
+      `backends: { app: { handoff: ${path}, protocol: datagram, hold: 30s } }\nroutes: { app.example: app }\n`,
+    );
+    for (let round = 0; round < 3; round++) {
+      const from = door.child.lines.length;
+      const answers = Array.from({ length: 30 }, (_, i) => get(door.port, app, `/${i}`));
+      await until("thirty that wait", () => openSockets(door.pid) >= 30);
+      const backend = await start(path);
+      for (const { body } of await Promise.all(answers)) expect(body.pid).toBe(backend.pid);
+      await door.event("datagram.connected", undefined, from);
+      // Killed, it leaves its path behind: nobody receives there.
+      if (round === 1) await backend.kill();
+      else await backend.stop();
+    }
+    const counters = await door.stop();
+    expect(counters).toMatchObject({ accepted: 90, acknowledged: 90, hello_spent: 0, hold_timeout: 0 });
+  });
+
+  it("that does not come within the hold time: the fallback has its clients, or they get an alert", async () => {
+    const sorry = folder.at("sorry.sock");
+    const fallback = await BackendProcess.start({ kind: "https", path: sorry, certificate: other });
+    const door = await DoorProcess.start(
+      folder.path,
+      `backends:
+  app: { handoff: ${newPath()}, protocol: datagram, hold: 100ms, fallback: sorry }
+  alone: { handoff: ${newPath()}, protocol: datagram, hold: 100ms }
+  sorry: { handoff: ${sorry} }
+routes: { other.example: app, app.example: alone }
+`,
+    );
+    await door.instances("sorry", 1);
+    expect((await get(door.port, other)).body.pid).toBe(fallback.pid);
+    await expect(get(door.port, app)).rejects.toThrow(/alert internal error/);
+    const counters = await door.stop();
+    expect(counters).toMatchObject({ accepted: 2, acknowledged: 1, fallback: 1, hold_timeout: 1 });
+    await fallback.stop();
+  });
+
+  it("that takes short hellos only: longer ones go to the fallback unread, or are refused", async () => {
+    const sorry = folder.at("long.sock");
+    const path = newPath();
+    const backend = await start(path);
+    const fallback = await BackendProcess.start({ kind: "https", path: sorry, certificate: app });
+    const door = await DoorProcess.start(
+      folder.path,
+      `backends:
+  app: { handoff: ${path}, protocol: datagram, maxHello: 2KiB, fallback: sorry }
+  alone: { handoff: ${path}, protocol: datagram, maxHello: 512B }
+  sorry: { handoff: ${sorry} }
+routes: { app.example: app, alone.example: alone }
+`,
+    );
+    await door.instances("sorry", 1);
+    const hello = (servername: string, protocols: number) =>
+      new Promise<string>((resolve, reject) => {
+        const socket = connect({
+          host: "127.0.0.1",
+          port: door.port,
+          servername,
+          rejectUnauthorized: false,
+          ALPNProtocols: ["http/1.1", ...Array.from({ length: protocols }, (_, i) => `${"x".repeat(100)}${i}`)],
+        });
+        let text = "";
+        socket.setEncoding("utf8");
+        socket.on("error", reject);
+        socket.on("data", (data) => {
+          text += data;
+        });
+        socket.on("end", () => resolve(text));
+        socket.end(`GET / HTTP/1.1\r\nHost: ${servername}\r\nConnection: close\r\n\r\n`);
+      });
+    expect(await hello("app.example", 0)).toContain(`"pid":${backend.pid}`);
+    expect(await hello("app.example", 30)).toContain(`"pid":${fallback.pid}`);
+    await expect(hello("alone.example", 30)).rejects.toThrow(/alert internal error/);
+    const counters = await door.stop();
+    expect(counters).toMatchObject({ accepted: 3, acknowledged: 2, fallback: 1, hello_too_long: 1 });
+    await backend.stop();
+    await fallback.stop();
+  });
+
+  it("can be drained, by its name and by its path's; its clients wait, and go on when it is undrained", async () => {
+    const path = newPath();
+    const backend = await start(path);
+    const control = folder.at("control.sock");
+    const door = await DoorProcess.start(
+      folder.path,
+      `control: ${control}
+backends: { app: { handoff: ${path}, protocol: datagram, hold: 60s } }
+routes: { app.example: app }
+`,
+    );
+    const ask = (...args: string[]) => sniHandoff([...args, "--control", control]);
+    const status = async () => (await askStatus(control)).backends.find(({ name }) => name === "app")!;
+    expect(await status()).toMatchObject({ kind: "datagram", held: 0, instances: [{ path, state: "ready", pid: -1 }] });
+    for (const target of ["app", `app/${basename(path)}`]) {
+      expect(await ask("drain", target)).toMatchObject({ status: 0 });
+      const answer = get(door.port, app, `/${target}`);
+      await until("the client that waits", async () => (await status()).held === 1);
+      expect((await status()).instances[0]!.state).toBe("drained");
+      expect(await ask("undrain", target)).toMatchObject({ status: 0 });
+      expect((await answer).body.url).toBe(`/${target}`);
+    }
+    const explained = await sniHandoff(["explain", "app.example", "--config", door.file, "--control", control]);
+    expect(explained.stdout).toContain(`datagrams to ${path}, hellos of up to 64KiB`);
+    await door.stop();
+    await backend.stop();
+  });
+});
+
+const BURST = 10_000;
+
+describe("10,000 connections while the receiver is stopped for a second", () => {
+  const hello = Buffer.from(buildHello({ serverName: "app.example" })).toString("hex");
+  const client = fileURLToPath(new URL("../fixtures/burst.mjs", import.meta.url));
+
+  async function burst(hold: string): Promise<{ answered: number; refused: number; counters: Record<string, number> }> {
+    const path = newPath();
+    const backend = await BackendProcess.start({ kind: "raw", path, name: "app", protocol: "datagram" });
+    const door = await DoorProcess.start(
+      folder.path,
+      `backends:
+  app: { handoff: ${path}, protocol: datagram, hold: ${hold}, fallback: sorry }
+  sorry: { reject: access_denied }
+routes: { app.example: app }
+`,
+      { workers: 2 },
+    );
+    const before = openSockets(door.pid);
+    backend.signal("SIGSTOP");
+    const clients = new Child(process.execPath, [client, String(door.port), String(BURST), hello]);
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    backend.signal("SIGCONT");
+    const result = await clients.line("the clients' result", (line) => JSON.parse(line));
+    await clients.ended;
+    await until("the door's sockets of before", () => openSockets(door.pid) <= before);
+    await until("the backend's connections to be gone", () => openSockets(backend.pid) < 20);
+    expect(backend.served.length).toBe(result.answered);
+    const counters = await door.stop();
+    await backend.stop();
+    return { ...result, counters };
+  }
+
+  it("are all answered, if they may wait for so long", { timeout: 120_000 }, async () => {
+    const { answered, refused, counters } = await burst("60s");
+    expect([answered, refused]).toEqual([BURST, 0]);
+    expect(counters).toMatchObject({ accepted: BURST, acknowledged: BURST, rejected: 0, client_gone: 0, defect: 0 });
+    expect(counters.held).toBeGreaterThan(BURST / 10);
+  });
+
+  it("or are refused by the fallback, and counted", { timeout: 120_000 }, async () => {
+    const { answered, refused, counters } = await burst("300ms");
+    expect(answered + refused).toBe(BURST);
+    expect(Math.min(answered, refused)).toBeGreaterThan(0);
+    expect(counters).toMatchObject({ accepted: BURST, acknowledged: answered, fallback: refused, rejected: refused });
+    expect(counters).toMatchObject({ client_gone: 0, hold_timeout: 0, hello_spent: 0, defect: 0 });
+  });
+});
