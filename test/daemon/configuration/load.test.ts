@@ -196,7 +196,7 @@ describe("one wrong thing is one problem, with its place", () => {
   const backend = (text: string) => `${LISTENERS}backends:\n  app: ${text}\ndefault: app\n`;
   const listener = (text: string) => `listeners:\n  - ${text}\nbackends: { app: { handoff: /a } }\ndefault: app\n`;
   const handoffKeys =
-    "handoff, balance, hold, maxHeld, maxHeldPerClient, acknowledgeTimeout, connect, maxConnections, fallback, user";
+    "handoff, protocol, maxHello, balance, hold, maxHeld, maxHeldPerClient, acknowledgeTimeout, connect, maxConnections, fallback, user";
   const duration = "a number with its unit ms, s, m or h, such as 500ms or 5s";
 
   test.each<[string, string, string]>([
