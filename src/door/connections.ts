@@ -38,14 +38,14 @@ export const Mark = {
   RECORDED: 16,
   /** Is on the list of those to examine. */
   LISTED: 32,
-  /** Its hello was read, and is in `early`. */
-  READ: 64,
   /** A PROXY header is to come, before anything else. */
   HEADER_EXPECTED: 128,
   /** Some of it has come. */
   HEADER_BEGUN: 256,
   /** Came by an http listener. */
   HTTP: 64,
+  /** Its hello was read, and is in `early`. */
+  READ: 512,
 } as const;
 
 /** What has an entry in a map. */

@@ -36,6 +36,9 @@ it("a list by time has those that are due first at its head, and of two that are
   expect(slots).toEqual([1, 3, 2, 0, 4]);
   for (const slot of [2, 1, 4, 3, 0]) list.remove(slot);
   expect([list.head, list.tail, list.count]).toEqual([NOBODY, NOBODY, 0]);
+  list.unshift(2);
+  list.push(3);
+  expect(read()).toEqual([2, 3]);
 });
 
 it("a list keeps its order when slots leave from anywhere", () => {
@@ -54,7 +57,17 @@ it("a list keeps its order when slots leave from anywhere", () => {
   expect(read()).toEqual([2]);
   list.push(1);
   expect(read()).toEqual([2, 1]);
+  list.unshift(3);
+  expect(read()).toEqual([3, 2, 1]);
+  list.remove(3);
   list.remove(2);
   list.remove(1);
   expect([list.head, list.tail, list.count]).toEqual([NOBODY, NOBODY, 0]);
+});
+
+it("marks are different bits", () => {
+  const bits = Object.values(Mark).map((bit) => Math.log2(bit));
+  expect(bits.every(Number.isInteger)).toBe(true);
+  expect(new Set(bits).size).toBe(bits.length);
+  expect(Math.max(...bits)).toBeLessThan(8 * new Connections(1).marks.BYTES_PER_ELEMENT);
 });
