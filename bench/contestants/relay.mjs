@@ -67,7 +67,7 @@ function sniHandoff(place, name, parameters) {
 /** Its first address, "" without one. @param {Child} child @param {import("./contestant.mjs").Place} place @returns {Promise<string>} */
 function isReady(child, { signal }) {
   return child.find(
-    (line) => (line.event === "ready" ? (line.listeners?.[0] ?? "") : undefined),
+    (line) => (line.event === "ready" || line.event === "relay.ready" ? (line.listeners?.[0] ?? "") : undefined),
     START_MILLISECONDS,
     signal,
   );

@@ -50,7 +50,7 @@ ${pairs.map(({ kind, version }) => `  ${kind}-${version}: { relay: "127.0.0.1:${
 routes:
 ${pairs.map(({ kind, version }) => `  ${nameOf(kind, version)}: ${kind}-${version}`).join("\n")}
 `,
-    { host: "127.0.0.1" },
+    pairs.map(({ kind, version }) => `${kind}-${version}`),
   );
 });
 

@@ -81,13 +81,14 @@ ${["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) => `  ${name}_
 
 export const haproxy: StartOrigin = async ({ folder, certificate }) => {
   const port = await freePort();
+  mkdirSync(folder, { recursive: true });
   // "crt" is one file with both.
   writeFileSync(join(folder, "both.pem"), `${certificate.cert}\n${certificate.key}\n`);
   const file = join(folder, "haproxy.cfg");
   const format = {
     client: "%ci:%cp",
     peer: "%[fc_src]",
-    path: "%HP",
+    path: "%[var(txn.path)]",
     authority: "%[fc_pp_authority]",
     uniqueId: "%[fc_pp_unique_id,hex]",
   };
@@ -104,6 +105,7 @@ frontend origin
   bind 127.0.0.1:${port} ssl crt ${folder}/both.pem alpn h2,http/1.1 accept-proxy
   log global
   log-format '${JSON.stringify(format)}'
+  http-request set-var(txn.path) path
   http-request return status 200 content-type text/plain lf-string "HAProxy sees %ci:%cp\\n"
 `,
   );
