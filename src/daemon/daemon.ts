@@ -219,7 +219,12 @@ export class Daemon implements Controlled {
       state: this.state,
       workers: this.workers,
       totals: this.totals,
-      listeners: parts.listeners.all.map(({ name, address, source }) => ({ name, address, source })),
+      listeners: parts.listeners.all.map(({ name, address, source }, index) => ({
+        name,
+        address,
+        protocol: this.configuration.listeners[index]?.door.protocol ?? "tls",
+        source,
+      })),
       drained: this.drained,
       relay: this.relay.kept,
       control: parts.endpoints.controlPath,

@@ -51,6 +51,7 @@ export interface ConfigurationStatus {
 export interface ListenerStatus {
   readonly name: string;
   readonly address: string;
+  readonly protocol: "tls" | "http";
   readonly source: "configuration" | "systemd" | "inherited";
 }
 

@@ -14,7 +14,7 @@ describe("a status", () => {
     expect(configuration).toMatch(/^configuration {2}\/etc\/sni-handoff\/front-door\.yaml,$/);
     expect(more[0]).toMatch(/^ {15}generation 3 of 2026-01-0\d \d\d:\d\d:\d\d, 12 names in 64\.0 KiB$/);
     expect(more.slice(1)).toEqual([
-      "listeners      *:443, inside [::1]:8443 (systemd)",
+      "listeners      *:443, *:80 (http), inside [::1]:8443 (systemd)",
       "control        /run/sni-handoff/control.sock, metrics 127.0.0.1:9443,",
       "               access log errors",
       "privileges     sni-handoff (998:997), no new privileges, no capabilities,",
@@ -55,7 +55,7 @@ describe("a status", () => {
     const name = "a-name-that-is-far-too-long-for-any-table.example.com/".repeat(3);
     const status = someStatus({
       backends: [someBackend({ name, instances: [someInstance({ path: `/${name.replaceAll("/", "-")}` })] })],
-      listeners: [{ name, address: name, source: "systemd" }],
+      listeners: [{ name, address: name, protocol: "http", source: "systemd" }],
     });
     for (const line of render(status, { width })) expect([...line].length).toBeLessThanOrEqual(width);
   });

@@ -75,7 +75,9 @@ describe("status", () => {
         pid: door.pid,
         state: "running",
         configuration: { file: door.file, generation: 1, names: 3 },
-        listeners: [{ name: "127.0.0.1:0", address: `127.0.0.1:${door.port}`, source: "configuration" }],
+        listeners: [
+          { name: "127.0.0.1:0", address: `127.0.0.1:${door.port}`, protocol: "tls", source: "configuration" },
+        ],
         workers: [
           { index: 0, responsive: true, connections: 0 },
           { index: 1, responsive: true },

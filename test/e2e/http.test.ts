@@ -1,6 +1,8 @@
 /** Listeners without TLS: requests go by their host, unread, or the door answers them itself. */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
+import { Agent, createServer, request } from "node:http";
+import { attach, guard, handoffInfo } from "sni-handoff/backend";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { CounterName } from "../../src/door/counters.js";
 import { HEAD_FAULTS, type HeadFault } from "../../src/http/outcome.js";
@@ -62,6 +64,8 @@ const sha256 = (text: string) => createHash("sha256").update(bytesOf(text)).dige
 
 let scene: Scene;
 const http = { listener: "protocol: http" };
+/** For clients that begin, and go on when something else has been done. */
+const PATIENT = "timeouts: { hello: 60s }\n";
 const handoffs = (...names: string[]) =>
   `backends:\n${names.map((name) => `  ${name}: { handoff: "${scene.at(name)}" }\n`).join("")}`;
 
@@ -71,7 +75,7 @@ describe("a request goes where its host does, and not a byte of it is missing", 
     const names = ["app", "pool", "web", "acme"];
     for (const name of names) await scene.raw(name);
     await scene.startDoor(
-      `${handoffs(...names)}http:
+      `${PATIENT}${handoffs(...names)}http:
   routes: { app.test: app, "*.app.test": pool }
   default: web
   acmeChallenge: acme
@@ -140,6 +144,45 @@ describe("a request goes where its host does, and not a byte of it is missing", 
 });
 
 const pause = (milliseconds: number) => new Promise<void>((resolve) => setTimeout(resolve, milliseconds));
+
+describe("a Node server behind a listener for HTTP", () => {
+  it("serves what is kept alive, sees the client, and refuses what was for another host", async () => {
+    scene = new Scene();
+    const server = createServer((request, response) => {
+      const info = handoffInfo(request);
+      response.end(JSON.stringify([request.url, info?.serverName, info?.tls, request.socket.remotePort]));
+    });
+    guard(server);
+    const receiver = await attach(server, { path: scene.at("app") });
+    try {
+      await scene.startDoor(`${handoffs("app")}http: { routes: { "*.app.test": app } }\n`, { ...http, channels: 1 });
+      const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+      const ask = (host: string, path: string) =>
+        new Promise<{ status: number | undefined; text: string; port: number | undefined }>((resolve, reject) => {
+          const options = { agent, host: "127.0.0.1", port: scene.door.port, path, headers: { host } };
+          request(options, (response) => {
+            const port = response.socket.localPort;
+            let text = "";
+            response.setEncoding("utf8").on("data", (data) => {
+              text += data;
+            });
+            response.on("end", () => resolve({ status: response.statusCode, text, port }));
+          })
+            .on("error", reject)
+            .end();
+        });
+      const first = await ask("a.app.test", "/1");
+      expect(first).toMatchObject({ status: 200, text: JSON.stringify(["/1", "a.app.test", false, first.port]) });
+      expect(await ask("A.app.test:80", "/2")).toEqual({ ...first, text: first.text.replace("/1", "/2") });
+      expect(await ask("b.app.test", "/3")).toMatchObject({ status: 421, port: first.port });
+      agent.destroy();
+      await expectCounted({ accepted: 1, acknowledged: 1 });
+    } finally {
+      await receiver.close();
+      await scene.end();
+    }
+  });
+});
 
 describe("a malformed request is answered with 400", () => {
   beforeAll(async () => {
@@ -385,7 +428,7 @@ describe("a change", () => {
 
   it("by a reload: routes, redirect, challenges and the listener's protocol, told before", async () => {
     for (const name of ["a", "b"]) await scene.raw(name);
-    const configuration = (section: string) => `${handoffs("a", "b")}default: a\n${section}`;
+    const configuration = (section: string) => `${PATIENT}${handoffs("a", "b")}default: a\n${section}`;
     const door = await scene.startDoor(configuration("http: { routes: { x.test: a, y.test: a } }\n"), {
       ...http,
       channels: 2,
@@ -436,7 +479,7 @@ describe("a change", () => {
   });
 
   it("by an upgrade: what waits and what is held goes on with the process that takes over", async () => {
-    const configuration = `backends: { app: { handoff: "${scene.at("app")}", hold: 60s } }\nhttp: { default: app }\n`;
+    const configuration = `${PATIENT}backends: { app: { handoff: "${scene.at("app")}", hold: 60s } }\nhttp: { default: app }\n`;
     const door = await scene.startDoor(configuration, http);
     const request = get("app.test") + END;
     const held = await scene.client(bytesOf(request));
@@ -473,10 +516,13 @@ describe("behind a load balancer", () => {
 
   it("the header is read, and the request behind it is not", async () => {
     await scene.raw("app");
-    await scene.startDoor(`accessLog: all\n${handoffs("app")}http: { routes: { app.test: app }, redirect: https }\n`, {
-      listener: `protocol: http, acceptProxyProtocol: ["${BALANCER}"]`,
-      channels: 1,
-    });
+    await scene.startDoor(
+      `${PATIENT}accessLog: all\n${handoffs("app")}http: { routes: { app.test: app }, redirect: https }\n`,
+      {
+        listener: `protocol: http, acceptProxyProtocol: ["${BALANCER}"]`,
+        channels: 1,
+      },
+    );
     const request = get("app.test") + END;
     expect(await seen(await balanced(request))).toMatchObject({ serverName: "app.test", sha256: sha256(request) });
     expect(texts(await (await balanced(get("b.test"))).reply)).toEqual(
@@ -494,7 +540,7 @@ describe("behind a load balancer", () => {
   });
 
   it("in an upgrade headers and requests that have only begun go on", async () => {
-    const configuration = `backends: { app: { handoff: "${scene.at("app")}", hold: 60s } }\nhttp: { default: app }\n`;
+    const configuration = `${PATIENT}backends: { app: { handoff: "${scene.at("app")}", hold: 60s } }\nhttp: { default: app }\n`;
     const door = await scene.startDoor(configuration, {
       listener: `protocol: http, acceptProxyProtocol: ["${BALANCER}"]`,
     });

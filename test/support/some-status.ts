@@ -52,8 +52,9 @@ export function someStatus(changes: Partial<Status> = {}): Status {
       lastReload: undefined,
     },
     listeners: [
-      { name: "*:443", address: "*:443", source: "configuration" },
-      { name: "inside", address: "[::1]:8443", source: "systemd" },
+      { name: "*:443", address: "*:443", protocol: "tls", source: "configuration" },
+      { name: "*:80", address: "*:80", protocol: "http", source: "configuration" },
+      { name: "inside", address: "[::1]:8443", protocol: "tls", source: "systemd" },
     ],
     workers: [
       { index: 0, responsive: true, utilisation: 0.123, connections: 5, waiting: 3, held: 1, unacknowledged: 1 },

@@ -77,9 +77,11 @@ function summary(status: Status, width: number, brief: boolean): string[] {
     ...reloaded,
     ...line(
       "listeners",
-      listeners.map(({ name, address, source }) =>
-        [name === address ? "" : `${name} `, address, source === "configuration" ? "" : ` (${source})`].join(""),
-      ),
+      listeners.map(({ name, address, protocol, source }) => {
+        const traits = [protocol === "http" && protocol, source !== "configuration" && source].filter(Boolean);
+        const named = name === address ? address : `${name} ${address}`;
+        return traits.length === 0 ? named : `${named} (${traits.join(", ")})`;
+      }),
     ),
     ...line("control", [
       status.control || "none",
