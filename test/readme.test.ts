@@ -37,7 +37,7 @@ describe("README.md", () => {
     const { warnings, names } = await loadConfiguration(
       folder.write("front-door.yaml", block(read("README.md"), "yaml")),
     );
-    expect({ warnings, names }).toEqual({ warnings: [], names: 2 });
+    expect({ warnings, names }).toEqual({ warnings: [], names: 3 });
   });
 
   test("its backend is the example's, but for names of files", () => {

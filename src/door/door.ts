@@ -254,7 +254,7 @@ export class Door {
     this.recorder.configure(settings);
     this.settings = settings;
     this.routes = new RouteTable(routes);
-    this.rules = new RuleMatcher(settings.rules);
+    this.rules = new RuleMatcher(settings.rules, this.rules);
     this.reader = this.readerFor(settings);
     this.http.configure(settings);
     this.useBackends(settings, instances);

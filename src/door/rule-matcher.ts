@@ -23,9 +23,13 @@ export class RuleMatcher {
   private readonly rules: RoutingRules;
   private readonly patterns: Patterns;
 
-  constructor(rules: RoutingRules) {
+  /** Compiling takes 0.2 ms a pattern, in which the worker does nothing else: `before` lends its own if they are the same. */
+  constructor(rules: RoutingRules, before?: RuleMatcher) {
     this.rules = rules;
-    this.patterns = new Patterns(rules.patterns.map(({ match }) => match));
+    const isSame =
+      before?.rules.patterns.length === rules.patterns.length &&
+      rules.patterns.every(({ match }, index) => match === before.rules.patterns[index]!.match);
+    this.patterns = isSame ? before.patterns : new Patterns(rules.patterns.map(({ match }) => match));
   }
 
   /**

@@ -64,6 +64,9 @@ test("the example configuration with the example backends", async () => {
   );
   expect(curl("one.tenants.example.net", "--insecure")).toBe("hello 127.0.0.1, this is one.tenants.example.net\n");
   expect(curl("two.tenants.example.net", "--insecure")).toBe("hello 127.0.0.1, this is two.tenants.example.net\n");
+  expect(curl("admin.example.com")).toBe("hello 127.0.0.1, this is admin.example.com\n");
+  expect(curl("shard-17.example.net", "--insecure")).toBe("hello 127.0.0.1, this is shard-17.example.net\n");
+  expect(() => curl("shard-x.example.net", "--insecure")).toThrow();
   expect(() => curl("example.com", "--insecure")).toThrow(); // without a route: refused
 
   const plain = "--location --resolve www.example.com:8080:127.0.0.1 http://www.example.com:8080/";

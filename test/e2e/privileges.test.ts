@@ -74,6 +74,15 @@ function expectNoPrivileges(pid: number): void {
 }
 
 describe("a door without privileges", () => {
+  it("finds the engine of patterns when a reload brings the first one", async () => {
+    await backend("app");
+    const door = await start({ channels: 1 });
+    door.write(configuration({ more: 'patterns: [{ match: "tenant-[0-9]+", backend: app }]\n' }));
+    expect(await door.reload()).toMatchObject({ event: "reloaded" });
+    expect(await servedBy(await scene.client(hello("tenant-7")))).toBe("app");
+    await door.stop();
+  });
+
   it("serves, and says what is in force", async () => {
     await backend("app");
     const door = await start({ workers: 2, channels: 2 });

@@ -83,6 +83,26 @@ noServerName: { backend: inside, clients: 127.0.1.0/24 }
     });
   });
 
+  it("see the client whom a load balancer tells of, in access lists as well", async () => {
+    await scene.startDoor(
+      `${backends()}routes:
+  app.test: [{ backend: inside, clients: [10.1.0.0/16, "2001:db8::/32"] }, { backend: pool }]
+  closed.test: { backend: app, access: { deny: 10.1.0.0/16 } }
+`,
+      { channels: 5, listener: "acceptProxyProtocol: [127.0.0.0/8]" },
+    );
+    const told = (client: string, name: string) =>
+      Buffer.concat([Buffer.from(`PROXY ${client} 40000 443\r\n`), hello(name)]);
+    expect(await ask(told("TCP4 10.1.2.3 192.0.2.1", "app.test"))).toBe("inside");
+    expect(await ask(told("TCP6 2001:db8::7 2001:db8::1", "app.test"))).toBe("inside");
+    expect(await ask(told("TCP4 10.2.0.0 192.0.2.1", "app.test"))).toBe("pool");
+    expect(await ask(told("TCP4 10.2.0.0 192.0.2.1", "closed.test"))).toBe("app");
+    expect(await (await come(told("TCP4 10.1.255.255 192.0.2.1", "closed.test"))).reply).toEqual(
+      alert("access_denied"),
+    );
+    expect(await scene.counters()).toMatchObject({ acknowledged: 4, access_denied: 1, proxied: 5 });
+  });
+
   it("that nobody meets leave the client without a route", async () => {
     await scene.startDoor(
       `${backends()}routes: { app.test: { backend: app, clients: 127.0.1.0/24 } }
@@ -198,10 +218,18 @@ describe("rules in force", () => {
     expect(await door.reload()).toMatchObject({ event: "reloaded" });
     expect(await ask(hello("app.test"), "127.0.1.1")).toBe("pool");
     expect(await ask(hello("app.test"), "127.0.2.1")).toBe("inside");
-    door.write(`${backends()}patterns: [{ match: "app[.].*", backend: modern }]\n`);
-    expect(await door.reload()).toMatchObject({ event: "reloaded" });
-    expect(await ask(hello("app.test"), "127.0.2.1")).toBe("modern");
-    expect(await scene.counters()).toMatchObject({ acknowledged: 4, defect: 0 });
+    const patterns = (backend: string, match = "app[.].*") =>
+      `${backends()}patterns: [{ match: "${match}", backend: ${backend} }]\n`;
+    for (const [match, backend] of [
+      ["app[.].*", "modern"],
+      ["app[.].*", "pool"],
+      ["a.*", "acme"],
+    ] as const) {
+      door.write(patterns(backend, match));
+      expect(await door.reload()).toMatchObject({ event: "reloaded" });
+      expect(await ask(hello("app.test"), "127.0.2.1")).toBe(backend);
+    }
+    expect(await scene.counters()).toMatchObject({ acknowledged: 6, defect: 0 });
   });
 
   it("are the successor's for connections that it is passed in an upgrade", async () => {
