@@ -33,8 +33,7 @@ export class Deliverer {
     const bytes = Buffer.from(handoff, "latin1");
     for (const path of this.instances(target.path)) {
       const channel = this.channel(path, target.uid);
-      if (!(await channel?.hasRoom(READY_TIMEOUT))) continue;
-      const outcome = await channel!.handOff(bytes, descriptor, target.acknowledgeTimeout);
+      const outcome = await channel?.handOff(bytes, descriptor, READY_TIMEOUT, target.acknowledgeTimeout);
       if (outcome === "acknowledged") return true;
       // The instance that lost it may have begun to read: then nobody else can.
       if (outcome === "taken back" && native.intact(descriptor, consumedBefore(bytes)) !== Intact.WHOLE) return true;

@@ -12,7 +12,7 @@ import { distance, encodeRevoke, Message } from "./message.js";
 export type Outcome =
   /** An instance owns the connection. */
   | "acknowledged"
-  /** It was refused. */
+  /** It was refused, or could not be sent. */
   | "refused"
   /** Nobody owns it: the instance is gone, or was told that it is not its own. */
   | "taken back";
@@ -53,13 +53,6 @@ export class OutgoingChannel {
     return this.state === "closed" || this.state === "revoking" || this.state === "draining";
   }
 
-  /** Resolves when a handoff may be sent, or the channel is over, or after `timeout` milliseconds: to whether one may. */
-  async hasRoom(timeout: number): Promise<boolean> {
-    const until = performance.now() + timeout;
-    while (!this.takes && !this.isClosed && performance.now() < until) await this.changed(until - performance.now());
-    return this.takes;
-  }
-
   private get takes(): boolean {
     const isResting = performance.now() < this.restsUntil;
     return this.state === "ready" && !isResting && this.outstanding.size < this.window;
@@ -82,14 +75,21 @@ export class OutgoingChannel {
   }
 
   /**
-   * Sends a HANDOFF (its sequence is set here) and resolves to what becomes of it: within `timeout` milliseconds, or what
-   * it takes to revoke it. `descriptor` stays the caller's, who keeps it open until then.
+   * Sends a HANDOFF (its sequence is set here) as soon as there is room, and resolves to what becomes of it. There must be
+   * room within `patience` milliseconds, and an acknowledgement `timeout` after that, or it is taken back. `descriptor`
+   * stays the caller's, who keeps it open until then.
    */
-  handOff(handoff: Buffer, descriptor: number, timeout: number): Promise<Outcome> {
+  async handOff(handoff: Buffer, descriptor: number, patience: number, timeout: number): Promise<Outcome> {
+    const until = performance.now() + patience;
+    while (!this.takes) {
+      const left = until - performance.now();
+      if (this.isClosed || left <= 0) return "refused";
+      await this.changed(left);
+    }
     const sequence = this.nextSequence;
     handoff.writeUInt32LE(sequence, SEQUENCE);
     // Whatever the reason, it was not sent: of a channel at its end the watch hears too.
-    if (native.sendMessage(this.descriptor, handoff, [descriptor]) !== 0) return Promise.resolve("taken back");
+    if (native.sendMessage(this.descriptor, handoff, [descriptor]) !== 0) return "refused";
     this.nextSequence = (sequence + 1) >>> 0;
     return new Promise((resolve) => {
       const late = setTimeout(() => this.revoke(), timeout);
