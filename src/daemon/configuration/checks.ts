@@ -71,8 +71,16 @@ function listed(names: readonly string[]): string {
   return `there are ${names.slice(0, 10).join(", ")}${more}`;
 }
 
-/** A target that is there twice gets twice its share; a path that is too long for a socket can't be had. */
-export function checkTargets({ relays }: Outline, problem: Report): void {
+/** A target that is there twice gets twice its share; a path that is too long for a socket can't be had; the relay sends no datagrams. */
+export function checkTargets({ relays, fallbacks, datagrams }: Outline, problem: Report): void {
+  const relayed = new Set(relays.map(({ of }) => of));
+  for (const { of, backend, ...place } of fallbacks) {
+    if (!relayed.has(of) || !datagrams.has(backend)) continue;
+    problem(
+      place,
+      `found ${show(backend)}, which takes datagrams: the relay sends none; allowed: a backend of another kind`,
+    );
+  }
   const seen = new Set<string>();
   for (const { text, of, ...place } of relays) {
     const target = parseTarget(text);
