@@ -123,6 +123,15 @@ export class RelayPlane {
     return sequence;
   }
 
+  /** Accepts a connection that has come to `port`; the caller `release`s it. */
+  accept(): Promise<number> {
+    return this.listener.accept();
+  }
+
+  release(descriptor: number): void {
+    native.close(descriptor);
+  }
+
   get totals(): Record<RelayCounterName, number> {
     return sumRelayCounters([this.counters]);
   }

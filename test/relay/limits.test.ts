@@ -1,0 +1,155 @@
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { MessageType, RefuseReason } from "../../src/handoff/layout.js";
+import { native } from "../../src/native/addon.js";
+import { Origin } from "../support/origin.js";
+import { descriptorLimitOf, leaveDescriptors, limitDescriptors } from "../support/process-limits.js";
+import { RawClient } from "../support/raw-client.js";
+import { type RelayChange, RelayPlane } from "../support/relay-plane.js";
+import { until } from "../support/wait.js";
+
+let plane: RelayPlane;
+let origin: Origin;
+let clients: RawClient[];
+
+beforeEach(async () => {
+  plane = new RelayPlane();
+  clients = [];
+  origin = await Origin.start((socket) => socket.pipe(socket));
+});
+
+afterEach(async () => {
+  for (const client of clients) client.close();
+  await origin.close();
+  await plane.end();
+});
+
+async function start(change: Partial<RelayChange> = {}, sizes: { capacity?: number } = {}): Promise<void> {
+  await plane.start([{ name: "app", targets: [origin.target], ...change }], sizes);
+}
+
+/** A client that was handed over, and has had an answer. */
+async function established(): Promise<RawClient> {
+  const client = await RawClient.connect(plane.port);
+  clients.push(client);
+  await plane.handOver("app");
+  client.send(Buffer.from("x"));
+  await until("the echo", () => client.socket.bytesRead === 1);
+  return client;
+}
+
+describe("idleTimeout", () => {
+  test("ends a connection without bytes, by a reset of both sides", async () => {
+    await start({ idleTimeout: 400 });
+    const begun = performance.now();
+    const client = await established();
+    const atTarget = new Promise((resolve) => origin.sockets[0]!.once("error", (error) => resolve(error)));
+    expect((await client.reply).end).toBe("ECONNRESET");
+    expect(performance.now() - begun).toBeGreaterThan(390);
+    expect(await atTarget).toMatchObject({ code: "ECONNRESET" });
+    await plane.idle();
+    expect(plane.totals).toMatchObject({ idle_timeout: 1, lifetime_timeout: 0 });
+    expect(plane.targets[0]).toMatchObject({ timeouts: 1, active: 0, target_resets: 0, client_resets: 0 });
+  });
+
+  test("leaves one with bytes", async () => {
+    await start({ idleTimeout: 800 });
+    const client = await established();
+    for (let i = 2; i < 12; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      client.send(Buffer.from("x"));
+      await until("the echo", () => client.socket.bytesRead === i);
+    }
+    expect(plane.totals.idle_timeout).toBe(0);
+  });
+});
+
+test("lifetime ends a connection, bytes or not", async () => {
+  await start({ lifetime: 400 });
+  const client = await established();
+  const timer = setInterval(() => origin.sockets[0]!.write("x"), 20);
+  expect((await client.reply).end).toBe("ECONNRESET");
+  clearInterval(timer);
+  await plane.idle();
+  expect(plane.totals).toMatchObject({ idle_timeout: 0, lifetime_timeout: 1 });
+});
+
+describe("capacity", () => {
+  test("is told to doors, which then get connections back", async () => {
+    await start({}, { capacity: 2 });
+    await established();
+    await established();
+    const client = await RawClient.connect(plane.port);
+    clients.push(client);
+    const sequence = await plane.handOver("app");
+    expect(await plane.door("app").refused(sequence)).toMatchObject({ reason: RefuseReason.OVERLOADED });
+    expect(plane.totals).toMatchObject({ received: 2, refused: 0 });
+    const before = plane.door("app").received.length;
+    clients[0]!.finish();
+    await plane.door("app").next(MessageType.READY, ({ window }) => window === 1, before);
+    await until("the refusal to be counted", () => plane.totals.overloaded === 1);
+  });
+});
+
+describe("without descriptors", () => {
+  test("connections wait, nothing spins, and they are made when there are some", async () => {
+    await start({ connectTimeout: 20_000 });
+    await established();
+    const limit = descriptorLimitOf(process.pid);
+    const client = await RawClient.connect(plane.port);
+    clients.push(client);
+    const descriptor = await plane.accept();
+    // Without some the limit could not be raised again.
+    const spare = Array.from({ length: 32 }, () => native.duplicate(descriptor));
+    // The one that looking for them took is for what is received: none is for the connection to the target.
+    leaveDescriptors(process.pid, 0);
+    try {
+      plane.door("app").handOver(descriptor);
+      await until("the shortage", () => plane.totals.short_of_descriptors > 0);
+      const busyBefore = plane.gauges.busy_milliseconds;
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      expect(plane.gauges.busy_milliseconds - busyBefore).toBeLessThan(100);
+      expect(plane.targets[0]).toMatchObject({ connect_failures: 0, connections: 1 });
+    } finally {
+      for (const each of spare) native.close(each);
+      limitDescriptors(process.pid, limit);
+    }
+    plane.release(descriptor);
+    client.send(Buffer.from("late"));
+    await until("the echo", () => client.socket.bytesRead === 4);
+    expect((await plane.logged("relay.short")).fields).toMatchObject({ errno: "EMFILE" });
+  });
+});
+
+describe("drain", () => {
+  test("lets what is established go on, takes no more, and tells when nothing is left", async () => {
+    await start();
+    const client = await established();
+    plane.command({ type: "drain", timeout: 30_000 });
+    await plane.door("app").next(MessageType.DRAIN);
+    client.send(Buffer.from("y"));
+    await until("the echo", () => client.socket.bytesRead === 2);
+    client.finish();
+    expect((await client.reply).end).toBe("FIN");
+    plane.door("app").close();
+    expect(await plane.reported(({ type }) => type === "drained")).toEqual({ type: "drained", reset: 0 });
+  });
+
+  test("resets what is left at its end", async () => {
+    await start();
+    const client = await established();
+    plane.command({ type: "drain", timeout: 300 });
+    expect(await plane.reported(({ type }) => type === "drained")).toEqual({ type: "drained", reset: 1 });
+    expect((await client.reply).end).toBe("ECONNRESET");
+    expect(plane.totals.drain_reset).toBe(1);
+  });
+});
+
+test("a worker repeats what it is told to, and sleeps when there is nothing to do", async () => {
+  await start();
+  await established();
+  plane.command({ type: "ping", beat: 7 });
+  await until("the beat", () => plane.gauges.heartbeat === 7);
+  const busyBefore = plane.gauges.busy_milliseconds;
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  expect(plane.gauges.busy_milliseconds - busyBefore).toBeLessThan(100);
+});
