@@ -143,7 +143,9 @@ static enum splicer_outcome copy_few(struct splicer *splicer, int32_t row, int f
   ssize_t sent = -1;
   errno = EAGAIN;
   if ((*flags & SPLICER_WRITABLE(to)) != 0) {
-    sent = send(splicer->descriptors[2 * row + to], splicer->few, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL);
+    /* What an end follows goes with it, in one segment. */
+    int more = (size_t)length < most && (*flags & SPLICER_ENDING(from)) != 0 ? MSG_MORE : 0;
+    sent = send(splicer->descriptors[2 * row + to], splicer->few, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL | more);
   }
   if (sent == -1 && errno != EAGAIN && errno != EINTR) return fail(splicer, row, to, errno);
   if (sent == -1 && errno == EAGAIN) *flags &= ~SPLICER_WRITABLE(to);
@@ -159,10 +161,8 @@ static enum splicer_outcome fill(struct splicer *splicer, int32_t row, int from)
   if (!borrow(splicer, place)) return SPLICER_NO_PIPE;
   int pipe = splicer->pool[splicer->pipes[place]].write;
   ssize_t moved = move(splicer->descriptors[place], pipe, MOST_BYTES);
-  if (moved <= 0) return not_filled(splicer, row, from, moved);
-  splicer->held[place] = (uint32_t)moved;
-  if (moved < SPLICER_FEW) splicer->flags[row] &= ~SPLICER_BULK(from);
-  return 0;
+  if (moved > 0) splicer->held[place] = (uint32_t)moved;
+  return moved > 0 ? 0 : not_filled(splicer, row, from, moved);
 }
 
 /* Writes from the pipe of the direction to `to`. */
@@ -217,6 +217,7 @@ static enum splicer_outcome move_direction(struct splicer *splicer, int32_t row,
   }
   if (splicer->held[place] > 0) return outcome;
   give_back(splicer, place);
+  if (*bytes < SPLICER_FEW) *flags &= ~SPLICER_BULK(from);
   bool has_ended = (*flags & SPLICER_ENDED(from)) != 0 && (*flags & SPLICER_SHUT(to)) == 0;
   return has_ended ? outcome | pass_end(splicer, row, from) : outcome;
 }
