@@ -158,6 +158,38 @@ routes: { app.example: app }
     await door.stop();
     await backend.stop();
   });
+
+  it("takes over from one of another protocol by a reload, with those that wait", async () => {
+    const path = newPath();
+    const settings = (protocol: string) =>
+      `backends: { app: { handoff: ${path}, protocol: ${protocol}, hold: 60s } }\nroutes: { app.example: app }\n`;
+    const door = await DoorProcess.start(folder.path, settings("handoff"));
+    const answers = Array.from({ length: 20 }, (_, i) => get(door.port, app, `/${i}`));
+    await until("twenty that wait", () => openSockets(door.pid) >= 20);
+    const backend = await start(path);
+    door.write(settings("datagram"));
+    expect(await door.reload()).toMatchObject({ event: "reloaded" });
+    for (const { body } of await Promise.all(answers)) expect(body.pid).toBe(backend.pid);
+    expect(await door.stop()).toMatchObject({ accepted: 20, acknowledged: 20, hello_spent: 0 });
+    await backend.stop();
+  });
+
+  it("has no room during an upgrade: those that wait go on in the new process", async () => {
+    const path = newPath();
+    const backend = await start(path);
+    const door = await DoorProcess.start(
+      folder.path,
+      `backends: { app: { handoff: ${path}, protocol: datagram, hold: 60s } }\nroutes: { app.example: app }\n`,
+    );
+    backend.signal("SIGSTOP");
+    const answers = Array.from({ length: 100 }, (_, i) => get(door.port, app, `/${i}`));
+    await until("those that the queue has no room for", () => openSockets(door.pid) >= 80);
+    expect(await door.upgrade()).toMatchObject({ event: "upgraded" });
+    backend.signal("SIGCONT");
+    for (const { body } of await Promise.all(answers)) expect(body.pid).toBe(backend.pid);
+    expect((await door.stop()).adopted).toBeGreaterThan(50);
+    await backend.stop();
+  });
 });
 
 const BURST = 10_000;

@@ -38,6 +38,10 @@ go_program() {
 
 declare -A how=()
 # One line a program: how[name]='commands'.
+how[sni-router]='apt protobuf-compiler; crate sni-router 0.2.11'
+# Its lock file names versions that the registry may not have: then with what there is.
+how[tarweb]='apt protobuf-compiler libclang-dev cmake libseccomp-dev; crate tarweb 0.1.8 || cargo install --quiet --root "$peers" tarweb@0.1.8 --bin tarweb'
+how[ktls-vm]='apt qemu-system-x86 busybox-static cpio xz-utils'
 how[nginx]='apt nginx libnginx-mod-stream'
 how[haproxy]='apt haproxy'
 how[pebble]='go_program github.com/letsencrypt/pebble/v2/cmd/pebble v2.10.3'
