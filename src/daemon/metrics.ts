@@ -130,6 +130,7 @@ const totalsOfTheDoor = [
   ["proxied_total", "proxied", "Connections whose PROXY header was read, of listeners with acceptProxyProtocol."],
   ["routed_by_rule_total", "by_rule", "Times that a rule of a route decided where a connection goes."],
   ["routed_by_pattern_total", "by_pattern", "Times that a pattern did."],
+  ["silent_total", "silent", "Connections that went to the backend of `silent`: their clients had sent nothing."],
   ["channels_opened_total", "channels_ready", "Channels to instances that became ready, in each worker."],
   [
     "channel_violations_total",

@@ -46,6 +46,10 @@ export const Mark = {
   HTTP: 64,
   /** Its hello was read, and is in `early`. */
   READ: 512,
+  /** Waits in the list of those that have sent nothing. */
+  SILENT: 1024,
+  /** What it begins with, if anything, is not TLS: an alert would say nothing to its client. */
+  PLAIN: 2048,
 } as const;
 
 /** What has an entry in a map. */

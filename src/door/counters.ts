@@ -36,6 +36,8 @@ export const counterNames = [
   "redirected",
   /** Connections whose first bytes are not TLS, and that no route takes. */
   "not_tls",
+  /** Connections that went to the backend for clients who have sent nothing. */
+  "silent",
   /** Connections without a server name or host, or with one that no route takes. */
   "no_route",
   /** Connections refused by a backend that is `reject:`. */

@@ -38,6 +38,7 @@ import { Channels } from "./channels.js";
 import { Connections, Mark, NOBODY, SlotList, State } from "./connections.js";
 import { Counter, type CounterName } from "./counters.js";
 import { Datagrams, Passed } from "./datagrams.js";
+import { FirstBytes, NO_RULE, UNDECIDED } from "./first-bytes.js";
 import { Gauge } from "./gauges.js";
 import { Hold } from "./hold.js";
 import { HttpIntake, REDIRECTED } from "./http-intake.js";
@@ -57,6 +58,7 @@ import {
   type HoldingBackendSettings,
   MOST_HELLO,
   type Reconfiguration,
+  type SilentSettings,
   type WorkerData,
   type WorkerReport,
 } from "./settings.js";
@@ -87,7 +89,7 @@ const HANDED_OVER = BackendCounter.handed_over;
 const ACKNOWLEDGED = BackendCounter.acknowledged;
 const NO_REASON = Reason[""];
 const FIRST_RULES = FIRST_RULES_TARGET;
-const { LISTED, HTTP, HEADER_EXPECTED, HEADER_BEGUN, READ } = Mark;
+const { LISTED, HTTP, HEADER_EXPECTED, HEADER_BEGUN, READ, SILENT, PLAIN } = Mark;
 /** Of connections that begin with something else than a hello. */
 const NO_HELLO_FIRST = HTTP | HEADER_EXPECTED;
 
@@ -109,7 +111,10 @@ export class Door {
   private readonly outbox: Outbox;
   private readonly parting: Parting;
   private readonly hold: Hold;
+  /** By their deadlines. */
   private readonly waiting: SlotList;
+  /** Those that wait and have sent nothing, if that is to lead them somewhere: by their times of arrival. */
+  private readonly silent: SlotList;
   /** Connections to be examined (again) in this turn: each at most once. */
   private readonly again: Int32Array;
   private againCount: number = 0;
@@ -131,6 +136,8 @@ export class Door {
   private routes: RouteTable;
   private rules: RuleMatcher;
   private reader: ClientHelloReader;
+  /** For what is not TLS; undefined: all goes to the route table's target for it. */
+  private firstBytes: FirstBytes | undefined;
   /** What comes from load balancers. */
   private readonly proxies: ProxyIntake;
   /** What comes by http listeners. */
@@ -207,6 +214,7 @@ export class Door {
     this.recorder = new AccessRecorder(data.memory.accessRing, this.loop, this.connections);
     this.limits = new Limits(data.sketch, this.connections, this.report, data.settings.limits);
     this.waiting = new SlotList(this.connections);
+    this.silent = new SlotList(this.connections);
     this.again = new Int32Array(data.capacity);
     this.outbox = new Outbox(this.loop, this.connections);
     this.parting = new Parting(this.loop, this.connections, (slot) => this.close(slot));
@@ -233,6 +241,7 @@ export class Door {
     this.routes = new RouteTable(data.routes);
     this.rules = new RuleMatcher(data.settings.rules);
     this.reader = this.readerFor(data.settings);
+    this.firstBytes = data.settings.notTls && new FirstBytes(data.settings.notTls);
     this.proxies = new ProxyIntake(this.loop, this.connections);
     this.http = new HttpIntake(this.loop, data.capacity, data.settings);
     this.recorder.configure(data.settings);
@@ -257,6 +266,9 @@ export class Door {
     this.rules = new RuleMatcher(settings.rules, this.rules);
     this.reader = this.readerFor(settings);
     this.http.configure(settings);
+    this.firstBytes = settings.notTls && new FirstBytes(settings.notTls);
+    // Silence may lead them elsewhere now, or nowhere.
+    while (this.silent.count > 0) this.peekAgain(this.silent.head);
     this.useBackends(settings, instances);
     this.useListeners(listeners);
     this.post({ type: "configured", generation: settings.generation });
@@ -286,7 +298,9 @@ export class Door {
     this.backends = [...configured, successor];
     this.successor = successor;
     this.channels.take(successor, descriptor);
-    for (let slot = this.waiting.head; slot !== NOBODY; slot = this.connections.next[slot]!) this.examineAgain(slot);
+    for (const { head } of [this.waiting, this.silent]) {
+      for (let slot = head; slot !== NOBODY; slot = this.connections.next[slot]!) this.examineAgain(slot);
+    }
   }
 
   /** Upgrade: a connection of the predecessor's, whose hello may be incomplete until `deadline` (CLOCK_REALTIME, milliseconds; 0: none was set). The descriptor is owned here. */
@@ -314,7 +328,8 @@ export class Door {
     connections.idHigh[slot] = connection.idHigh;
     connections.acceptedAtLow[slot] = connection.acceptedAtLow;
     connections.acceptedAtHigh[slot] = connection.acceptedAtHigh;
-    connections.acceptedAt[slot] = now;
+    const acceptedAt = (connection.acceptedAtHigh * 2 ** 32 + connection.acceptedAtLow) / 1e6;
+    connections.acceptedAt[slot] = now - Math.max(0, loop.clock[1]! - acceptedAt);
     const left = connection.deadline === 0 ? this.settings.helloTimeout : connection.deadline - Date.now();
     connections.deadline[slot] = now + Math.max(0, Math.min(left, this.settings.helloTimeout));
     this.examineAgain(slot);
@@ -466,7 +481,7 @@ export class Door {
     const { gauges } = this;
     const { clock } = this.loop;
     gauges[Gauge.connections] = this.connections.count;
-    gauges[Gauge.waiting] = this.waiting.count;
+    gauges[Gauge.waiting] = this.waiting.count + this.silent.count;
     gauges[Gauge.held] = this.hold.count;
     gauges[Gauge.unacknowledged] = this.unacknowledged;
     gauges[Gauge.parting] = this.parting.count;
@@ -487,6 +502,7 @@ export class Door {
       this.heldDueAt,
       this.partingDueAt,
       this.waiting.count > 0 ? this.connections.deadline[this.waiting.head]! : Number.POSITIVE_INFINITY,
+      this.silent.count > 0 ? this.silenceEndsAt(this.silent.head) : Number.POSITIVE_INFINITY,
       // Without room they rest until a connection ends, which is an event.
       this.listenersRestUntil > 0 && this.connections.room > 0 ? this.listenersRestUntil : Number.POSITIVE_INFINITY,
       this.drainDeadline > 0 && !this.drained ? this.drainDeadline : Number.POSITIVE_INFINITY,
@@ -554,6 +570,7 @@ export class Door {
       const isRequest = this.isHttp(slot) && this.http.hasBegun(slot);
       this.part(slot, isRequest ? this.http.answer("request_timeout") : NOTHING);
     }
+    while (this.silent.count > 0 && this.silenceEndsAt(this.silent.head) <= now) this.peekAgain(this.silent.head);
     if (this.partingDueAt <= now) this.partingDueAt = this.parting.tick(now);
     if (this.heldDueAt <= now) this.tickHeld(now);
     if (this.channels.dueAt <= now) this.channels.tick();
@@ -648,6 +665,12 @@ export class Door {
     this.again[this.againCount++] = slot;
   }
 
+  /** The same for one that waits, and is to be examined whether something has come or not. */
+  private peekAgain(slot: number): void {
+    this.stopWaiting(slot);
+    this.examineAgain(slot);
+  }
+
   /** Peeks at and examines the connections that are on the list now, not those that are put on it meanwhile. */
   private examineAll(): void {
     const { loop, connections, again } = this;
@@ -715,6 +738,7 @@ export class Door {
     }
     const status = reader.read(this.loop.peekBuffer, start, start + this.peekedLength);
     if (status !== Status.PARTIAL) {
+      if (status === Status.NOT_TLS) return this.decidePlain(slot, length, start);
       this.stopWaiting(slot);
       if (this.recorder.isOn) this.recorder.noteHello(slot, reader);
     }
@@ -742,17 +766,8 @@ export class Door {
           reader.nameLength = reader.alpnLength = 0;
           return this.give(slot, this.successor, Flag.INCOMPLETE);
         }
+        if (length < 0 && this.settings.silent !== undefined) return this.decideSilent(slot, this.settings.silent);
         return this.wait(slot, reader.needed);
-      case Status.NOT_TLS: {
-        const target = this.routes.notTlsTarget;
-        if (target < 0) {
-          this.counters[Counter.not_tls]!++;
-          this.recorder.record(slot, Outcome.refused, Reason.not_tls);
-          return this.refuse(slot, "close");
-        }
-        reader.nameLength = reader.alpnLength = 0;
-        return this.place(slot, target, 0);
-      }
       case Status.INVALID:
         this.counters[Counter.hello_invalid]!++;
         this.recorder.record(slot, Outcome.refused, Reason[reader.reason]);
@@ -793,6 +808,46 @@ export class Door {
     }
     const header = connections.consumed[slot]!;
     this.decide(slot, length > header ? length - header : NOTHING_YET, start + header);
+  }
+
+  /** The same for what does not begin with TLS. */
+  private decidePlain(slot: number, length: number, start: number): void {
+    const { connections, firstBytes, loop, reader, recorder } = this;
+    const isEnded = (connections.marks[slot]! & Mark.ENDED) !== 0;
+    const found = firstBytes?.find(loop.peekBuffer, start, start + length, isEnded) ?? NO_RULE;
+    const passesOn = this.successor !== undefined && this.maySucceed(slot, this.successor);
+    if (found === UNDECIDED && !passesOn) return this.wait(slot, length + 1);
+    this.stopWaiting(slot);
+    reader.nameLength = reader.alpnLength = 0;
+    if (passesOn) return this.give(slot, this.successor!, found === UNDECIDED ? Flag.INCOMPLETE : 0);
+    connections.marks[slot]! |= PLAIN;
+    const target = found === NO_RULE ? this.routes.notTlsTarget : found;
+    if (recorder.isOn) recorder.noteHello(slot, reader);
+    if (target >= 0) return this.place(slot, target, firstBytes?.isHttp === true ? Flag.HTTP : 0);
+    this.counters[Counter.not_tls]!++;
+    recorder.record(slot, Outcome.refused, Reason.not_tls);
+    this.refuse(slot, "close");
+  }
+
+  /** The same for who has sent nothing yet, where that leads somewhere. */
+  private decideSilent(slot: number, { after, backend }: SilentSettings): void {
+    const { connections, reader } = this;
+    if (this.loop.clock[0]! < connections.acceptedAt[slot]! + after) {
+      if (connections.state[slot] === State.WAITING || !this.beginWaiting(slot)) return;
+      connections.marks[slot]! |= SILENT;
+      this.silent.insert(slot, connections.acceptedAt);
+      return;
+    }
+    this.stopWaiting(slot);
+    // Once only: one that is held, or comes back, is examined again.
+    if ((connections.marks[slot]! & PLAIN) === 0) this.counters[Counter.silent]!++;
+    connections.marks[slot]! |= PLAIN;
+    reader.nameLength = reader.alpnLength = 0;
+    this.place(slot, backend, 0);
+  }
+
+  private silenceEndsAt(slot: number): number {
+    return this.connections.acceptedAt[slot]! + (this.settings.silent?.after ?? 0);
   }
 
   /** Of a load balancer that does not say who its client is, or not so that it can be understood, nothing is taken. */
@@ -857,28 +912,45 @@ export class Door {
       native.setReceiveLowWater(descriptor, needed);
       connections.marks[slot]! |= Mark.LOW_WATER;
     }
-    if (connections.state[slot] === State.WAITING) return;
+    if (connections.state[slot] === State.WAITING) {
+      if ((connections.marks[slot]! & SILENT) === 0) return;
+      this.silent.remove(slot);
+      connections.marks[slot]! &= ~SILENT;
+    } else if (!this.beginWaiting(slot)) {
+      return;
+    }
+    // Of a hello that began with the predecessor, before a reload, or after a silence, the deadline may be another.
+    this.waiting.insert(slot, connections.deadline);
+  }
+
+  /** Watches a connection that waits; the caller puts it into a list. Returns false if too many wait: it is closed. */
+  private beginWaiting(slot: number): boolean {
+    const { connections } = this;
     const isKnown = (connections.marks[slot]! & HEADER_EXPECTED) === 0;
     const full = this.limits.beginWaiting(slot, this.loop.clock[0]!, isKnown);
-    if (full !== undefined) return this.turnAway(slot, full, "close");
+    if (full !== undefined) {
+      this.turnAway(slot, full, "close");
+      return false;
+    }
     this.restorePoll(slot);
     const tag = connectionTag(connections.generation[slot]!);
     try {
       // Adding looks at the state, so bytes that came since the peek are not missed.
-      this.loop.add(descriptor, WAITING_EVENTS, tag, slot);
+      this.loop.add(connections.descriptor[slot]!, WAITING_EVENTS, tag, slot);
     } catch (error) {
       this.limits.endWaiting(slot, isKnown);
       throw error;
     }
     connections.state[slot] = State.WAITING;
     connections.marks[slot]! |= Mark.POLLED;
-    // Of a hello that began with the predecessor, or before a reload, the deadline may be another.
-    this.waiting.insert(slot, connections.deadline);
+    return true;
   }
 
   private stopWaiting(slot: number): void {
     if (this.connections.state[slot] !== State.WAITING) return;
-    this.waiting.remove(slot);
+    if ((this.connections.marks[slot]! & SILENT) === 0) this.waiting.remove(slot);
+    else this.silent.remove(slot);
+    this.connections.marks[slot]! &= ~SILENT;
     this.limits.endWaiting(slot, (this.connections.marks[slot]! & HEADER_EXPECTED) === 0);
     this.connections.state[slot] = State.PLACING;
   }
@@ -927,7 +999,7 @@ export class Door {
 
   /** In a datagram: behind those that wait, and if there is room. */
   private giveDatagram(slot: number, backend: Backend, settings: DatagramBackendSettings, flags: number): void {
-    const length = this.beginning(flags) || Math.min(this.peekedLength, settings.maxHello);
+    const length = this.beginning(slot, flags) || Math.min(this.peekedLength, settings.maxHello);
     if (length > settings.maxHello) return this.giveUp(slot, settings, "hello_too_long");
     if (slot === this.served || backend.held.count === 0) {
       this.restore(slot);
@@ -942,9 +1014,9 @@ export class Door {
   }
 
   /** Bytes of the hello, or of the head, that were read last; 0: it is neither. */
-  private beginning(flags: number): number {
+  private beginning(slot: number, flags: number): number {
     if ((flags & Flag.TLS) !== 0) return this.reader.length;
-    return (flags & Flag.HTTP) !== 0 ? this.http.length : 0;
+    return this.isHttp(slot) ? this.http.length : 0;
   }
 
   /** Its hello was read for a datagram, and it would now go to somebody who has to read it. */
@@ -973,7 +1045,7 @@ export class Door {
 
   private handOver(slot: number, channel: Channel, flags: number): void {
     const { connections, facts } = this;
-    const reader = (flags & Flag.HTTP) === 0 ? this.reader : this.http;
+    const reader = this.isHttp(slot) ? this.http : this.reader;
     if (this.outbox.full) this.flush();
     this.restore(slot);
     facts.connectionIdLow = connections.idLow[slot]!;
@@ -1170,7 +1242,7 @@ export class Door {
       this.counters[Counter[counter]]!++;
       this.countAt(slot, BackendCounter[counter]);
       this.recorder.record(slot, Outcome.refused, Reason[counter]);
-      this.refuse(slot, "internal_error");
+      this.refuse(slot, (this.connections.marks[slot]! & PLAIN) === 0 ? "internal_error" : "close");
       return;
     }
     this.counters[Counter.fallback]!++;

@@ -3,6 +3,7 @@
  * Times are in milliseconds, sizes in bytes.
  */
 import type { AddressBlocks } from "./address-blocks.js";
+import type { FirstBytesRule } from "./first-bytes.js";
 
 /** How a connection is refused: a TLS alert of RFC 8446 §6 (RFC 6066 §3), or none. */
 export type Rejection = "unrecognized_name" | "access_denied" | "internal_error" | "close" | "reset";
@@ -132,6 +133,14 @@ export interface DoorListenerSettings {
   readonly balancers?: AddressBlocks | undefined;
 }
 
+/** Where clients go that have sent nothing: those of protocols in which the server speaks first. */
+export interface SilentSettings {
+  /** How long after accept. */
+  readonly after: number;
+  /** Index of the backend. */
+  readonly backend: number;
+}
+
 export interface AccessLogSettings {
   /** Which connections' ends are recorded: errors are those that were neither handed over nor answered, which "sample" has all of too. */
   readonly mode: "all" | "errors" | "off" | "sample";
@@ -165,6 +174,9 @@ export interface DoorSettings {
   readonly rules: RoutingRules;
   /** Absent: http listeners, if there are any, refuse everybody. */
   readonly http?: HttpSettings | undefined;
+  /** For what does not begin with TLS: tried before the route table's target for it. */
+  readonly notTls?: readonly FirstBytesRule[] | undefined;
+  readonly silent?: SilentSettings | undefined;
 }
 
 /** The most that `helloLimit` may be: memory for peeking is reserved for it. */

@@ -17,6 +17,8 @@ export interface BackendStart {
   /** server.maxConnections, of https and http2 ones. */
   readonly maxConnections?: number;
   readonly idleTimeout?: number;
+  /** What raw ones say first. */
+  readonly greeting?: string;
   /** A command that runs it: ["prlimit", "--nofile=64"]. */
   readonly prefix?: readonly string[];
 }

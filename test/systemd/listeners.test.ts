@@ -31,8 +31,8 @@ function listening(address: string, options: Partial<TcpListenOptions> = {}): { 
 }
 
 function configured(...addresses: string[]): ListenerSettings[] {
-  return compileListeners(
-    addresses.map((address) => ({
+  return compileListeners({
+    listeners: addresses.map((address) => ({
       address: parseListenAddress(address)!,
       protocol: "tls",
       backlog: 4096,
@@ -41,7 +41,7 @@ function configured(...addresses: string[]): ListenerSettings[] {
       deferAccept: 1000,
       keepAlive: false,
     })),
-  );
+  });
 }
 
 function thrown(act: () => unknown): HandoffError {

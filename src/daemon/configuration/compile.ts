@@ -5,14 +5,22 @@ import type { AccessLogSettings, BackendSettings, Rejection } from "../../door/s
 import { formatListenAddress } from "./addresses.js";
 import { builtInName } from "./built-in.js";
 import type { ControlSettings, ListenerSettings } from "./configuration.js";
+import { findLastOfNotTls } from "./first-bytes.js";
 import { socketPath } from "./paths.js";
 import { type BackendOfFile, type RelayBackendInput, type RelayConfiguration, relayBackendFolder } from "./relay.js";
 import type { ConfigurationInput } from "./schema.js";
 import { findGroup, findUser } from "./users.js";
 
-export function compileListeners(listeners: ConfigurationInput["listeners"]): ListenerSettings[] {
+/** TCP_DEFER_ACCEPT where it is not given, in milliseconds; where silence leads somewhere it is 0. */
+const DEFER_ACCEPT = 1000;
+
+export function compileListeners({
+  listeners,
+  silent,
+}: Pick<ConfigurationInput, "listeners" | "silent">): ListenerSettings[] {
   return listeners.map((listener) => {
-    const { address, protocol, backlog, v6Only, freebind, deferAccept, keepAlive, acceptProxyProtocol } = listener;
+    const { address, protocol, backlog, v6Only, freebind, keepAlive, acceptProxyProtocol } = listener;
+    const { deferAccept = silent !== undefined && protocol === "tls" ? 0 : DEFER_ACCEPT } = listener;
     const numeric = address.address === "*" ? anyAddress() : address.address;
     return {
       name: formatListenAddress(address),
@@ -100,9 +108,10 @@ export function compileBackends(
   });
   const builtIn = (reject: Rejection, countedAs: "no_route" | "not_tls") =>
     backends.push({ kind: "reject", name: builtInName(reject), reject, countedAs }) - 1;
+  const lastOfNotTls = findLastOfNotTls(input.notTls);
   return {
     lastTarget: typeof input.default === "string" ? target(input.default) : builtIn("unrecognized_name", "no_route"),
-    notTlsTarget: input.notTls === undefined ? builtIn("close", "not_tls") : target(input.notTls),
+    notTlsTarget: lastOfNotTls === undefined ? builtIn("close", "not_tls") : target(lastOfNotTls),
     backends,
     indices: targets,
   };

@@ -244,7 +244,8 @@ function settingsOf(configuration: Configuration): Values {
     ...Object.fromEntries(patterns),
     default: leads(table.defaultTarget),
     noServerName: leads(table.noServerNameTarget),
-    notTls: leads(table.notTlsTarget),
+    notTls: describeNotTls(configuration),
+    silent: door.silent && `after ${formatDuration(door.silent.after)}: ${door.backends[door.silent.backend]!.name}`,
     "http.default": http && configured(new RouteTable(http.routes).defaultTarget),
     "http.redirect": http && http.redirectPort > 0 ? `https, port ${http.redirectPort}` : undefined,
     "http.acmeChallenge": http && configured(http.acmeChallenge),
@@ -277,6 +278,14 @@ function relaySettingsOf({ relay }: Configuration, other: Configuration): Values
     "relay.drain": formatDuration(relay.drain),
     "relay.resolvers": relay.resolvers?.map(formatListenAddress).join(", "),
   });
+}
+
+/** "http: web, ssh: shell, else: rest"; a backend alone is its name. */
+function describeNotTls({ door, routes }: Configuration): string | undefined {
+  const last = door.backends[new RouteTable(routes).notTlsTarget]!.name;
+  const rules = (door.notTls ?? []).map(({ text, backend }) => `${text}: ${door.backends[backend]!.name}`);
+  if (rules.length === 0) return isBuiltIn(last) ? undefined : last;
+  return [...rules, ...(isBuiltIn(last) ? [] : [`else: ${last}`])].join(", ");
 }
 
 type Value = string | number | boolean | undefined;

@@ -8,6 +8,7 @@ import { compileAccessLog, compileBackends, compileControl, compileListeners } f
 import type { Configuration } from "./configuration.js";
 import { defaultWorkers } from "./default-workers.js";
 import { readDocument } from "./document.js";
+import { compileNotTls, compileSilent } from "./first-bytes.js";
 import { buildHttpRoutes, compileHttp, warnOfHttp } from "./http.js";
 import { findIdentity } from "./identity.js";
 import { readIncludes } from "./includes.js";
@@ -99,7 +100,7 @@ export async function loadConfiguration(file: string, options: LoadOptions = {})
   warnOfSettings(input, main, identity, warning);
   warnOfLoops(outline, warning);
   for (const each of backendsOfFiles) warnOfBackends(each.backends, each.source, warning);
-  const listeners = compileListeners(input.listeners);
+  const listeners = compileListeners(input);
   const { hello, drain, upgrade } = input.timeouts;
   const { hello: helloLimit, ...limits } = input.limits;
   return {
@@ -116,6 +117,8 @@ export async function loadConfiguration(file: string, options: LoadOptions = {})
       accessLog: compileAccessLog(input.accessLog),
       backends,
       listeners: listeners.map(({ door }) => door),
+      notTls: compileNotTls(input.notTls, indices),
+      silent: compileSilent(input.silent, indices),
       rules: routing.rules,
       http,
     },

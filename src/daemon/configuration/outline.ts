@@ -24,7 +24,7 @@ export interface Outline {
   /** All backends, malformed ones too, in the order of the files: their indices. */
   readonly backends: readonly (Place & { readonly name: string })[];
   readonly routes: readonly OutlinedRoute[];
-  /** Where rules lead: those of routes, patterns, `default` and `noServerName`. */
+  /** Where rules lead: those of routes, patterns, `default`, `noServerName`, `notTls` and `silent`. */
   readonly rules: readonly Reference[];
   /** `http.routes`. */
   readonly httpRoutes: readonly (Reference & { readonly name: string })[];
@@ -79,7 +79,9 @@ export function outline(main: Source, included: readonly Source[]): Outline {
       ...sources.flatMap((source) =>
         entries(source.value, "routes").flatMap(([name, to]) => ruleReferences(source, to, ["routes", name])),
       ),
-      ...["patterns", "default", "noServerName"].flatMap((key) => ruleReferences(main, member(value, key), [key])),
+      ...["patterns", "default", "noServerName", "notTls", "silent"].flatMap((key) =>
+        ruleReferences(main, member(value, key), [key]),
+      ),
     ],
     httpRoutes: entries(member(value, "http"), "routes").flatMap(([name, backend]) =>
       typeof backend === "string" ? [{ source: main, path: ["http", "routes", name], name, backend }] : [],

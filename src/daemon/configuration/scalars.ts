@@ -7,6 +7,7 @@ import { MAX_PATTERN_LENGTH, patternFault } from "../../routing/patterns.js";
 import { BLOCK_FORM, parseBlock } from "./address-block.js";
 import { ADDRESS_FORM, isLoopback, LOOPBACK_FORM, parseListenAddress } from "./addresses.js";
 import { DURATION_FORM, DURATION_PATTERN, formatDuration, parseDuration } from "./durations.js";
+import { BEGINNING_FORM, parseBeginning } from "./first-bytes.js";
 import { suggestion } from "./nearest.js";
 import { formatSize, parseSize, SIZE_FORM, SIZE_PATTERN } from "./sizes.js";
 import { parseTarget, RELAY_TARGET_FORM } from "./targets.js";
@@ -173,6 +174,15 @@ export const pattern = () =>
       const fault = patternFault(written);
       if (fault !== undefined) context.addIssue(found(written, PATTERN_FORM, `, which is none (${fault})`));
     });
+
+/** What a connection begins with. */
+export const beginning = () =>
+  z.string(wants(BEGINNING_FORM)).transform((written, context) => {
+    const parsed = parseBeginning(written);
+    if ("starts" in parsed) return { ...parsed, text: written };
+    context.issues.push({ code: "custom", input: written, message: found(written, BEGINNING_FORM, parsed.fault) });
+    return z.NEVER;
+  });
 
 /** An address that only this machine reaches, with its port. */
 export const loopbackAddress = () =>

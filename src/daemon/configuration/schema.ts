@@ -7,6 +7,7 @@ import { MAX_PATTERNS } from "../../routing/patterns.js";
 import {
   account,
   addressBlock,
+  beginning,
   count,
   duration,
   flag,
@@ -60,9 +61,9 @@ const listener = z
       v6Only: flag().default(false).describe("An IPv6 address takes no IPv4 connections (IPV6_V6ONLY)."),
       freebind: flag().default(false).describe("Bind an address that the host doesn't have yet (IP_FREEBIND)."),
       deferAccept: duration({ min: 0, max: MINUTE })
-        .prefault("1s")
+        .optional()
         .describe(
-          "How long the kernel keeps a connection to itself until its first bytes are there (TCP_DEFER_ACCEPT, whole seconds, rounded up). 0 turns it off.",
+          "How long the kernel keeps a connection to itself until its first bytes are there (TCP_DEFER_ACCEPT, whole seconds, rounded up). 0 turns it off. Default: 1s; 0 if there is `silent`, whose time begins only then.",
         ),
       keepAlive: flag().default(false).describe("Accepted sockets have SO_KEEPALIVE set, as backends then find it."),
       acceptProxyProtocol: z
@@ -502,6 +503,55 @@ const privileges = z
   .prefault({})
   .describe("What the process may do once it has its sockets.");
 
+const NOT_TLS_FORM = "the name of a backend, or a list of maps with the keys starts and backend";
+
+const notTls = z
+  .union(
+    [
+      backendReference(),
+      z
+        .array(
+          z.strictObject(
+            {
+              starts: beginning()
+                .optional()
+                .describe(
+                  "How they begin: http (a request of HTTP/1.x, or the preface of HTTP/2), ssh, or the bytes themselves, as text with \\xHH, \\r, \\n, \\t and \\\\. Default, of the last one only: however they do.",
+                ),
+              backend: backendReference().describe("Where they go."),
+            },
+            map("a map with the keys starts and backend"),
+          ),
+        )
+        .min(1, `found an empty list; allowed: ${NOT_TLS_FORM}`)
+        .max(64, "found too many; allowed: at most 64")
+        .superRefine((rules, context) => {
+          const last = rules.findIndex(({ starts }) => starts === undefined);
+          if (last < 0 || last === rules.length - 1) return;
+          const message = "is never reached: the one before takes all; allowed: one without starts, at the end";
+          context.addIssue({ code: "custom", path: [last + 1], message });
+        }),
+    ],
+    { error: ({ input }) => found(input, NOT_TLS_FORM) },
+  )
+  .optional()
+  .describe(
+    "Backend of clients whose first bytes are no TLS; or a list, of which the first one counts that says how they begin. Default: closed.",
+  );
+
+const silent = z
+  .strictObject(
+    {
+      after: duration({ min: 10, max: 10 * MINUTE }).describe("How long they have been silent, from accept."),
+      backend: backendReference().describe("Where they go."),
+    },
+    map("a map with the keys after and backend"),
+  )
+  .optional()
+  .describe(
+    "Where clients go that send nothing: those of protocols in which the server speaks first, such as SMTP. Default: they are waited for as others are.",
+  );
+
 export const configurationSchema = z
   .strictObject(
     {
@@ -534,9 +584,8 @@ export const configurationSchema = z
       noServerName: target()
         .optional()
         .describe("Backend of TLS clients that send no server name, or rules as of a route. Default: as `default`."),
-      notTls: backendReference()
-        .optional()
-        .describe("Backend of clients whose first bytes are no TLS. Default: closed."),
+      notTls,
+      silent,
       http,
       timeouts,
       limits,

@@ -3,6 +3,7 @@
 import { normaliseName } from "../../routing/name.js";
 import { explain, type RouteTable } from "../../routing/table.js";
 import { isLoopback, type ListenAddress, parseListenAddress } from "./addresses.js";
+import { formatDuration } from "./durations.js";
 import type { Identity } from "./identity.js";
 import { member, type Outline, type OutlinedRoute } from "./outline.js";
 import type { Step } from "./positions.js";
@@ -56,7 +57,7 @@ export function warnOfSettings(
   identity: Identity | undefined,
   warning: Report,
 ): void {
-  const { limits, accessLog, control } = input;
+  const { limits, accessLog, control, silent, timeouts } = input;
   const at = (...path: Step[]) => ({ source: main, path });
   const writtenLimits = member(main.value, "limits");
   const written = (key: keyof typeof limits) => member(writtenLimits, key) !== undefined;
@@ -64,6 +65,17 @@ export function warnOfSettings(
     warning(at("limits", "waitingPerClient"), `has no effect: limits.waiting is ${limits.waiting}`);
   if (written("acceptBurst") && limits.acceptRate === 0)
     warning(at("limits", "acceptBurst"), "has no effect: limits.acceptRate is 0, no limit");
+  if (silent !== undefined && silent.after >= timeouts.hello)
+    warning(
+      at("silent", "after"),
+      `leaves those who then speak no time: timeouts.hello, ${formatDuration(timeouts.hello)}, counts from accept too`,
+    );
+  for (const [index, { deferAccept }] of input.listeners.entries())
+    if (silent !== undefined && deferAccept !== undefined && deferAccept > 0)
+      warning(
+        at("listeners", index, "deferAccept"),
+        "comes on top of silent.after: the kernel shows a client that sends nothing only then",
+      );
   if (typeof accessLog === "object" && accessLog.sample === 1)
     warning(at("accessLog", "sample"), "is one in one: the same as accessLog: all");
   if (typeof control === "object" && (Number.parseInt(control.mode, 8) & 0o002) !== 0)

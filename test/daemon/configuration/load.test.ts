@@ -206,7 +206,7 @@ describe("one wrong thing is one problem, with its place", () => {
       `${BASE}worker: 2\n`,
       `4:1: worker: is not a known key, did you mean "workers"?; allowed: ${allowedKeys}`,
     ],
-    ["a key of a later version", `${BASE}silent: app\n`, `4:1: silent: is not a known key; allowed: ${allowedKeys}`],
+    ["a key of a later version", `${BASE}quic: app\n`, `4:1: quic: is not a known key; allowed: ${allowedKeys}`],
     [
       "unknown key of a backend",
       backend("{ handoff: /a, holdd: 5s }"),
