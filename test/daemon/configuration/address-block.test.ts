@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parseBlock } from "../../../src/daemon/configuration/address-block.js";
 
@@ -27,5 +28,35 @@ describe("parseBlock", () => {
     ...["fe80::1%eth0", "example.com", "[::1]", " 10.0.0.1", "::g"],
   ])("%j is nothing of the kind", (text) => {
     expect(parseBlock(text)).toBe("");
+  });
+
+  it("reads what it has written as the same block", () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.ipV4(), fc.ipV6()), fc.nat(128), (address, prefix) => {
+        const whole = parseBlock(address);
+        if (typeof whole === "string") throw new Error(`${address} is an address`);
+        // The error for bits behind the prefix tells the block without them.
+        const told = /write (\S+)\)/.exec(String(parseBlock(`${address}/${Math.min(prefix, whole.prefix)}`)))?.[1];
+        const block = parseBlock(told ?? `${address}/${Math.min(prefix, whole.prefix)}`);
+        if (typeof block === "string") throw new Error(`${told} is a block`);
+        expect(parseBlock(block.text)).toEqual(block);
+        expect(block.prefix).toBe(Math.min(prefix, whole.prefix));
+      }),
+    );
+  });
+
+  it("throws for no text", () => {
+    const part = fc.constantFrom("10", ".", ":", "::", "/", "8", "fd00", "%", "ffff", " ", "0x", "-1", "999");
+    const text = fc.oneof(
+      fc.string(),
+      fc.array(part, { maxLength: 10 }).map((parts) => parts.join("")),
+    );
+    fc.assert(
+      fc.property(text, (each) => {
+        const block = parseBlock(each);
+        expect(typeof block === "string" || block.bytes.length === 4 || block.bytes.length === 16).toBe(true);
+      }),
+      { numRuns: 1000 },
+    );
   });
 });
