@@ -52,6 +52,15 @@ how[chromium]='apt chromium'
 
 names=("$@")
 [ ${#names[@]} -gt 0 ] || mapfile -t names < <(printf '%s\n' "${!how[@]}" | sort)
+# Each by itself: one that cannot be had keeps none of the others.
+if [ ${#names[@]} -gt 1 ]; then
+  missing=()
+  for name in "${names[@]}"; do
+    bash "${BASH_SOURCE[0]}" "$name" || missing+=("$name")
+  done
+  [ ${#missing[@]} -eq 0 ] || { echo "install.sh: not installed: ${missing[*]}" >&2; exit 1; }
+  exit
+fi
 for name in "${names[@]}"; do
   [ -n "${how[$name]:-}" ] || { echo "install.sh: nobody knows $name; there are: ${!how[*]}" >&2; exit 2; }
   echo "installing $name" >&2
