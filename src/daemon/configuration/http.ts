@@ -1,13 +1,15 @@
 /** The `http` section: what requests without TLS meet. */
 import type { BackendSettings, HttpSettings } from "../../door/settings.js";
 import { NO_TARGET, RouteTable, RouteTableBuilder } from "../../routing/table.js";
-import type { Outline } from "./outline.js";
+import { member, type Outline } from "./outline.js";
 import { addRoutes } from "./routes.js";
 import type { ConfigurationInput } from "./schema.js";
 import type { Report, Source } from "./source.js";
 import { warnOfNeedlessRoutes } from "./warnings.js";
 
 const HTTPS_PORT = 443;
+/** What only clients of TLS listeners meet. */
+const TLS_KEYS = ["routes", "patterns", "maps", "default", "noServerName", "notTls", "silent"];
 
 /** Routes with an unknown backend are left out: they are reported elsewhere. */
 export function buildHttpRoutes(
@@ -46,6 +48,10 @@ export function warnOfHttp(
   http: HttpSettings | undefined,
   warning: Report,
 ): void {
+  if (listeners.every(({ protocol }) => protocol === "http"))
+    for (const key of TLS_KEYS)
+      if (member(source.value, key) !== undefined)
+        warning({ source, path: [key] }, "has no effect: every listener has protocol: http", "key");
   const listener = listeners.findIndex(({ protocol }) => protocol === "http");
   if (http === undefined && listener >= 0)
     warning({ source, path: ["listeners", listener, "protocol"] }, "refuses everybody: there is no section http");

@@ -102,14 +102,25 @@ describe("one wrong thing is one problem, with its place", () => {
 
 describe("warnings", () => {
   const used = "routes: { a.example: app, b.example: web }\n";
+  const both = `${BASE.replace("}]", '}, { address: "127.0.0.1:0" }]')}`;
 
   test("of a listener without the section, and the reverse", async () => {
-    expect(await folder.warningsOf(`${BASE}${used}`)).toEqual([
+    expect(await folder.warningsOf(`${both}${used}`)).toEqual([
       `${FILE}:1:49: listeners[0].protocol: refuses everybody: there is no section http`,
     ]);
     expect(
       await folder.warningsOf(`${BASE.replace(", protocol: http", "")}${used}http: { redirect: https }\n`),
     ).toEqual([`${FILE}:6:1: http: has no effect: no listener has protocol: http`]);
+  });
+
+  test("of keys that only clients with TLS would meet", async () => {
+    const text = `${BASE}${used}default: app\nhttp: { redirect: https }\n`;
+    expect(await folder.warningsOf(text)).toEqual([
+      `${FILE}:5:1: routes: has no effect: every listener has protocol: http`,
+      expect.stringContaining("has no effect: the default leads to app already"),
+      `${FILE}:6:1: default: has no effect: every listener has protocol: http`,
+    ]);
+    expect(await folder.warningsOf(`${both}${used}http: { redirect: https }\n`)).toEqual([]);
   });
 
   test("of routes that change nothing; backends that only http leads to are used", async () => {
