@@ -25,6 +25,8 @@ export type ErrorCode =
   | "ERR_PROTOCOL"
   /** A peer process may not do what it tried. */
   | "ERR_NOT_PERMITTED"
+  /** Another program's configuration cannot be imported. Exit status 2. */
+  | "ERR_IMPORT"
   /** No daemon answers on the control socket, or what answers is none. */
   | "ERR_CONTROL"
   /** Something is used after it was closed. */

@@ -20,6 +20,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   "proxy-protocol": ["errors", "addresses"],
   /** handoff/layout.ts and handoff/message.ts: the protocol without its channels. */
   protocol: ["errors", "addresses"],
+  import: ["errors", "routing"],
   native: pure,
   handoff: [...pure, "native"],
   door: [...pure, "native", "handoff"],
@@ -30,7 +31,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   index: ["errors", "tls", "backend"],
   /** Plays operator and backend at once. */
   demo: ["errors", "daemon", "backend"],
-  cli: ["errors", "daemon", "demo"],
+  cli: ["errors", "import", "daemon", "demo"],
 };
 
 const PURE_HANDOFF = ["handoff/layout.ts", "handoff/message.ts"];

@@ -17,7 +17,7 @@ export function reportFailure(error: unknown): ExitStatus {
   const foreseen = error instanceof HandoffError || error instanceof SystemCallError;
   const text = foreseen ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error);
   process.stderr.write(`${text}\n`);
-  const usage = foreseen && (error.code === "ERR_CONFIGURATION" || error.code === "ERR_USAGE");
+  const usage = foreseen && ["ERR_CONFIGURATION", "ERR_IMPORT", "ERR_USAGE"].includes(error.code);
   return usage ? ExitStatus.USAGE : ExitStatus.FAILED;
 }
 

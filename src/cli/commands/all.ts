@@ -5,6 +5,7 @@ import { check } from "./check.js";
 import { completion } from "./completion.js";
 import { demo } from "./demo.js";
 import { explain } from "./explain.js";
+import { importing } from "./import.js";
 import { man } from "./man.js";
 import { drain, logLevel, reload, stop, undrain, upgrade } from "./orders.js";
 import { relay } from "./relay.js";
@@ -24,6 +25,7 @@ export const commands: readonly Command[] = [
   upgrade,
   stop,
   logLevel,
+  importing,
   schema,
   completion,
   man,
