@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { loadConfiguration } from "../../src/daemon/configuration/index.js";
 import { HandoffError } from "../../src/errors.js";
-import { FORMATS, type Format, type Imported, importConfiguration } from "../../src/import/index.js";
+import { FORMATS, type Format, guessFormat, type Imported, importConfiguration } from "../../src/import/index.js";
 import { Folder } from "../support/folder.js";
 
 const folder = new Folder();
@@ -313,9 +313,8 @@ describe("texts that would take very long if the time grew faster than they do",
     ["strings in parts", "sni-router", `a: ${many('"a" ')}`],
   ])("%s (%s)", (_, from, text) => {
     const begun = performance.now();
+    guessFormat(text);
     tryImport(text, from);
-    expect(performance.now() - begun).toBeLessThan(10_000);
-    tryImport(text);
     expect(performance.now() - begun).toBeLessThan(20_000);
   });
 });
