@@ -2,8 +2,8 @@ import { dirname, resolve } from "node:path";
 import type { Command } from "../command.js";
 import { ExitStatus } from "../exit.js";
 
-/** Standard input, as a file's name. */
-const STDIN = "-";
+/** Standard input, as a file's name: of a positional argument "-" yargs leaves nothing. */
+const STDIN = ["-", ""];
 
 export const importing: Command = {
   usage: "import <file>",
@@ -32,7 +32,8 @@ export const importing: Command = {
     const { HandoffError } = await import("../../errors.js");
     const { readFileSync } = await import("node:fs");
     const path = String(args.file);
-    const file = path === STDIN ? "standard input" : path;
+    const isStdin = STDIN.includes(path);
+    const file = isStdin ? "standard input" : path;
     const read = (name: string) => {
       try {
         return readFileSync(name, "utf8");
@@ -42,7 +43,7 @@ export const importing: Command = {
     };
     let text: string;
     try {
-      text = readFileSync(path === STDIN ? 0 : path, "utf8");
+      text = readFileSync(isStdin ? 0 : path, "utf8");
     } catch (error) {
       throw new HandoffError("ERR_IMPORT", `${file} cannot be read: ${(error as Error).message}`);
     }
@@ -51,7 +52,7 @@ export const importing: Command = {
       file,
       from,
       // HAProxy's own rule is its working folder, which nobody knows here.
-      read: (name) => read(resolve(path === STDIN ? "." : dirname(path), name)),
+      read: (name) => read(resolve(isStdin ? "." : dirname(path), name)),
     });
     const { format, remarks } = imported;
     const notes = remarks.length === 1 ? "1 comment says" : `${remarks.length} comments say`;
