@@ -51,9 +51,11 @@ export class RelayScene extends Scene {
     return status;
   }
 
-  /** A relay that nobody but the test has started. */
+  /** A relay that nobody but the test has started. `options` of its command line; or the program, in place of the one built here. */
   async startRelay(configuration: string, ...options: readonly string[]): Promise<Child> {
-    const child = new Child(process.execPath, [program, "relay", "--config", configuration, ...options]);
+    const own = options.find((each) => !each.startsWith("--")) ?? program;
+    const rest = options.filter((each) => each.startsWith("--"));
+    const child = new Child(process.execPath, [own, "relay", "--config", configuration, ...rest]);
     this.children.push(child);
     this.relays.add(child.pid);
     await child.line("the relay to be ready", (line) => line.includes('"event":"relay.ready"'));

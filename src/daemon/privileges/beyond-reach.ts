@@ -13,7 +13,7 @@ export function beyondReach(inForce: LandlockPlan | undefined, wanted: LandlockP
     return lacking.length === 0 ? [] : [`${rule.path} (${lacking.join(", ")})`];
   });
   if (inForce.refusesBind && !wanted.refusesBind) lines.push("binding TCP ports (privileges.keepBindService)");
-  if (inForce.refusesConnect && !wanted.refusesConnect) lines.push("connecting over TCP, for the relay that it starts");
+  if (inForce.refusesConnect && !wanted.refusesConnect) lines.push("connecting over TCP (for a relay that it starts)");
   if (inForce.scopesAbstractSockets && !wanted.scopesAbstractSockets) lines.push('abstract unix sockets ("@…")');
   return lines;
 }

@@ -55,6 +55,23 @@ describe("the Landlock plan", () => {
     expect(execute.map(([path]) => path)).toEqual(["/usr/bin/node", "/usr/lib/x86_64-linux-gnu"]);
   });
 
+  it("lets a relay that the door starts make its sockets, read resolv.conf, and connect; one that it does not start, nothing", () => {
+    const backends = [{ targets: [{ kind: "unix", text: "unix:@app" }] }];
+    const relay = { folder: "/run/door/control.relay/", start: true, backends };
+    const links = { "/etc/resolv.conf": "/run/systemd/resolve/stub-resolv.conf" };
+    expect(rules({ relay }, { links })).toMatchObject({
+      "/run/door/control.relay": "read_dir make_dir make_sock remove_file remove_dir",
+      "/run/systemd/resolve": "read_file read_dir",
+    });
+    expect(landlockPlan(settings({ relay }), facts())).toMatchObject({
+      refusesConnect: false,
+      scopesAbstractSockets: false,
+    });
+    const other = settings({ relay: { ...relay, start: false } });
+    expect(landlockPlan(other, facts())).toMatchObject({ refusesConnect: true, scopesAbstractSockets: true });
+    expect(rules({ relay: { ...relay, start: false } }, { links })).not.toHaveProperty("/run/door/control.relay");
+  });
+
   it("allows to write nothing but /dev/null without a control socket or a pidfile", () => {
     const writing = Object.entries(rules({ paths: ["/run/app/door.sock"] })).filter(([, access]) =>
       /write|make|remove|truncate|refer|ioctl/.test(access),
