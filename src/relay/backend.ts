@@ -25,17 +25,23 @@ export class Backend implements Sink {
   /** Connections that came for it and are not ended. */
   active: number = 0;
   private readonly host: BackendHost;
-  private readonly receiver: Receiver;
+  private receiver: Receiver | undefined;
 
-  /** Listens at once. Throws what `Receiver` does. */
-  constructor(settings: RelayBackendSettings, sockets: RelaySocketSettings, host: BackendHost) {
+  constructor(settings: RelayBackendSettings, host: BackendHost) {
     this.settings = settings;
     this.host = host;
     this.targets = settings.targets.map((each) => new Target(settings.name, each));
-    const { mode, uid, gid, allowedUsers } = sockets;
+  }
+
+  get isListening(): boolean {
+    return this.receiver !== undefined;
+  }
+
+  /** Makes the socket at which doors find it. Throws what `Receiver` does. */
+  listen({ mode, uid, gid, allowedUsers }: RelaySocketSettings): void {
     this.receiver = new Receiver(
       {
-        path: settings.folder,
+        path: this.settings.folder,
         mode,
         ...(uid >= 0 && { owner: uid }),
         ...(gid >= 0 && { group: gid }),
@@ -44,8 +50,8 @@ export class Backend implements Sink {
       },
       this,
     );
-    this.receiver.on("warning", (error) => host.warn(this, "door.warning", error.message));
-    this.receiver.on("refused", () => host.refused());
+    this.receiver.on("warning", (error) => this.host.warn(this, "door.warning", error.message));
+    this.receiver.on("refused", () => this.host.refused());
   }
 
   /** Targets of the same name stay what they are; what is given up still has its connections. */
@@ -62,9 +68,9 @@ export class Backend implements Sink {
     });
   }
 
-  /** Takes no more. Resolves when all doors know. */
-  close(): Promise<void> {
-    return this.receiver.close();
+  /** Takes no more. Resolves when all doors know; undefined if it does not listen. */
+  close(): Promise<void> | undefined {
+    return this.receiver?.close();
   }
 
   // --- Sink --------------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ import {
 } from "./poll-tags.js";
 import { header, proxyHeader } from "./proxy-header.js";
 import { Report } from "./report.js";
-import type { RelayReport, RelaySettings, RelayWorkerData, TargetAddress } from "./settings.js";
+import type { RelayReport, RelaySettings, RelaySocketSettings, RelayWorkerData, TargetAddress } from "./settings.js";
 import { TargetStat } from "./target-stats.js";
 
 const EVENTS = 256;
@@ -111,23 +111,21 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
     this.lifetimes = new Deadlines(capacity);
     this.dialer = new Dialer(this.loop, this.splicer, this.connections, this.pauses, this);
     this.mover = new Mover(this.splicer, this.connections, this);
-    this.configure(data.settings, data.targetMemory);
+    this.configure(data.settings, data.targetMemory, true);
   }
 
   // --- from the control plane ------------------------------------------------------------------------------------
 
-  configure(settings: RelaySettings, targetMemory: SharedArrayBuffer): void {
+  configure(settings: RelaySettings, targetMemory: SharedArrayBuffer, isFirst = false): void {
     const known = new Map(this.backends.map((backend) => [backend.settings.name, backend]));
     this.backends = settings.backends.map((each) => {
       const backend = known.get(each.name);
-      if (backend === undefined || backend.settings.folder !== each.folder) {
-        this.listening++;
-        return new Backend(each, settings.sockets, this);
-      }
+      if (backend === undefined || backend.settings.folder !== each.folder) return new Backend(each, this);
       known.delete(each.name);
       backend.configure(each);
       return backend;
     });
+    for (const backend of this.backends) if (!backend.isListening) this.listen(backend, settings.sockets, isFirst);
     for (const backend of known.values()) this.leave(backend);
     const stats = new Float64Array(targetMemory);
     let row = 0;
@@ -135,6 +133,20 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
     const fallbacks = settings.backends.map(({ fallback }) => fallback);
     this.delivery.configure(fallbacks.filter((each): each is HandoffFallback => each.kind === "handoff"));
     this.post({ type: "configured", generation: settings.generation });
+  }
+
+  /** A reload that finds a folder missing must not cost the connections that there are. */
+  private listen(backend: Backend, sockets: RelaySocketSettings, isFirst: boolean): void {
+    try {
+      backend.listen(sockets);
+      this.listening++;
+    } catch (error) {
+      if (isFirst) throw error;
+      const message = `no door can reach backend ${backend.settings.name}: ${(error as Error).message}`;
+      this.report.line(this.loop.clock[0]!, "error", "backend.unreachable", message, {
+        backend: backend.settings.name,
+      });
+    }
   }
 
   /** What a target's name resolves to now. */
@@ -169,7 +181,7 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
 
   private leave(backend: Backend): void {
     for (const target of backend.targets) if (!this.isDraining) target.forget();
-    backend.close().then(() => {
+    backend.close()?.then(() => {
       this.listening--;
     });
   }
@@ -703,7 +715,6 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
   /** The one place that closes a client's descriptor, at the end of the turn or when the batch is full. */
   private close(slot: number): void {
     const { connections, splicer } = this;
-    // A door that is late with its own copy keeps it in the epoll set: its events are of an earlier generation.
     const client = this.clientOf(slot);
     this.pauses.clear(slot);
     switch (connections.state[slot]) {
@@ -713,6 +724,11 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
       case State.DIALING:
         this.endDial(slot);
         if (connections.target[slot] !== undefined) connections.target[slot]!.active--;
+        break;
+      case State.PARTING:
+        // A door that is late with closing its own copy keeps it in the epoll set. Elsewhere that is an edge at most,
+        // of an earlier generation; a level would be reported for ever.
+        this.unpoll(slot);
         break;
     }
     splicer.release(slot);

@@ -74,6 +74,20 @@ describe("without a target that takes it", () => {
   });
 });
 
+test("a refused client whose door keeps its copy costs nothing after its end", async () => {
+  await plane.start([{ name: "app", targets: [target(closed)] }]);
+  client = await RawClient.connect(plane.port);
+  const copy = await plane.accept();
+  plane.door("app").handOver(copy, { flags: Flag.TLS });
+  expect((await client.reply).end).toBe("FIN");
+  await plane.idle();
+  client.send(Buffer.from("more, which nobody reads"));
+  const busyBefore = plane.gauges.busy_milliseconds;
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  expect(plane.gauges.busy_milliseconds - busyBefore).toBeLessThan(100);
+  plane.release(copy);
+});
+
 describe("the fallback", () => {
   test("is another backend's targets", async () => {
     origin = await Origin.named("other");

@@ -216,6 +216,18 @@ describe("a target's addresses", () => {
 });
 
 describe("a reload", () => {
+  test("whose folder is not there leaves the rest as it is, and is made good by the next one", async () => {
+    const a = await named("a");
+    const app = { name: "app", targets: [a.target] };
+    await plane.start([app]);
+    plane.reload([app, { name: "new", targets: [a.target], folder: "/nowhere/" }]);
+    const { message } = await plane.logged("backend.unreachable");
+    expect(message).toMatch(/^no door can reach backend new: .*nowhere/);
+    expect(await ask()).toBe("a");
+    await plane.configure([app, { name: "new", targets: [a.target] }]);
+    expect(await ask("new")).toBe("a");
+  });
+
   test("leaves connections with their targets, and counts them at those that stay", async () => {
     const [a, b] = [await named("a"), await named("b")];
     await plane.start([{ name: "app", targets: [a.target] }]);

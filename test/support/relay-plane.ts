@@ -63,10 +63,15 @@ export class RelayPlane {
     await Promise.all(backends.map(({ name }) => this.openDoor(name)));
   }
 
-  async configure(backends: readonly RelayChange[]): Promise<void> {
+  /** Tells the worker, and no more. */
+  reload(backends: readonly RelayChange[]): RelaySettings {
     const settings = this.settingsOf(backends);
     this.command({ type: "configure", settings, targetMemory: this.targetMemory });
-    await this.configured(settings);
+    return settings;
+  }
+
+  async configure(backends: readonly RelayChange[]): Promise<void> {
+    await this.configured(this.reload(backends));
     const missing = backends.filter(({ name }) => !this.doors.has(name));
     await Promise.all(missing.map(({ name }) => this.openDoor(name)));
   }
