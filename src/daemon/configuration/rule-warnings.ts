@@ -2,7 +2,7 @@
 import { contained, covers } from "../../door/address-blocks.js";
 import type { AccessSettings, AddressList, RoutingRules, RuleSettings } from "../../door/settings.js";
 import { normaliseName } from "../../routing/name.js";
-import { Patterns } from "../../routing/patterns.js";
+import { Patterns, timeOfSlowNames } from "../../routing/patterns.js";
 import { explain, FIRST_RULES_TARGET, type RouteTable } from "../../routing/table.js";
 import { parseBlock, type WrittenBlock } from "./address-block.js";
 import type { Outline } from "./outline.js";
@@ -12,6 +12,9 @@ import type { Place, Report, Source } from "./source.js";
 
 /** Of one list so many faults are told one by one. */
 const MAX_WARNINGS = 20;
+
+/** A name that takes longer to match is worth a word: so many milliseconds. */
+const SLOW = 3;
 
 /** Rules with the place of each. */
 interface PlacedRule extends Place {
@@ -32,6 +35,13 @@ export function warnOfRules({ main, outline, rules, table }: RuleSources, warnin
   }
   const patterns = rules.patterns.map((rule, index) => ({ source: main, path: ["patterns", index], rule }));
   for (const placed of patterns) warnOfRule(placed, warning);
+  const time = patterns.length === 0 ? 0 : timeOfSlowNames(rules.patterns.map(({ match }) => match));
+  if (time > SLOW)
+    warning(
+      { source: main, path: ["patterns"] },
+      `may take ${time.toFixed(0)} ms for one name, in which a worker serves nobody else; fewer of them should begin with .* or repeat something often`,
+      "key",
+    );
   warnOfPatterns(rules.patterns, main, table, warning);
 }
 

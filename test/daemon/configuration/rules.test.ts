@@ -270,6 +270,17 @@ describe("what is odd is a warning", () => {
     expect(await folder.warningsOf(text)).toEqual(warnings.map((each) => `door.yaml:${each}`));
   });
 
+  test("patterns that some names make slow", async () => {
+    const slow = Array.from({ length: 200 }, (_, i) => `{ match: ".*a.{10}b.*${i}", backend: acme }`);
+    expect(await folder.warningsOf(patterns(...slow))).toEqual([
+      expect.stringMatching(
+        /^door\.yaml:6:1: patterns: may take \d+ ms for one name, in which a worker serves nobody else;/,
+      ),
+    ]);
+    const quick = Array.from({ length: 200 }, (_, i) => `{ match: "tenant-${i}-[a-z0-9]+[.]example", backend: acme }`);
+    expect(await folder.warningsOf(patterns(...quick))).toEqual([]);
+  });
+
   test("a backend is used if a rule leads to it", async () => {
     expect(
       await folder.warningsOf(
