@@ -1,9 +1,12 @@
 /** A door whose backends take datagrams, with real processes on both sides. */
+import { once } from "node:events";
+import { readFileSync, rmSync } from "node:fs";
 import { basename } from "node:path";
 import { connect } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, it } from "vitest";
 import { askStatus } from "../../src/daemon/control/client.js";
+import { native } from "../../src/native/addon.js";
 import { BackendProcess } from "../support/backend-process.js";
 import { type Certificate, certificate } from "../support/certificates.js";
 import { Child } from "../support/child.js";
@@ -188,6 +191,119 @@ routes: { app.example: app }
     backend.signal("SIGCONT");
     for (const { body } of await Promise.all(answers)) expect(body.pid).toBe(backend.pid);
     expect((await door.stop()).adopted).toBeGreaterThan(50);
+    await backend.stop();
+  });
+});
+
+describe("a connection whose hello was read for a datagram that could not be sent", () => {
+  /** A socket whose reader has shut it down: it is there and has room, and only sending tells that nobody reads (EPIPE). */
+  function deaf(path: string): () => void {
+    const descriptor = native.listenUnix(path, "dgram", { backlog: 1 });
+    native.shutdown(descriptor, 0);
+    return () => {
+      native.close(descriptor);
+      rmSync(path);
+    };
+  }
+
+  const configuration = (path: string, more: string) =>
+    `backends:\n  app: { handoff: ${path}, protocol: datagram, ${more} }\nroutes: { app.example: app }\n`;
+
+  /** Resolves when the door has read the hello of the client that waits, the only one. */
+  const isRead = (door: DoorProcess, port: number) =>
+    until("the hello to be read", () => {
+      const hex = (number: number) => number.toString(16).toUpperCase().padStart(4, "0");
+      // proc(5): local and remote address, state, and behind the colon the bytes that nobody has read.
+      const entry = new RegExp(`:${hex(door.port)} [0-9A-F]+:${hex(port)} 01 [0-9A-F]+:(\\S+)`);
+      return Number.parseInt(entry.exec(readFileSync("/proc/net/tcp", "latin1"))?.[1] ?? "1", 16) === 0;
+    });
+
+  async function waiting(door: DoorProcess): Promise<{ answer: Promise<string>; port: number }> {
+    const socket = connect({ host: "127.0.0.1", port: door.port, servername: app.name, ca: app.cert });
+    socket.setEncoding("utf8");
+    let text = "";
+    const answer = new Promise<string>((resolve, reject) => {
+      socket.on("error", (error) => resolve(error.message));
+      socket.on("data", (data) => {
+        text += data;
+      });
+      socket.on("end", () => resolve(text));
+      socket.on("close", () => reject(new Error(`closed after ${text}`)));
+    });
+    socket.write(`GET / HTTP/1.1\r\nHost: ${app.name}\r\nConnection: close\r\n\r\n`);
+    await once(socket, "connect");
+    const port = socket.localPort!;
+    await isRead(door, port);
+    return { answer, port };
+  }
+
+  it("goes to the next process at the path, hello and all", async () => {
+    const path = newPath();
+    const close = deaf(path);
+    const door = await DoorProcess.start(folder.path, configuration(path, "hold: 60s"));
+    const { answer } = await waiting(door);
+    close();
+    const backend = await start(path);
+    expect(await answer).toContain(`"pid":${backend.pid}`);
+    expect(await door.stop()).toMatchObject({ accepted: 1, acknowledged: 1, hello_spent: 0 });
+    await backend.stop();
+  });
+
+  it("or to a fallback that takes datagrams", async () => {
+    const [path, other] = [newPath(), newPath()];
+    const close = deaf(path);
+    const backend = await start(other);
+    const more = `hold: 1s, fallback: other }\n  other: { handoff: ${other}, protocol: datagram`;
+    const door = await DoorProcess.start(folder.path, configuration(path, more));
+    const { answer } = await waiting(door);
+    expect(await answer).toContain(`"pid":${backend.pid}`);
+    expect(await door.stop()).toMatchObject({ accepted: 1, acknowledged: 1, fallback: 1, hold_timeout: 0 });
+    close();
+    await backend.stop();
+  });
+
+  it("but to no other: it is refused at the end of the hold time", async () => {
+    const path = newPath();
+    const close = deaf(path);
+    const sorry = folder.at("unread.sock");
+    const backend = await BackendProcess.start({ kind: "https", path: sorry, certificate: app });
+    const more = `hold: 1s, fallback: sorry }\n  sorry: { handoff: ${sorry}`;
+    const door = await DoorProcess.start(folder.path, configuration(path, more));
+    const { answer } = await waiting(door);
+    expect(await answer).toMatch(/alert internal error/);
+    expect(await door.stop()).toMatchObject({ accepted: 1, acknowledged: 0, fallback: 0, hold_timeout: 1 });
+    close();
+    await backend.stop();
+  });
+
+  it("or at once, if a reload leads it to a backend that reads hellos itself", async () => {
+    const path = newPath();
+    const close = deaf(path);
+    const sorry = folder.at("unread-too.sock");
+    const backend = await BackendProcess.start({ kind: "https", path: sorry, certificate: app });
+    const door = await DoorProcess.start(folder.path, configuration(path, "hold: 60s"));
+    const { answer } = await waiting(door);
+    door.write(`backends: { app: { handoff: ${sorry} } }\nroutes: { app.example: app }\n`);
+    expect(await door.reload()).toMatchObject({ event: "reloaded" });
+    expect(await answer).toMatch(/alert internal error/);
+    expect(await door.stop()).toMatchObject({ accepted: 1, acknowledged: 0, hello_spent: 1 });
+    close();
+    await backend.stop();
+  });
+
+  it("is finished by the process that has read it, in an upgrade", async () => {
+    const path = newPath();
+    const close = deaf(path);
+    const door = await DoorProcess.start(folder.path, configuration(path, "hold: 60s"));
+    const { answer } = await waiting(door);
+    const from = door.child.lines.length;
+    const upgrade = door.upgrade();
+    await door.event("ready", undefined, from);
+    close();
+    const backend = await start(path);
+    expect(await answer).toContain(`"pid":${backend.pid}`);
+    expect((await upgrade).counters).toMatchObject({ accepted: 1, acknowledged: 1, passed_on: 0 });
+    expect(await door.stop()).toMatchObject({ accepted: 0, adopted: 0 });
     await backend.stop();
   });
 });
