@@ -15,6 +15,7 @@ import { openSockets } from "../support/descriptors.js";
 import { DoorProcess } from "../support/door-process.js";
 import { Folder } from "../support/folder.js";
 import { get } from "../support/https-client.js";
+import { RawClient } from "../support/raw-client.js";
 import { until } from "../support/wait.js";
 import { buildHello } from "../tls/hello-builder.js";
 
@@ -159,6 +160,34 @@ routes: { app.example: app }
     const explained = await sniHandoff(["explain", "app.example", "--config", door.file, "--control", control]);
     expect(explained.stdout).toContain(`datagrams to ${path}, hellos of up to 64KiB`);
     await door.stop();
+    await backend.stop();
+  });
+
+  it("gets what is no TLS with what has come of it, which is nothing of clients that say nothing", async () => {
+    const path = newPath();
+    const backend = await BackendProcess.start({ kind: "raw", path, name: "raw", protocol: "datagram" });
+    const door = await DoorProcess.start(
+      folder.path,
+      `backends: { raw: { handoff: ${path}, protocol: datagram, maxHello: 512B } }
+notTls: [{ starts: http, backend: raw }, { backend: raw }]
+silent: { after: 50ms, backend: raw }
+`,
+      { listener: "deferAccept: 0" },
+    );
+    const before = openSockets(backend.pid);
+    for (const text of ["plain END\n", "GET / HTTP/1.1\r\n\r\nEND\n", `${"long ".repeat(1000)}END\n`]) {
+      const client = await RawClient.connect(door.port);
+      client.send(Buffer.from(text));
+      expect(JSON.parse((await client.reply).received.toString())).toMatchObject({ count: text.length });
+      client.close();
+    }
+    await until("the end of those", () => openSockets(backend.pid) === before);
+    const silent = await RawClient.connect(door.port);
+    await until("its being handed over", () => openSockets(backend.pid) > before);
+    silent.send(Buffer.from("END\n"));
+    expect(JSON.parse((await silent.reply).received.toString())).toMatchObject({ count: 4 });
+    silent.close();
+    expect(await door.stop()).toMatchObject({ accepted: 4, acknowledged: 4, silent: 1 });
     await backend.stop();
   });
 
