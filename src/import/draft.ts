@@ -1,5 +1,6 @@
 /** A configuration of this program in the making, and what of the other program's could not be put into it. Pure. */
 import { isIP } from "node:net";
+import ipaddr from "ipaddr.js";
 
 /** A place in the imported text: lines count from 1. */
 export interface Place {
@@ -165,12 +166,13 @@ export function backendName(text: string): string {
   return name === "" ? "backend" : name;
 }
 
-/** A block of addresses (CIDR) out of an address or a block, undefined if it is neither. */
+/** A block of addresses (CIDR) out of an address or a block, without bits behind it; undefined if it is neither. */
 export function addressBlock(text: string): string | undefined {
-  const [address = "", bits, ...more] = text.split("/");
-  const family = isIP(address);
-  if (family === 0 || address.includes("%") || more.length > 0) return undefined;
-  const most = family === 4 ? 32 : 128;
-  if (bits === undefined) return `${address}/${most}`;
-  return /^\d{1,3}$/.test(bits) && Number(bits) <= most ? text : undefined;
+  const [, address = "", length] = /^([^/]*)(?:\/(\d{1,3}))?$/.exec(text) ?? [];
+  if (isIP(address) === 0 || address.includes("%")) return undefined;
+  const bytes = ipaddr.parse(address).toByteArray();
+  const bits = length === undefined ? 8 * bytes.length : Number(length);
+  if (bits > 8 * bytes.length) return undefined;
+  const first = bytes.map((byte, index) => byte & (0xff00 >> Math.min(8, Math.max(0, bits - 8 * index))));
+  return `${ipaddr.fromByteArray(first)}/${bits}`;
 }
