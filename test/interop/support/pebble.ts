@@ -59,13 +59,18 @@ export class Pebble {
       }),
     ] as const;
     const pebble = new Pebble(port, management, { name: at("cert.pem"), text: own.cert }, children);
-    await until("Pebble to answer", () =>
-      pebble.fetch(pebble.directory).catch((error) => {
-        if (!children.every(({ running }) => running)) throw new Error(pebble.said);
-        if (error.code !== "ECONNREFUSED") throw error;
-        return undefined;
-      }),
-    );
+    try {
+      await until("Pebble to answer", () =>
+        pebble.fetch(pebble.directory).catch((error) => {
+          if (!children.every(({ running }) => running)) throw new Error(pebble.said);
+          if (error.code !== "ECONNREFUSED") throw error;
+          return undefined;
+        }),
+      );
+    } catch (error) {
+      await pebble.end();
+      throw error;
+    }
     return pebble;
   }
 
