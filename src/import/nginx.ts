@@ -30,7 +30,9 @@ const OF_PROCESSES =
 type Settings = Pick<RelayBackend, "proxyProtocol" | "connectTimeout" | "idleTimeout">;
 
 export function importNginx(text: string, file: string): Draft {
-  return new NginxImport(file).run(readNginx(text, file));
+  // What `nginx -T` writes above each file: the included ones are all there.
+  const isDump = /^# configuration file .*:$/m.test(text);
+  return new NginxImport(file, isDump).run(readNginx(text, file));
 }
 
 class NginxImport {
@@ -44,7 +46,10 @@ class NginxImport {
   #routed: string | undefined;
   readonly #seen: Set<string> = new Set();
 
-  constructor(file: string) {
+  readonly #isDump: boolean;
+
+  constructor(file: string, isDump: boolean) {
+    this.#isDump = isDump;
     this.#draft = new Draft("nginx", file);
     this.#maps = new NginxMaps(this.#draft);
   }
@@ -60,13 +65,18 @@ class NginxImport {
 
   /** A file that is included in stream {} has its directives at the top. */
   #collect(directives: readonly Directive[], outer?: readonly Directive[]): void {
-    const inherited = [...(outer ?? []), ...directives.filter(({ words }) => INHERITED.includes(words[0] ?? ""))];
+    const inherited = [...(outer ?? []), ...directives.filter(isInherited)];
+    // `nginx -T` puts the files that stream {} includes behind it: what that says is theirs, too.
+    if (outer === undefined)
+      for (const { words, block } of directives)
+        if (words[0] === "stream") inherited.push(...(block ?? []).filter(isInherited));
     for (const directive of directives) {
       const [name = ""] = directive.words;
       if (name === "stream" && directive.block && outer === undefined) this.#collect(directive.block, inherited);
       else if (name === "map" && directive.block) this.#maps.add(directive);
       else if (name === "upstream" && directive.block) this.#upstreams.set(directive.words[1] ?? "", directive);
       else if (name === "server" && directive.block) this.#servers.push({ server: directive, inherited });
+      else if (name === "include" && this.#isDump) continue;
       else if (!INHERITED.includes(name) && !NEEDLESS.includes(name)) this.#remark(directive, elsewhere(directive));
     }
   }
@@ -306,6 +316,8 @@ class NginxImport {
     this.#draft.remark(line, `${words.join(" ")}${block === undefined ? "" : " {…}"}`, why);
   }
 }
+
+const isInherited = ({ words }: Directive) => INHERITED.includes(words[0] ?? "");
 
 function elsewhere({ words: [name] }: Directive): string {
   if (name === "include")
