@@ -105,7 +105,7 @@ export class Daemon implements Controlled {
     this.log = parts.log;
     this.isInCharge = parts.accepting;
     this.drained = new Set(parts.drained);
-    this.relay = new RelayKeeper(parts.configuration, parts.log, parts.logLevel);
+    this.relay = new RelayKeeper(parts.configuration, parts.log, parts.logLevel, () => this.watch.again());
     this.watch = watchInstances(parts.configuration, parts.log, () => this.workers);
   }
 

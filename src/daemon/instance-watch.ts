@@ -58,6 +58,11 @@ export class InstanceWatch {
     return this.found;
   }
 
+  /** Looks now: somebody knows that instances have come. */
+  again(): void {
+    this.look(true);
+  }
+
   close(): void {
     clearInterval(this.timer);
     for (const watcher of this.watchers.values()) watcher.close();

@@ -11,8 +11,9 @@ import { askTo } from "../control/client.js";
 import type { Log } from "../log.js";
 import { makeRelayFolder } from "./folders.js";
 
-/** Milliseconds. */
+/** Milliseconds; the second while one starts. */
 const LOOK_EVERY = 1000;
+const LOOK_SOON = 100;
 const PATIENCE = 5000;
 /** After one that has ended by itself, doubled each time; one that lived longer than the last of them begins anew. */
 const FIRST_RETRY = 1000;
@@ -35,7 +36,9 @@ export class RelayKeeper {
   private readonly log: Log;
   /** Given on the command line: the relay gets it, too. */
   private readonly logLevel: LogLevel | undefined;
+  private readonly found: () => void;
   private timer: NodeJS.Timeout | undefined;
+  private soon: NodeJS.Timeout | undefined;
   private state: KeptRelay["state"] = "off";
   private reason: string = "";
   private isLooking: boolean = false;
@@ -46,7 +49,9 @@ export class RelayKeeper {
   private startAfter: number = 0;
   private retry: number = FIRST_RETRY;
 
-  constructor(settings: Settings, log: Log, logLevel: LogLevel | undefined) {
+  /** `found` is called when there is a relay that was not there before. */
+  constructor(settings: Settings, log: Log, logLevel: LogLevel | undefined, found: () => void) {
+    this.found = found;
     this.settings = settings;
     this.log = log;
     this.logLevel = logLevel;
@@ -85,6 +90,7 @@ export class RelayKeeper {
   close(): void {
     this.isClosed = true;
     clearInterval(this.timer);
+    clearTimeout(this.soon);
     this.timer = undefined;
   }
 
@@ -96,6 +102,7 @@ export class RelayKeeper {
   }
 
   private async look(): Promise<void> {
+    if (this.isClosed) return;
     if (this.settings.relay.backends.length === 0) return this.is("off", "");
     if (this.isLooking) return;
     this.isLooking = true;
@@ -112,7 +119,12 @@ export class RelayKeeper {
       const { ok, message } = await askTo(relayControl(relay), "POST", "/meet", { timeout: PATIENCE });
       this.isStarting = false;
       if (!ok) return; // it drains: its path is free in a moment
-      if (message === file) return this.is("running", "");
+      if (message === file) {
+        const isNew = this.state !== "running";
+        this.is("running", "");
+        if (isNew) this.found();
+        return;
+      }
       this.is("elsewhere", `the relay in ${relay.folder} reads ${message}: give each door its own relay.folder`);
     } catch (error) {
       if (this.isClosed) return;
@@ -124,9 +136,15 @@ export class RelayKeeper {
 
   private missed(): void {
     const { relay } = this.settings;
-    if (this.isStarting || performance.now() < this.startAfter) return;
+    if (this.isStarting) return this.lookSoon();
+    if (performance.now() < this.startAfter) return;
     if (relay.start) this.startRelay();
     else this.is("absent", `no relay runs in ${relay.folder}: start one (sni-handoff relay)`);
+  }
+
+  private lookSoon(): void {
+    clearTimeout(this.soon);
+    this.soon = setTimeout(() => void this.look(), LOOK_SOON).unref();
   }
 
   private is(state: KeptRelay["state"], reason: string): void {
@@ -147,6 +165,7 @@ export class RelayKeeper {
       detached: true,
     });
     child.unref();
+    this.lookSoon();
     child.once("spawn", () => this.log.info({ event: "relay.started", pid: child.pid }, `relay ${child.pid} started`));
     child.once("error", (error) => this.ended(`could not be started: ${error.message}`, false));
     child.once("exit", (status, signal) =>
