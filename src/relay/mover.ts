@@ -96,6 +96,7 @@ export class Mover {
     const { marks } = this.connections;
     if ((marks[slot]! & LISTED) !== 0) this.count = without(this.listed, this.count, slot);
     if ((marks[slot]! & SHORT) !== 0) this.shortCount = without(this.short, this.shortCount, slot);
+    if (this.shortCount === 0) this.shortUntil = Number.POSITIVE_INFINITY;
     marks[slot]! &= ~(LISTED | SHORT);
   }
 

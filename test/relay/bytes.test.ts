@@ -249,15 +249,36 @@ describe("descriptors", () => {
   });
 
   test("pipes that many needed at once are closed again", async () => {
-    await start((socket) => socket.pause());
-    const chunk = randomBytes(1 << 20);
-    for (let i = 0; i < 30; i++) {
-      const client = await relayed();
-      for (let j = 0; j < 16; j++) client.send(chunk);
-    }
+    // A unix socket's buffer does not grow: a few bytes fill it, and a pipe.
+    await start((socket) => socket.pause(), join(plane.folder, "target.sock"));
+    const bytes = randomBytes(1 << 20);
+    for (let i = 0; i < 30; i++) (await relayed()).send(bytes);
     await until("every pipe to be in use", () => plane.gauges.pipes_in_use === 30 && origin.sockets.length === 30);
     for (const socket of origin.sockets) socket.resume();
     await until("most pipes to be closed", () => plane.gauges.pipes_in_use === 0 && plane.gauges.pipes <= 16);
+  });
+
+  test("a connection that ends while it waits for a pipe leaves nothing to be waited for", async () => {
+    origin = await Origin.start((socket) => socket.pause(), join(plane.folder, "target.sock"));
+    const targets = [origin.target];
+    await plane.start(
+      [
+        { name: "app", targets },
+        { name: "short", targets, lifetime: 300 },
+      ],
+      { pipes: 1 },
+    );
+    (await relayed()).send(randomBytes(1 << 20));
+    await until("the pipe to be in use", () => plane.gauges.pipes_in_use === 1);
+    const other = await RawClient.connect(plane.port);
+    clients.push(other);
+    await plane.handOver("short");
+    other.send(Buffer.from("x"));
+    await until("the other one to wait for it", () => plane.totals.short_of_pipes > 0);
+    expect((await other.reply).end).toBe("ECONNRESET");
+    const busyBefore = plane.gauges.busy_milliseconds;
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(plane.gauges.busy_milliseconds - busyBefore).toBeLessThan(100);
   });
 
   test("without a pipe bytes wait for one, and arrive", async () => {
