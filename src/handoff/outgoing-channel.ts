@@ -109,7 +109,7 @@ export class OutgoingChannel {
     if (this.state === "closed") return 0;
     const { batch } = this.watch;
     let wrong = false;
-    for (let i = 0; i < count; i++) wrong ||= !this.apply(i);
+    for (let i = 0; i < count; i++) if (!this.apply(i)) wrong = true;
     if (wrong) this.revoke();
     if (batch.end[0] === ReceiveEnd.CLOSED || batch.end[0] === ReceiveEnd.FAILED) this.atEnd();
     else if (this.state === "draining" && this.outstanding.size === 0) this.finish("taken back");

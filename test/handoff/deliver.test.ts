@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Deliverer, type DeliveryTarget } from "../../src/handoff/deliver.js";
+import { encodeAck, encodeReady, Message } from "../../src/handoff/message.js";
 import { native } from "../../src/native/addon.js";
 import { BackendProcess } from "../support/backend-process.js";
 import { Child } from "../support/child.js";
@@ -40,6 +41,7 @@ afterEach(async () => {
   await until("every descriptor to be closed", () => openDescriptors().length <= descriptors);
 });
 
+const message = new Message();
 const at = (name: string) => join(folder, name);
 const target = (path: string, acknowledgeTimeout = 5000): DeliveryTarget => ({ path, uid: -1, acknowledgeTimeout });
 const HANDOFF = Buffer.from(handoffBytes({ sequence: 77, name: "app.test" })).toString("latin1");
@@ -182,6 +184,35 @@ describe("an instance that breaks the protocol is given nothing", () => {
   ])("%s", async (behaviour) => {
     await rogue(at("app.sock"), behaviour);
     expect(await give(target(at("app.sock"), 500))).toEqual(NOBODY);
+  });
+
+  it("but what it acknowledges behind the breach is its own", async () => {
+    const bytes = new Uint8Array(1024);
+    const socket = native.listenUnix(at("app.sock"), "seqpacket", { backlog: 1, mode: 0o600 });
+    const { descriptor, client } = await connection();
+    const taken = deliverer.deliver(target(at("app.sock")), descriptor, HANDOFF);
+    const channel = native.acceptUnix(socket);
+    native.sendMessage(channel, bytes.subarray(0, encodeReady(bytes, 0, { window: 1 })));
+    await new Promise<void>((resolve) => {
+      const watch = native.watchMessages(
+        channel,
+        () => {
+          const { batch } = watch;
+          message.decode(batch.buffer, 0, batch.lengths[0]!);
+          native.close(batch.descriptors[0]!);
+          watch.close();
+          resolve();
+          return 0;
+        },
+        () => {},
+      );
+    });
+    // Both are there before either is read: this thread reads them.
+    native.sendMessage(channel, bytes.fill(0).subarray(0, 333));
+    native.sendMessage(channel, bytes.subarray(0, encodeAck(bytes, 0, message.sequence, 1)));
+    expect(await taken).toBe(true);
+    for (const each of [descriptor, channel, socket]) native.close(each);
+    client.destroy();
   });
 
   it.runIf(process.getuid!() === 0)("runs as a user who may not be one", async () => {
