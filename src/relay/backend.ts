@@ -20,6 +20,8 @@ export class Backend implements Sink {
   readonly ownsAtOnce = true;
   settings: RelayBackendSettings;
   targets: readonly Target[];
+  /** Whose targets its fallback is: indices are those of one configuration, and it may outlive its own. */
+  diversion: Backend | undefined;
   /** Counts the choices among its targets. */
   turn: number = 0;
   /** Connections that came for it and are not ended. */

@@ -33,6 +33,8 @@ export const Mark = {
   WRITE_POLLED: 8,
   /** Both sockets have SO_KEEPALIVE. */
   KEPT_ALIVE: 16,
+  /** It began without idleTimeout. */
+  MAY_IDLE: 32,
 } as const;
 
 export class Connections {

@@ -125,6 +125,10 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
       backend.configure(each);
       return backend;
     });
+    for (const backend of this.backends) {
+      const { fallback } = backend.settings;
+      backend.diversion = fallback.kind === "relay" ? this.backends[fallback.backend] : undefined;
+    }
     for (const backend of this.backends) if (!backend.isListening) this.listen(backend, settings.sockets, isFirst);
     for (const backend of known.values()) this.leave(backend);
     const stats = new Float64Array(targetMemory);
@@ -464,6 +468,7 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
     connections.activeAt[slot] = now;
     const looks = settings.idleTimeout > 0 ? settings.idleTimeout / IDLE_LOOKS : settings.keepAlive ? FIRST_LOOK : 0;
     if (looks > 0) this.idles.set(slot, now, looks);
+    if (settings.idleTimeout === 0) connections.marks[slot]! |= Mark.MAY_IDLE;
     if (settings.lifetime > 0) this.lifetimes.set(slot, now, settings.lifetime);
     this.unpoll(slot);
     this.mover.ready(slot, SplicerFlag.READABLE | SplicerFlag.WRITABLE | sideFlags(1, events));
@@ -542,9 +547,10 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
   private lookAtIdle(slot: number, now: number): void {
     const { connections, idles } = this;
     const interval = idles.duration(slot);
-    const { keepAlive, idleTimeout } = connections.backend[slot]!.settings;
+    const { keepAlive } = connections.backend[slot]!.settings;
     if (keepAlive && (connections.marks[slot]! & Mark.KEPT_ALIVE) === 0) this.keepAlive(slot);
-    if (idleTimeout === 0) idles.clear(slot);
+    // The limit that it began with, whatever a reload has said since.
+    if ((connections.marks[slot]! & Mark.MAY_IDLE) !== 0) idles.clear(slot);
     else if (now - connections.activeAt[slot]! < interval * IDLE_LOOKS) idles.set(slot, now, interval);
     else this.timedOut(slot, RelayCounter.idle_timeout);
   }
@@ -575,7 +581,8 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
 
   private giveUp(slot: number): void {
     const { connections } = this;
-    const { fallback } = connections.backend[slot]!.settings;
+    const { diversion, settings } = connections.backend[slot]!;
+    const { fallback } = settings;
     connections.target[slot]?.count(TargetStat.fallback, 1);
     connections.target[slot] = undefined;
     connections.tried.delete(slot);
@@ -583,14 +590,13 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
       this.refuse(slot, fallback.reject);
       return;
     }
-    const other = fallback.kind === "relay" ? this.backends[fallback.backend] : undefined;
-    if (fallback.kind === "relay" && (other === undefined || connections.diversions[slot] === MOST_DIVERSIONS)) {
+    if (fallback.kind === "relay" && (diversion === undefined || connections.diversions[slot] === MOST_DIVERSIONS)) {
       this.refuse(slot, "internal_error");
       return;
     }
     this.counters[RelayCounter.fallback]!++;
     if (fallback.kind === "handoff") this.deliver(slot, fallback);
-    else this.divert(slot, other!);
+    else this.divert(slot, diversion!);
   }
 
   private divert(slot: number, backend: Backend): void {

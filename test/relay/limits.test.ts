@@ -63,6 +63,17 @@ describe("idleTimeout", () => {
   });
 });
 
+describe("a reload", () => {
+  test("of idleTimeout leaves established connections the one that they began with", async () => {
+    await start({ idleTimeout: 400 });
+    const client = await established();
+    await plane.configure([{ name: "app", targets: [origin.target], idleTimeout: 0 }]);
+    expect((await client.reply).end).toBe("ECONNRESET");
+    await plane.idle();
+    expect(plane.totals.idle_timeout).toBe(1);
+  });
+});
+
 test("lifetime ends a connection, bytes or not", async () => {
   await start({ lifetime: 400 });
   const client = await established();

@@ -106,6 +106,22 @@ describe("the fallback", () => {
     ]);
   });
 
+  test("stays what it was for who waits, when a reload moves the backends", async () => {
+    origin = await Origin.named("sorry");
+    const wrong = await Origin.named("wrong");
+    const sorry = { name: "sorry", targets: [origin.target] };
+    const other = { name: "other", targets: [wrong.target] };
+    const fallback: RelayFallback = { kind: "relay", backend: 1 };
+    await plane.start([{ name: "app", targets: [target(closed)], hold: 1000, fallback }, sorry, other]);
+    client = await RawClient.connect(plane.port);
+    await plane.handOver("app");
+    await until("the client to wait", () => plane.targets[0]!.connect_failures > 0);
+    await plane.configure([sorry, other]);
+    client.socket.end("who?");
+    expect((await client.reply).received.toString()).toBe("sorry");
+    await wrong.close();
+  });
+
   test("in a circle ends", async () => {
     await plane.start([
       { name: "app", targets: [target(closed)], fallback: { kind: "relay", backend: 1 } },

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
+import { expect } from "vitest";
 import { native } from "../../src/native/addon.js";
 import { createRelayCounters, type RelayCounterName, sumRelayCounters } from "../../src/relay/counters.js";
 import { createRelayGauges, readRelayGauges } from "../../src/relay/gauges.js";
@@ -158,8 +159,10 @@ export class RelayPlane {
   }
 
   /** Resolves when it has no connection. */
-  idle(): Promise<unknown> {
-    return until("the relay to be idle", () => this.gauges.connections === 0 && this.totals.received > 0);
+  async idle(): Promise<void> {
+    await until("the relay to be idle", () => this.gauges.connections === 0 && this.totals.received > 0);
+    const { established, dialing, parting } = this.gauges;
+    expect({ established, dialing, parting }).toEqual({ established: 0, dialing: 0, parting: 0 });
   }
 
   async end(): Promise<void> {
