@@ -114,6 +114,7 @@ export class Relay implements ControlledRelay {
       targetFailed: ({ backend, target }) => this.targetFailed(backend, target),
       died: (error) => void this.fail(error),
     });
+    this.tellAll();
     this.totals = new RelayTotals(this.workers.memories);
     this.totals.use(this.settings, this.workers.targetMemories);
     this.heartbeats = new Heartbeats(this.workers, (gauges) => readRelayGauges(gauges).heartbeat);
@@ -197,11 +198,22 @@ export class Relay implements ControlledRelay {
     const what = { event: failure === "" ? "name.resolved" : "name.failed", host, addresses: addresses.join(" ") };
     if (failure === "") this.log.info(what, `${host} is ${addresses.join(", ")}`);
     else this.log.warn(what, `${host}: ${failure}${addresses.length > 0 ? "; what it was before is used" : ""}`);
-    if (this.workers === undefined) return;
+    if (this.workers !== undefined) this.tell(host);
+  }
+
+  private tell(host: string): void {
+    const known = this.names.known(host);
+    if (known === undefined) return;
+    const { addresses, failure } = known;
     for (const { backend, target, port } of usesOf(this.configuration.relay, host)) {
       const places = addresses.map((address) => ({ address, port }));
       this.workers.command({ type: "addresses", backend, target, addresses: places, failure });
     }
+  }
+
+  /** A configuration is in force: of what was answered since its settings were made nobody was told. */
+  private tellAll(): void {
+    for (const host of hostsOf(this.configuration.relay)) this.tell(host);
   }
 
   private targetFailed(backend: string, target: string): void {
@@ -288,6 +300,7 @@ export class Relay implements ControlledRelay {
       this.settings = settings;
       this.generation++;
       this.configuration = next;
+      this.tellAll();
       this.loadedAt = new Date().toISOString();
       return this.reloaded(next);
     } catch (error) {
