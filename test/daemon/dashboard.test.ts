@@ -1,11 +1,13 @@
-/** examples/monitoring: what it asks for is what the door tells. */
+/** examples/monitoring: what it asks for is what the door and the relay tell. */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { renderMetrics } from "../../src/daemon/metrics.js";
+import { renderRelayMetrics } from "../../src/daemon/relay/metrics.js";
 import { parseExposition } from "../support/exposition.js";
 import { metricsSource } from "../support/metrics-source.js";
+import { someRelayStatus } from "../support/some-relay-status.js";
 
 const read = (name: string) =>
   readFileSync(fileURLToPath(new URL(`../../examples/monitoring/${name}`, import.meta.url)), "utf8");
@@ -39,7 +41,8 @@ interface Dashboard {
 const series = new Map<string, Map<string, Set<string>>>();
 
 beforeAll(async () => {
-  for (const family of parseExposition((await renderMetrics(metricsSource())).text).values()) {
+  const texts = [(await renderMetrics(metricsSource())).text, (await renderRelayMetrics(someRelayStatus())).text];
+  for (const family of texts.flatMap((text) => [...parseExposition(text).values()])) {
     for (const { name, labels } of family.samples) {
       // Prometheus adds the target's labels.
       const known =
@@ -58,7 +61,7 @@ beforeAll(async () => {
 
 const NAME = "(?:sni_handoff|process)_[a-z0-9_]+";
 
-/** What an expression names and the door does not have. */
+/** What an expression names and neither has. */
 function unknownIn(expression: string): string[] {
   const faults: string[] = [];
   const labelsOfAll = new Set<string>();
