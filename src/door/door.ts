@@ -90,8 +90,8 @@ const ACKNOWLEDGED = BackendCounter.acknowledged;
 const NO_REASON = Reason[""];
 const FIRST_RULES = FIRST_RULES_TARGET;
 const { LISTED, HTTP, HEADER_EXPECTED, HEADER_BEGUN, READ, SILENT, PLAIN } = Mark;
-/** Of connections that begin with something else than a hello. */
-const NO_HELLO_FIRST = HTTP | HEADER_EXPECTED;
+/** Of connections that begin with something else than a hello, or did when they were looked at last. */
+const NO_HELLO_FIRST = HTTP | HEADER_EXPECTED | PLAIN;
 
 export class Door {
   readonly loop: Loop;
@@ -215,7 +215,8 @@ export class Door {
     this.limits = new Limits(data.sketch, this.connections, this.report, data.settings.limits);
     this.waiting = new SlotList(this.connections);
     this.silent = new SlotList(this.connections);
-    this.again = new Int32Array(data.capacity);
+    // While one round is examined, all of it may be listed for the next one.
+    this.again = new Int32Array(2 * data.capacity);
     this.outbox = new Outbox(this.loop, this.connections);
     this.parting = new Parting(this.loop, this.connections, (slot) => this.close(slot));
     this.hold = new Hold(this.loop, this.connections, this.limits, data.held, data.settings.backends);
@@ -734,7 +735,9 @@ export class Door {
     const otherwise = this.connections.marks[slot]! & NO_HELLO_FIRST;
     if (otherwise !== 0) {
       if ((otherwise & HEADER_EXPECTED) !== 0) return this.decideProxied(slot, Math.max(0, length), start);
-      return this.decideRequest(slot, Math.max(0, length), start);
+      if ((otherwise & HTTP) !== 0) return this.decideRequest(slot, Math.max(0, length), start);
+      // Who was silent has spoken since: it may be TLS.
+      if (length > 0) this.connections.marks[slot]! &= ~PLAIN;
     }
     const status = reader.read(this.loop.peekBuffer, start, start + this.peekedLength);
     if (status !== Status.PARTIAL) {
@@ -1024,7 +1027,7 @@ export class Door {
     this.counters[Counter.hello_spent]!++;
     this.countAt(slot, BackendCounter.hello_spent);
     this.recorder.record(slot, Outcome.refused, Reason.hello_spent);
-    this.refuse(slot, "internal_error");
+    this.fail(slot);
   }
 
   private instanceFor(slot: number, backend: Backend, settings: HandoffBackendSettings): Channel | undefined {
@@ -1242,7 +1245,7 @@ export class Door {
       this.counters[Counter[counter]]!++;
       this.countAt(slot, BackendCounter[counter]);
       this.recorder.record(slot, Outcome.refused, Reason[counter]);
-      this.refuse(slot, (this.connections.marks[slot]! & PLAIN) === 0 ? "internal_error" : "close");
+      this.fail(slot);
       return;
     }
     this.counters[Counter.fallback]!++;
@@ -1267,6 +1270,11 @@ export class Door {
       return;
     }
     this.part(slot, how === "close" ? NOTHING : this.isHttp(slot) ? this.http.answerTo(how) : alertRecord(how));
+  }
+
+  /** Refuses for the door's own reasons, in a way that the client understands. */
+  private fail(slot: number): void {
+    this.refuse(slot, (this.connections.marks[slot]! & PLAIN) === 0 ? "internal_error" : "close");
   }
 
   private isHttp(slot: number): boolean {
@@ -1346,7 +1354,7 @@ export class Door {
       else if (state[slot] !== State.PLACING) continue;
       abandoned++;
       this.recorder.record(slot, Outcome.refused, Reason.abandoned);
-      this.refuse(slot, "internal_error");
+      this.fail(slot);
     }
     this.againCount = 0;
     return abandoned;

@@ -58,6 +58,30 @@ describe("the door has few descriptors", () => {
     },
   );
 
+  it("and most of them are held when their hold ends all at once: those go to the fallback, the others stay", async () => {
+    const b = (hold: string) => `backends:
+  a: { handoff: "${scene.at("a")}", hold: 10m }
+  b: { handoff: "${scene.at("b")}", hold: ${hold}, fallback: spare }
+  spare: { handoff: "${scene.at("spare")}" }
+routes: { a.test: a, b.test: b }
+`;
+    // Half of these are for clients.
+    await scene.startDoor(b("10m"), { prefix: [program("prlimit"), "--nofile=400:400"] });
+    const asked: RawClient[] = [];
+    for (const serverName of ["a.test", "b.test"]) {
+      const bytes = Buffer.concat([buildHello({ serverName }), Buffer.from("END\n")]);
+      for (let i = 0; i < 90; i++) asked.push(await scene.client(bytes));
+    }
+    await scene.doorHas(180);
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    scene.door.write(b("1s"));
+    expect(await scene.door.reload()).toMatchObject({ event: "reloaded" });
+    for (const name of ["spare", "a"]) await scene.raw(name);
+    expect(await answeredBy(asked)).toEqual(asked.map((_, i) => (i < 90 ? "a" : "spare")));
+    scene.idle += 2;
+    expect(await scene.counters()).toMatchObject({ accepted: 180, acknowledged: 180, fallback: 90, defect: 0 });
+  });
+
   it("clients come and go at the limit: it says so once", async () => {
     await scene.startDoor(configuration(), { prefix: [program("prlimit"), "--nofile=128:128"] });
     const asked = await clients(120);
