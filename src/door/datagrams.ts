@@ -303,7 +303,7 @@ export class Datagrams {
     for (const target of this.targets) {
       if (target === undefined || target.backend.held.count === 0) continue;
       if (target.retryAt <= this.now) this.makeDue(target);
-      else if (target.descriptor === NOBODY) this.wakeAt(target, target.retryAt);
+      else this.wakeAt(target, target.retryAt);
     }
   }
 

@@ -172,6 +172,32 @@ describe("a full queue", () => {
   });
 });
 
+it("several that rest for a moment are each tried again", async () => {
+  const backends = ["a", "b"].map((name, index) => {
+    bind(`${path}.${name}`);
+    const { settings } = backendAt(`${path}.${name}`);
+    return new Backend(index, { ...settings, name }, connections);
+  });
+  datagrams.configure(backends);
+  for (const backend of backends) {
+    const slot = await connection();
+    // Longer than a datagram can be: EMSGSIZE of send(2).
+    connections.early.set(slot, new Uint8Array(1 << 20));
+    connections.marks[slot]! |= Mark.READ;
+    expect(datagrams.pass(slot, backend, 0, 0)).toBe(Passed.NOT_NOW);
+    backend.held.push(slot);
+    datagrams.held(backend);
+    loop.clock[0]! += 5;
+  }
+  const first = datagrams.dueAt;
+  loop.clock[0] = first;
+  datagrams.tick();
+  expect(datagrams.isDue).toBe(true);
+  expect(datagrams.dueAt).toBe(first + 5);
+  for (const backend of backends) connections.release(backend.held.head);
+  datagrams.closeAll();
+});
+
 describe("a path", () => {
   it.each([
     ["that is not there", "ENOENT", () => {}],
