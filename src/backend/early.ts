@@ -1,5 +1,6 @@
 /** Bytes that the sender of a datagram has read from the connection: they come first, and tell what is known about it. */
 import type { Socket } from "node:net";
+import { MOST_EARLY_BYTES } from "../handoff/datagram-receiver.js";
 import { ClientHelloReader } from "../tls/client-hello.js";
 import { Status } from "../tls/outcome.js";
 import type { HandoffInfo } from "./info.js";
@@ -23,7 +24,7 @@ export function unshiftEarly(socket: Socket): void {
   if (early.length > 0) socket.unshift(early);
 }
 
-const reader = new ClientHelloReader();
+const reader = new ClientHelloReader({ maxLength: MOST_EARLY_BYTES });
 
 /** A datagram tells nothing beside the bytes; what `handoffInfo` answers is what the hello in them says. */
 export function infoOfEarly(early: Buffer): HandoffInfo {

@@ -14,6 +14,7 @@ import { type Certificate, certificate } from "../support/certificates.js";
 import { DatagramSender } from "../support/datagrams.js";
 import { openDescriptors } from "../support/descriptors.js";
 import { until } from "../support/wait.js";
+import { buildHello } from "../tls/hello-builder.js";
 
 let folder: string;
 let path: string;
@@ -119,6 +120,25 @@ describe("what was read already comes first:", () => {
       await sender.pass(length);
       expect(await answer).toBe(`GET /${length}`);
     }
+    await closed(receiver, server);
+  });
+
+  it("a hello that is as long as a door takes them tells its name too", async () => {
+    const names: unknown[] = [];
+    const server = net.createServer((socket) => {
+      names.push(handoffInfo(socket)?.serverName);
+      socket.resume();
+      socket.end();
+    });
+    const receiver = await attached(server);
+    const client = net.connect(sender.port, "127.0.0.1");
+    client.resume();
+    const descriptor = await sender.listener.accept();
+    const early = buildHello({ serverName: "long.example", totalLength: 60_000 });
+    expect(sender.send(early, [descriptor])).toBe(0);
+    native.close(descriptor);
+    await once(client, "close");
+    expect(names).toEqual(["long.example"]);
     await closed(receiver, server);
   });
 
