@@ -130,6 +130,26 @@ describe("who sends nothing", () => {
     expect(await scene.counters()).toMatchObject({ held: 2, acknowledged: 2, lost_after_read: 0 });
   });
 
+  it("and is held is refused in the words of the protocol that it speaks by then", async () => {
+    const held = configuration()
+      .replace('rest.sock"', 'rest.sock", hold: 60s')
+      .replace('app.sock"', 'app.sock", hold: 1s');
+    const door = await scene.startDoor(`${held}timeouts: { drain: 1s }\n`);
+    const [tls, plain, silent] = [await scene.client(), await scene.client(), await scene.client()];
+    await scene.doorHas(3);
+    await new Promise((resolve) => setTimeout(resolve, AFTER + 1000));
+    tls.send(hello);
+    plain.send(Buffer.from("HELO\n"));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    // They are looked at again.
+    await door.reload();
+    // A fatal alert, internal_error: RFC 8446 §6.
+    expect((await tls.reply).received.subarray(-2)).toEqual(Buffer.of(2, 80));
+    const counters = await door.stop();
+    for (const client of [plain, silent]) expect((await client.reply).received).toHaveLength(0);
+    expect(counters).toMatchObject({ accepted: 3, silent: 3, hold_timeout: 1, abandoned: 2 });
+  });
+
   it("counts from the arrival, through an upgrade; and behind a PROXY header", async () => {
     const listener = "acceptProxyProtocol: [127.0.0.2]";
     await smtp();
