@@ -268,7 +268,12 @@ class Frontend {
       }
       const at = options.indexOf("backlog");
       const backlog = at === -1 ? Number.NaN : Number(options[at + 1]);
-      const v6Only = address.text.startsWith("[") && !options.includes("v4v6");
+      // Linux has IPv4 in "::", too (bindv6only in ipv6(7)), unless another socket takes it.
+      const own = address.text.replace("[::]", "0.0.0.0");
+      const v6Only =
+        address.text.startsWith("[") &&
+        !options.includes("v4v6") &&
+        (options.includes("v6only") || draft.listeners.some((each) => each.address === own));
       draft.listen(
         {
           address: address.text.replace(/^\*:/, "0.0.0.0:"),

@@ -23,6 +23,24 @@ export interface NginxMap {
 /** In which kinds are tried; masks ("mail.*") the longest first. */
 const ORDER: readonly MapEntry["kind"][] = ["empty", "name", "mask", "expression", "default"];
 
+export function compareEntries(a: MapEntry, b: MapEntry): number {
+  return ORDER.indexOf(a.kind) - ORDER.indexOf(b.kind) || (a.kind === "mask" ? b.text.length - a.text.length : 0);
+}
+
+/** A name as a map with `hostnames` has it, and server_name: "", name, "*.x", ".x", "x.*" or "~expression". */
+export function nameEntries(text: string, value: string, directive: Directive): MapEntry[] {
+  if (text === "") return [{ kind: "empty", text, value, directive }];
+  if (text.startsWith("~"))
+    return [{ kind: "expression", text: text.slice(text[1] === "*" ? 2 : 1), value, directive }];
+  const name = text.replace(/^\\/, "");
+  if (name.endsWith(".*")) {
+    const match = `^${name.slice(0, -2).replace(/[\\^$.|?*+()[\]{}]/g, "\\$&")}\\..*$`;
+    return [{ kind: "mask", text: match, value, directive }];
+  }
+  if (!name.startsWith(".")) return [{ kind: "name", text: name, value, directive }];
+  return [name.slice(1), `*${name}`].map((each) => ({ kind: "name", text: each, value, directive }));
+}
+
 export class NginxMaps {
   readonly #draft: Draft;
   readonly #maps: Map<string, NginxMap> = new Map();
@@ -56,11 +74,7 @@ export class NginxMaps {
       );
     const hostnames = directive.block!.some(({ words }) => words.length === 1 && words[0] === "hostnames");
     const entries = directive.block!.flatMap((entry) => this.#entry(entry, hostnames && known === SOURCES[0]));
-    entries.sort(
-      (a, b) =>
-        ORDER.indexOf(a.kind) - ORDER.indexOf(b.kind) || (a.kind === "mask" ? b.text.length - a.text.length : 0),
-    );
-    this.#maps.set(variable, { source: known, directive, entries });
+    this.#maps.set(variable, { source: known, directive, entries: entries.sort(compareEntries) });
   }
 
   #entry(directive: Directive, hostnames: boolean): MapEntry[] {
@@ -73,22 +87,12 @@ export class NginxMaps {
     if (text === "include") return remark("that file is not read: put its lines here");
     if (directive.words.length !== 2 || directive.block !== undefined) return remark("no line of a map");
     if (text === "default") return [{ kind: "default", text, value, directive }];
-    if (text === "") return [{ kind: "empty", text, value, directive }];
-    if (text.startsWith("~")) {
-      return [{ kind: "expression", text: text.slice(text[1] === "*" ? 2 : 1), value, directive }];
-    }
+    const isLiteral = !hostnames && text !== "" && !text.startsWith("~");
+    if (!isLiteral) return nameEntries(text, value, directive);
     const name = text.replace(/^\\/, "");
-    if (!hostnames) {
-      if (name.includes("*") || name.startsWith("."))
-        return remark("without `hostnames` nginx takes it literally, so it never matches");
-      return [{ kind: "name", text: name, value, directive }];
-    }
-    if (name.endsWith(".*")) {
-      const match = `^${name.slice(0, -2).replace(/[\\^$.|?*+()[\]{}]/g, "\\$&")}\\..*$`;
-      return [{ kind: "mask", text: match, value, directive }];
-    }
-    if (!name.startsWith(".")) return [{ kind: "name", text: name, value, directive }];
-    return [name.slice(1), `*${name}`].map((each) => ({ kind: "name", text: each, value, directive }));
+    if (name.includes("*") || name.startsWith("."))
+      return remark("without `hostnames` nginx takes it literally, so it never matches");
+    return [{ kind: "name", text: name, value, directive }];
   }
 
   /** The map as rules with conditions; the last one has none. Those of the first time it is asked. */

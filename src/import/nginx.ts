@@ -3,7 +3,7 @@ import { normaliseName } from "../routing/name.js";
 import { addressBlock, Draft, type Listener, type RelayBackend, type Rule } from "./draft.js";
 import { readExpression } from "./expression.js";
 import { type Directive, readNginx } from "./nginx-lexer.js";
-import { type NginxMap, NginxMaps } from "./nginx-maps.js";
+import { compareEntries, type MapEntry, type NginxMap, NginxMaps, nameEntries } from "./nginx-maps.js";
 import { readListenAddress, readTarget } from "./targets.js";
 import { clamp, Limit, readTime } from "./times.js";
 
@@ -44,6 +44,11 @@ class NginxImport {
   readonly #last: WeakMap<readonly Directive[], Map<string, Directive>> = new WeakMap();
   /** proxy_pass, and what is set beside it, of the server that has the routes. */
   #routed: string | undefined;
+  /** Where that server listens. */
+  #routedListens: readonly string[] = [];
+  #routedAccess: Rule["access"];
+  /** Names of servers (server_name), and where they lead. */
+  readonly #named: { readonly entry: MapEntry; readonly rules: readonly Rule[] }[] = [];
   readonly #seen: Set<string> = new Set();
 
   readonly #isDump: boolean;
@@ -56,7 +61,11 @@ class NginxImport {
 
   run(directives: readonly Directive[]): Draft {
     this.#collect(directives);
-    for (const { server, inherited } of this.#servers) this.#server(server, inherited);
+    // Clients with none of the names of server_name are the default server's, or the first one's.
+    const servers = [...this.#servers].sort((a, b) => Number(isDefault(b.server)) - Number(isDefault(a.server)));
+    for (const { server, inherited } of servers) this.#server(server, inherited);
+    this.#named.sort((a, b) => compareEntries(a.entry, b.entry));
+    for (const { entry, rules } of this.#named) this.#entry(entry, rules);
     this.#maps.remarkUnused();
     for (const [name, upstream] of this.#upstreams)
       if (!this.#seen.has(name)) this.#remark(upstream, "no server that was carried over uses it");
@@ -99,12 +108,22 @@ class NginxImport {
         : "nginx ends TLS here, the front door has no keys";
       return this.#remark(unfit, `${why}; the whole server was left out`);
     }
-    if (last("ssl_preread")?.words[1] !== "on")
+    const addresses = listens.map(({ words }) => words[1] ?? "");
+    const names = namesOf(server);
+    const isNamed =
+      this.#routed !== undefined && names.length > 0 && addresses.every((each) => this.#routedListens.includes(each));
+    // The default server's decides whether names are looked at.
+    if (!isNamed && last("ssl_preread")?.words[1] !== "on")
       return this.#remark(server, "without ssl_preread it does not look at server names; left out");
     this.#others(server.block!);
 
     const settings = this.#settings(last);
     const value = pass.words[1] ?? "";
+    if (isNamed) {
+      for (const directive of own.filter(({ words }) => words[0] === "allow" || words[0] === "deny"))
+        this.#remark(directive, "nginx asks the default server's list, before it knows the name; left out");
+      return this.#addNamed(names, pass, settings);
+    }
     if (this.#routed !== undefined && !this.#routed.startsWith(JSON.stringify(value)))
       return this.#remark(pass, OTHER_ROUTES);
     const access = this.#access(listOf("allow", "deny"));
@@ -114,11 +133,14 @@ class NginxImport {
     for (const listen of listens) this.#listen(listen, senders);
     if (this.#routed !== undefined) return;
     this.#routed = key;
+    this.#routedListens = addresses;
+    this.#routedAccess = access;
 
     const preread = last("preread_timeout");
     const time = preread && this.#time(preread, Limit.hello);
     if (time !== undefined) this.#draft.helloTimeout = time;
     this.#routes(pass, value, settings, access);
+    if (this.#maps.get(value)?.source !== "$ssl_preread_server_name") this.#addNamed(names, pass, settings);
     if (access === undefined) return;
     this.#draft.notTls = undefined;
     this.#remark(server, "clients without TLS are closed, because access lists are of routes");
@@ -150,10 +172,22 @@ class NginxImport {
     if (without !== undefined) draft.noServerName = resolve(without.value, without.directive);
     // What is no TLS has no server name, either.
     draft.notTls = (draft.noServerName ?? draft.default)?.at(-1)?.backend;
-    for (const { kind, text, value: to, directive } of map.entries) {
-      if (kind === "name") this.#name(text, resolve(to, directive), directive);
-      else if (kind === "expression" || kind === "mask") this.#expression(text, resolve(to, directive), directive);
-    }
+    for (const entry of map.entries)
+      if (entry.kind !== "empty" && entry.kind !== "default") this.#entry(entry, resolve(entry.value, entry.directive));
+  }
+
+  /** A server that the clients with its names are for. */
+  #addNamed(names: readonly MapEntry[], pass: Directive, settings: Settings): void {
+    if (names.length === 0) return;
+    const access = this.#routedAccess;
+    const resolved = this.#resolve(pass.words[1] ?? "", pass, settings);
+    const rules = access === undefined ? resolved : resolved.map((rule) => ({ ...rule, access }));
+    this.#named.push(...names.map((entry) => ({ entry, rules })));
+  }
+
+  #entry({ kind, text, directive }: MapEntry, rules: readonly Rule[]): void {
+    if (kind === "name") this.#name(text, rules, directive);
+    else this.#expression(text, rules, directive);
   }
 
   #name(text: string, rules: readonly Rule[], at: Directive): void {
@@ -276,7 +310,7 @@ class NginxImport {
       const backlog = /^backlog=(\d{1,7})$/.exec(option)?.[1];
       if (backlog !== undefined) listener.backlog = clamp(Number(backlog), { min: 1, max: 1_048_576 });
       else if (option === "proxy_protocol") listener.acceptProxyProtocol = this.#senders(directive, senders);
-      else if (!/^(?:reuseport|bind|ipv6only=|so_keepalive=off)/.test(option))
+      else if (!/^(?:reuseport|bind|default_server|ipv6only=|so_keepalive=off)/.test(option))
         this.#remark(directive, `${option} is left out`);
     }
     this.#draft.listen(listener, directive.line, directive.words.join(" "));
@@ -291,7 +325,7 @@ class NginxImport {
 
   /** What else a server says. */
   #others(block: readonly Directive[]): void {
-    const known = [...INHERITED, ...NEEDLESS, "listen", "proxy_pass"];
+    const known = [...INHERITED, ...NEEDLESS, "listen", "proxy_pass", "server_name"];
     for (const directive of block)
       if (!known.includes(directive.words[0] ?? "")) this.#remark(directive, elsewhere(directive));
   }
@@ -318,6 +352,18 @@ class NginxImport {
 }
 
 const isInherited = ({ words }: Directive) => INHERITED.includes(words[0] ?? "");
+
+const isDefault = ({ block = [] }: Directive) =>
+  block.some(({ words }) => words[0] === "listen" && words.includes("default_server"));
+
+/** Of a server's server_name. Who sends no name is the default server's, even if another one has ""; nobody sends "_". */
+function namesOf({ block = [] }: Directive): MapEntry[] {
+  return block.flatMap((directive) => {
+    const [word, ...names] = directive.words;
+    if (word !== "server_name") return [];
+    return names.filter((name) => name !== "" && name !== "_").flatMap((name) => nameEntries(name, "", directive));
+  });
+}
 
 function elsewhere({ words: [name] }: Directive): string {
   if (name === "include")

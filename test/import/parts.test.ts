@@ -270,6 +270,21 @@ describe("rules in order", () => {
   });
 });
 
+test("HAProxy: an IPv6 wildcard has IPv4, too, unless it says otherwise or another listener has that", () => {
+  const listeners = (...binds: string[]) => {
+    const text = `frontend f\n${binds.map((bind) => ` bind ${bind}\n`).join("")} use_backend b if { req.ssl_sni a.b }\nbackend b\n server s c:1\n`;
+    return [
+      ...importConfiguration(text, { file: "x", from: "haproxy" }).text.matchAll(/address: "(.*)"\n(.*v6Only)?/g),
+    ].map(([, address, v6Only]) => `${address}${v6Only ? " v6Only" : ""}`);
+  };
+  expect(listeners(":::443")).toEqual(["[::]:443"]);
+  expect(listeners(":::443 v4v6")).toEqual(["[::]:443"]);
+  expect(listeners(":::443 v6only")).toEqual(["[::]:443 v6Only"]);
+  expect(listeners(":443", ":::443")).toEqual(["0.0.0.0:443", "[::]:443 v6Only"]);
+  expect(listeners(":443,:::8443")).toEqual(["0.0.0.0:443", "[::]:8443"]);
+  expect(listeners(":::443", ":443")).toEqual(["[::]:443"]);
+});
+
 describe("lexers", () => {
   test("nginx: quotes, escapes, comments, lines", () => {
     const variable = "$".concat("{x}y");

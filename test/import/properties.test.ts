@@ -148,7 +148,7 @@ describe.each(FORMATS)("%s", (from) => {
         const imported = tryImport(text, from);
         if (imported !== undefined) expect(parse(imported.text)).toHaveProperty("backends");
       }),
-      { numRuns: 500 },
+      { numRuns: 250 },
     );
   });
 });
@@ -253,14 +253,14 @@ describe.each(FORMATS)("a whole configuration of %s", (from) => {
         // Warnings may be right: of a route that leads where the default does, for example.
         await loadConfiguration(folder.write("x.yaml", imported.text));
       }),
-      { numRuns: 100 },
+      { numRuns: 40 },
     );
   });
 });
 
 describe("texts that would take very long if the time grew faster than they do", () => {
   const many = (text: string, length = 200_000) => text.repeat(Math.ceil(length / text.length));
-  const numbered = (line: (i: number) => string, count = 5000) =>
+  const numbered = (line: (i: number) => string, count = 2500) =>
     Array.from({ length: count }, (_, i) => line(i)).join("");
   test.each<readonly [string, Format, string]>([
     ["opened blocks", "nginx", many("a{")],
@@ -285,7 +285,7 @@ describe("texts that would take very long if the time grew faster than they do",
     [
       "an ACL of many lines",
       "haproxy",
-      `frontend f\n bind :1\n${numbered((i) => ` acl a req.ssl_sni a${i}.example\n`)}${many(" use_backend b if a\n", 2000)}backend b\n server s a:1\n`,
+      `frontend f\n bind :1\n${numbered((i) => ` acl a req.ssl_sni a${i}.example\n`)}${many(" use_backend b if a\n", 1000)}backend b\n server s a:1\n`,
     ],
     [
       "names on one line",
