@@ -19,6 +19,7 @@ import type {
 import { HandoffError } from "../errors.js";
 import { descriptorLimit } from "./descriptor-limit.js";
 import { inTime } from "./in-time.js";
+import { Reports } from "./reports.js";
 import { releaseThreads, takeThread } from "./threads.js";
 
 /** Descriptors that the process needs beside connections: listeners, channels, log, libuv's own; at most half of all. */
@@ -26,8 +27,6 @@ const RESERVED_DESCRIPTORS = 512;
 const MOST_CONNECTIONS = 1 << 20;
 /** How much later than told a worker may be with its end before it counts as stuck. Milliseconds. */
 const LATE = 2000;
-
-type ReportOf<T extends WorkerReport["type"]> = Extract<WorkerReport, { type: T }>;
 
 export interface WorkersStart {
   readonly count: number;
@@ -54,7 +53,7 @@ export class Workers {
   /** What limits count (door/limits.ts). */
   readonly sketch: SharedArrayBuffer = createLimitMemory();
   private readonly listener: WorkersListener;
-  private readonly reports: Set<(report: WorkerReport, index: number) => void> = new Set();
+  private readonly reports: Reports<WorkerReport> = new Reports();
   private ending: boolean = false;
   /** What a worker's death does before all of them have started. */
   private notStarted: ((error: Error) => void) | undefined;
@@ -69,7 +68,7 @@ export class Workers {
   /** Starts them; resolves when all of them accept. Throws ERR_WORKER. */
   static async start(start: WorkersStart, listener: WorkersListener): Promise<Workers> {
     const workers = new Workers(listener);
-    const configured = workers.all("configured", start.count);
+    const configured = workers.reports.all("configured", start.count);
     const limit = descriptorLimit();
     // If clients could take them all, no channel could be opened to the instance that they wait for.
     const reserved = Math.min(RESERVED_DESCRIPTORS, limit >> 1);
@@ -113,7 +112,7 @@ export class Workers {
     const worker = takeThread();
     worker.on("message", (report: WorkerReport) => {
       if (report.type === "log") this.listener.log(report);
-      for (const take of this.reports) take(report, data.index);
+      this.reports.add(report, data.index);
     });
     worker.on("error", (error) => this.died(error));
     worker.on("exit", (status) => this.died(new HandoffError("ERR_WORKER", `a worker ended with status ${status}`)));
@@ -128,25 +127,6 @@ export class Workers {
     else this.listener.died(error);
   }
 
-  /** Resolves when every worker has made a report of this type that `matches` accepts. */
-  private all<T extends WorkerReport["type"]>(
-    type: T,
-    count: number,
-    matches: (report: ReportOf<T>) => boolean = () => true,
-  ): Promise<ReportOf<T>[]> {
-    return new Promise((resolve) => {
-      const got = new Map<number, ReportOf<T>>();
-      const take = (report: WorkerReport, index: number) => {
-        if (report.type !== type || !matches(report as ReportOf<T>)) return;
-        got.set(index, report as ReportOf<T>);
-        if (got.size < count) return;
-        this.reports.delete(take);
-        resolve([...got.values()]);
-      };
-      this.reports.add(take);
-    });
-  }
-
   /**
    * Puts a configuration into force in every worker, each between two of its turns. Resolves when none of them reads the
    * earlier route table any more: its memory may be written again.
@@ -157,7 +137,7 @@ export class Workers {
     instances: readonly (readonly string[])[],
     listeners: readonly number[],
   ): Promise<void> {
-    const configured = this.all(
+    const configured = this.reports.all(
       "configured",
       this.threads.length,
       (report) => report.generation === settings.generation,
@@ -204,7 +184,7 @@ export class Workers {
   /** The channels of each worker. Everything that was commanded before is done by then. */
   async snapshot(): Promise<(readonly ChannelStatus[])[]> {
     const id = ++this.snapshots;
-    const answers = this.all("snapshot", this.threads.length, (report) => report.id === id);
+    const answers = this.reports.all("snapshot", this.threads.length, (report) => report.id === id);
     this.command({ type: "snapshot", id });
     return (await answers).map(({ channels }) => channels);
   }
@@ -225,8 +205,8 @@ export class Workers {
    * not waited for much longer, and what it has is abandoned too.
    */
   async drain(timeout: number, stopped: () => void): Promise<number> {
-    const drained = this.all("drained", this.threads.length);
-    this.all("stopped", this.threads.length).then(stopped);
+    const drained = this.reports.all("drained", this.threads.length);
+    this.reports.all("stopped", this.threads.length).then(stopped);
     this.command({ type: "drain", timeout });
     const reports = await inTime(drained, timeout + LATE);
     if (reports !== undefined) return reports.reduce((sum, { abandoned }) => sum + abandoned, 0);

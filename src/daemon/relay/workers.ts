@@ -14,6 +14,7 @@ import type {
 import { createTargetStats } from "../../relay/target-stats.js";
 import { descriptorLimit } from "../descriptor-limit.js";
 import { inTime } from "../in-time.js";
+import { type ReportOf, Reports } from "../reports.js";
 
 /** Descriptors that the process needs beside connections: doors' channels, log, libuv's own; at most half of all. */
 const RESERVED_DESCRIPTORS = 512;
@@ -23,11 +24,9 @@ const MOST_PIPES = 1024;
 /** How much later than told a worker may be with its end before it counts as stuck. Milliseconds. */
 const LATE = 2000;
 
-type ReportOf<T extends RelayReport["type"]> = Extract<RelayReport, { type: T }>;
-
 export interface RelayWorkersListener {
-  log(report: ReportOf<"log">): void;
-  targetFailed(report: ReportOf<"targetFailed">): void;
+  log(report: ReportOf<RelayReport, "log">): void;
+  targetFailed(report: ReportOf<RelayReport, "targetFailed">): void;
   /** A worker ended by itself: a defect. Its connections are gone with it. */
   died(error: Error): void;
 }
@@ -38,7 +37,7 @@ export class RelayWorkers {
   /** What each worker writes about the targets of the settings that were given last. */
   targetMemories: readonly SharedArrayBuffer[] = [];
   private readonly listener: RelayWorkersListener;
-  private readonly reports: Set<(report: RelayReport, index: number) => void> = new Set();
+  private readonly reports: Reports<RelayReport> = new Reports();
   private isEnding: boolean = false;
   private notStarted: ((error: Error) => void) | undefined;
   private snapshots: number = 0;
@@ -50,7 +49,7 @@ export class RelayWorkers {
   /** Starts them; resolves when their sockets are there. Throws ERR_WORKER. */
   static async start(count: number, settings: RelaySettings, listener: RelayWorkersListener): Promise<RelayWorkers> {
     const workers = new RelayWorkers(listener);
-    const configured = workers.all("configured", count, ({ generation }) => generation === settings.generation);
+    const configured = workers.reports.all("configured", count, ({ generation }) => generation === settings.generation);
     const limit = descriptorLimit();
     const reserved = Math.min(RESERVED_DESCRIPTORS, limit >> 1);
     const pipes = Math.max(1, Math.min(MOST_PIPES, limit >> 3));
@@ -86,7 +85,7 @@ export class RelayWorkers {
     worker.on("message", (report: RelayReport) => {
       if (report.type === "log") this.listener.log(report);
       if (report.type === "targetFailed") this.listener.targetFailed(report);
-      for (const take of this.reports) take(report, data.index);
+      this.reports.add(report, data.index);
     });
     worker.on("error", (error) => this.died(error));
     worker.on("exit", (status) => this.died(new HandoffError("ERR_WORKER", `a worker ended with status ${status}`)));
@@ -101,29 +100,10 @@ export class RelayWorkers {
     else this.listener.died(error);
   }
 
-  /** Resolves when every worker has made a report of this type that `matches` accepts. */
-  private all<T extends RelayReport["type"]>(
-    type: T,
-    count: number,
-    matches: (report: ReportOf<T>) => boolean = () => true,
-  ): Promise<ReportOf<T>[]> {
-    return new Promise((resolve) => {
-      const got = new Map<number, ReportOf<T>>();
-      const take = (report: RelayReport, index: number) => {
-        if (report.type !== type || !matches(report as ReportOf<T>)) return;
-        got.set(index, report as ReportOf<T>);
-        if (got.size < count) return;
-        this.reports.delete(take);
-        resolve([...got.values()]);
-      };
-      this.reports.add(take);
-    });
-  }
-
   /** Resolves when every worker runs with these settings: `targetMemories` are theirs from then on. */
   async configure(settings: RelaySettings): Promise<void> {
     const { length } = this.threads;
-    const configured = this.all("configured", length, ({ generation }) => generation === settings.generation);
+    const configured = this.reports.all("configured", length, ({ generation }) => generation === settings.generation);
     const memories = this.threads.map(() => createTargetStats(settings));
     this.threads.forEach((thread, index) => {
       thread.postMessage({
@@ -143,14 +123,14 @@ export class RelayWorkers {
   /** The targets as each worker sees them. */
   async snapshot(): Promise<readonly RelayTargetStatus[]> {
     const id = ++this.snapshots;
-    const answers = this.all("snapshot", this.threads.length, (report) => report.id === id);
+    const answers = this.reports.all("snapshot", this.threads.length, (report) => report.id === id);
     this.command({ type: "snapshot", id });
     return (await answers).flatMap(({ targets }) => targets);
   }
 
   /** Resolves when no connection is left, or `timeout` has passed: to how many were reset then. undefined: one is stuck. */
   async drain(timeout: number): Promise<number | undefined> {
-    const drained = this.all("drained", this.threads.length);
+    const drained = this.reports.all("drained", this.threads.length);
     this.command({ type: "drain", timeout });
     const reports = await inTime(drained, timeout + LATE);
     return reports?.reduce((sum, { reset }) => sum + reset, 0);
