@@ -55,16 +55,21 @@ describe("who sends nothing", () => {
   it("is greeted by the server after that time, and served", async () => {
     await smtp();
     await scene.startDoor(configuration(), { channels: 1 });
-    const begun = performance.now();
-    const client = await scene.client();
-    expect(await firstWords(client)).toBe(greeting);
-    const waited = performance.now() - begun;
-    expect(waited).toBeGreaterThanOrEqual(AFTER - 5);
-    // Not after a second, as with TCP_DEFER_ACCEPT.
+    let count = 0;
+    let waited: number;
+    // Not after a second, as with TCP_DEFER_ACCEPT; on a busy machine perhaps not at the first time.
+    do {
+      count++;
+      const begun = performance.now();
+      const client = await scene.client();
+      expect(await firstWords(client)).toBe(greeting);
+      waited = performance.now() - begun;
+      expect(waited).toBeGreaterThanOrEqual(AFTER - 5);
+      client.send(Buffer.from("QUIT END\n"));
+      expect(await last(client)).toBe("smtp");
+    } while (waited > 1200 && count < 20);
     expect(waited).toBeLessThan(1200);
-    client.send(Buffer.from("QUIT END\n"));
-    expect(await last(client)).toBe("smtp");
-    expect(await scene.counters()).toMatchObject({ silent: 1, acknowledged: 1, hello_timeout: 0 });
+    expect(await scene.counters()).toMatchObject({ silent: count, acknowledged: count, hello_timeout: 0 });
   });
 
   it("is a mail client: curl delivers a message through the port for TLS", async () => {
@@ -84,7 +89,7 @@ describe("who sends nothing", () => {
   it("but speaks in time goes where its words lead: TLS, or not", async () => {
     for (const name of ["app", "rest"]) await scene.raw(name);
     await smtp();
-    await scene.startDoor(configuration("", "2s"), { channels: 3 });
+    await scene.startDoor(configuration("timeouts: { hello: 60s }\n", "30s"), { channels: 3 });
     const [tls, part, plain] = [await scene.client(), await scene.client(), await scene.client()];
     await scene.doorHas(3);
     tls.send(hello);
@@ -106,7 +111,7 @@ describe("who sends nothing", () => {
   });
 
   it("and leaves is gone", async () => {
-    await scene.startDoor(configuration("", "5s"));
+    await scene.startDoor(configuration("timeouts: { hello: 60s }\n", "30s"));
     const clients = [await scene.client(), await scene.client()];
     await scene.doorHas(2);
     clients[0]!.finish();
@@ -121,8 +126,9 @@ describe("who sends nothing", () => {
     await until("both to be held", () => scene.door.log.length > 0 && scene.clientsOfDoor === 2);
     await new Promise((resolve) => setTimeout(resolve, 2 * AFTER));
     speaking.send(hello);
+    const words = firstWords(silent);
     await smtp();
-    expect(await firstWords(silent)).toBe(greeting);
+    expect(await words).toBe(greeting);
     silent.send(Buffer.from("END\n"));
     expect(await last(silent)).toBe("smtp");
     expect(await last(speaking)).toBe("app");
@@ -153,16 +159,18 @@ describe("who sends nothing", () => {
   it("counts from the arrival, through an upgrade; and behind a PROXY header", async () => {
     const listener = "acceptProxyProtocol: [127.0.0.2]";
     await smtp();
-    const door = await scene.startDoor(configuration("", "6s"), { channels: 1, listener });
-    const begun = performance.now();
+    const door = await scene.startDoor(configuration("timeouts: { hello: 60s }\n", "9s"), { channels: 1, listener });
     const source = { family: "IPv4", address: "192.0.2.1", port: 1 } as const;
     const balanced = await scene.client(header(1, { source, destination: source }), "127.0.0.2");
     const plain = await scene.client();
+    const words = [balanced, plain].map(firstWords);
     await scene.doorHas(2);
-    await new Promise((resolve) => setTimeout(resolve, 2500));
+    await new Promise((resolve) => setTimeout(resolve, 4000));
+    const begun = performance.now();
     await door.upgrade();
-    expect(await Promise.all([balanced, plain].map(firstWords))).toEqual([greeting, greeting]);
-    expect(performance.now() - begun).toBeLessThan(8400);
+    expect(await Promise.all(words)).toEqual([greeting, greeting]);
+    // From then on anew it would be 9 s.
+    expect(performance.now() - begun).toBeLessThan(9000);
     for (const client of [balanced, plain]) client.send(Buffer.from("END\n"));
     const told = (await balanced.reply).received.toString().split("\r\n").at(-1)!;
     expect(JSON.parse(told)).toMatchObject({ client: "192.0.2.1 1", proxy: "127.0.0.2" });
@@ -170,19 +178,20 @@ describe("who sends nothing", () => {
 
   it("a reload that ends it leaves them to the deadline; one that moves it counts anew from their arrival", async () => {
     await smtp();
-    const door = await scene.startDoor(configuration("timeouts: { hello: 3s }\n", "2s"), { channels: 1 });
+    const door = await scene.startDoor(configuration("timeouts: { hello: 8s }\n", "6s"), { channels: 1 });
     const client = await scene.client();
     await scene.doorHas(1);
-    door.write(configuration("timeouts: { hello: 3s }\n").replace(/^silent.*\n/m, ""));
+    door.write(configuration("timeouts: { hello: 8s }\n").replace(/^silent.*\n/m, ""));
     expect(await door.reload()).toMatchObject({ event: "reloaded" });
     expect((await client.reply).received).toHaveLength(0);
-    door.write(configuration("timeouts: { hello: 3s }\n", "60s"));
+    door.write(configuration("timeouts: { hello: 8s }\n", "60s"));
     await door.reload();
     const other = await scene.client();
+    const words = firstWords(other);
     await scene.doorHas(1);
-    door.write(configuration("timeouts: { hello: 3s }\n"));
+    door.write(configuration("timeouts: { hello: 8s }\n"));
     await door.reload();
-    expect(await firstWords(other)).toBe(greeting);
+    expect(await words).toBe(greeting);
     other.close();
     await until("the door to have no clients", () => scene.clientsOfDoor === 0);
   });
@@ -219,7 +228,7 @@ it("10,000 of them cost next to nothing while they wait, and all are greeted", {
   const count = 10_000;
   await smtp();
   const limits = "limits: { waiting: 20000 }\ntimeouts: { hello: 9m }\n";
-  const door = await scene.startDoor(configuration(limits, "20s"), { channels: 1 });
+  const door = await scene.startDoor(configuration(limits, "8m"), { channels: 1 });
   const before = costOf(door.pid);
   await inParallel(
     Array.from({ length: count }, (_, i) => `127.0.${1 + (i % 20)}.${1 + (i % 200)}`),
@@ -236,6 +245,8 @@ it("10,000 of them cost next to nothing while they wait, and all are greeted", {
   // A tick is 10 ms: less than a twentieth of a processor.
   expect(waited.ticks - there.ticks).toBeLessThan(10);
   expect(there.memory - before.memory).toBeLessThan(16 * 1024 * 1024);
+  door.write(configuration(limits));
+  expect(await door.reload()).toMatchObject({ event: "reloaded" });
   expect(new Set(await Promise.all(words))).toEqual(new Set([greeting]));
   const greeted = costOf(door.pid);
   for (const client of scene.clients) client.close();
