@@ -584,8 +584,14 @@ http: { routes: { app.test: app, "*.test": web }, redirect: { to: https, port: 8
       "http://other.example/x -> 308 Permanent Redirect to https://other.example:8443/x\n  by       http.redirect\n",
     );
     expect(await said("192.0.2.1", "--http")).toBe("http://192.0.2.1/ -> 400 Bad Request\n  by       no key of http\n");
-    const wrong = await sniHandoff(["explain", "app.test", "--path", "/", "--config", door.file]);
-    expect(wrong).toMatchObject({ status: 2, stderr: expect.stringContaining("--path is for --http") });
+    for (const [args, message] of [
+      [["--path", "/"], "--path is for --http"],
+      [["--http", "--path", "x"], '--path: found "x"; allowed: a path that begins with "/"'],
+      [["--http", "--client", "192.0.2.1"], "--alpn, --client and --tls are for TLS, not for --http"],
+    ] as const) {
+      const wrong = await sniHandoff(["explain", "app.test", ...args, "--config", door.file]);
+      expect(wrong).toMatchObject({ status: 2, stderr: expect.stringContaining(message) });
+    }
     await scene.counters();
   });
 });

@@ -3,6 +3,7 @@
 # them. What is there stays. Debian's packages are installed with apt-get (as root); what comes from a language's
 # registry is built into ${SNI_HANDOFF_PEERS:-~/.cache/sni-handoff-peers}/bin and kept between runs.
 set -euo pipefail
+export HOME=${HOME:-~} # as passwd(5) says, where CI sets none
 peers=${SNI_HANDOFF_PEERS:-$HOME/.cache/sni-handoff-peers}
 mkdir -p "$peers/bin"
 

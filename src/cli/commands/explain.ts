@@ -70,6 +70,10 @@ export const explain: Command = {
     const { loadConfiguration } = await import("../../daemon/configuration/index.js");
     const { describeBackend, explainName, explanationLines } = await import("../../daemon/configuration/explain.js");
     if (args.path !== undefined && args.http !== true) throw usageError("--path is for --http");
+    if (args.http === true && (args.alpn ?? args.client ?? args.tls) !== undefined)
+      throw usageError("--alpn, --client and --tls are for TLS, not for --http");
+    if (args.path !== undefined && !String(args.path).startsWith("/"))
+      throw usageError(`--path: found "${args.path}"; allowed: a path that begins with "/"`);
     const configuration = await loadConfiguration(args.config as string);
     if (args.http === true) return explainHttp(configuration, args);
     let explained: ReturnType<typeof explainName>;
