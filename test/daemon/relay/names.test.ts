@@ -111,7 +111,7 @@ describe("a name", () => {
     ask("slow.internal");
     const begun = performance.now();
     await names.settled(100);
-    expect(performance.now() - begun).toBeLessThan(1500);
+    expect(performance.now() - begun).toBeLessThan(4000);
     expect(names.known("slow.internal")).toBeUndefined();
   });
 });
