@@ -294,6 +294,8 @@ export class Relay implements ControlledRelay {
     try {
       const next = await loadRelay(before.file);
       const settings = await this.prepare(next, this.generation + 1);
+      // Workers that have been told to drain must not listen again.
+      if (!this.isReloading) throw new Error(`the relay is ${this.state}`);
       await this.workers.configure(settings);
       this.totals.look();
       this.totals.use(settings, this.workers.targetMemories);

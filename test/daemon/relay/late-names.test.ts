@@ -75,6 +75,19 @@ test("at the start they are told when the workers run", async () => {
   expect(commands).toContainEqual({ type: "addresses", ...told });
 });
 
+test("a stop that comes meanwhile: nothing new comes into force", async () => {
+  configure("127.0.0.1:443");
+  const configured = vi.fn(async () => {});
+  vi.spyOn(RelayWorkers, "start").mockImplementation(async () => workers(configured));
+  relay = await start();
+  configure("late.test:443");
+  const reloaded = relay.reload();
+  await until("the question", () => dns.asked.includes("late.test"));
+  await relay.stop();
+  expect(await reloaded).toMatchObject({ ok: false, details: ["the relay is draining"] });
+  expect(configured).not.toHaveBeenCalled();
+});
+
 test("at a reload they are told when it is in force", async () => {
   configure("127.0.0.1:443");
   vi.spyOn(RelayWorkers, "start").mockImplementation(async () => workers(answer));
