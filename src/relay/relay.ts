@@ -272,12 +272,19 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
   /** What is due by time. */
   private tick(): void {
     const now = this.loop.clock[0]!;
-    const { dials, pauses, idles, lifetimes } = this;
-    for (let slot = dials.expired(now); slot !== NOBODY; slot = dials.expired(now)) this.dialTimedOut(slot);
-    for (let slot = pauses.expired(now); slot !== NOBODY; slot = pauses.expired(now)) this.pauseOver(slot);
-    for (let slot = idles.expired(now); slot !== NOBODY; slot = idles.expired(now)) this.lookAtIdle(slot, now);
-    for (let slot = lifetimes.expired(now); slot !== NOBODY; slot = lifetimes.expired(now)) {
-      this.timedOut(slot, RelayCounter.lifetime_timeout);
+    this.due(this.dials, now, this.dialTimedOut);
+    this.due(this.pauses, now, this.pauseOver);
+    this.due(this.idles, now, this.lookAtIdle);
+    this.due(this.lifetimes, now, this.tooOld);
+  }
+
+  private due(deadlines: Deadlines, now: number, act: (this: this, slot: number, now: number) => void): void {
+    for (let slot = deadlines.expired(now); slot !== NOBODY; slot = deadlines.expired(now)) {
+      try {
+        act.call(this, slot, now);
+      } catch (error) {
+        this.defect(slot, error as Error);
+      }
     }
   }
 
@@ -562,6 +569,10 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
     native.keepAlive(this.splicer.descriptors[2 * slot + 1]!);
   }
 
+  private tooOld(slot: number): void {
+    this.timedOut(slot, RelayCounter.lifetime_timeout);
+  }
+
   private timedOut(slot: number, counter: number): void {
     this.counters[counter]!++;
     this.connections.target[slot]!.count(TargetStat.timeouts, 1);
@@ -618,13 +629,21 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
     this.setState(slot, State.DELIVERING);
     this.delivery.deliver(fallback, this.clientOf(slot), connections.handoff[slot]!).then((isTaken) => {
       if (connections.generation[slot] !== generation) return;
-      if (!isTaken) {
-        this.refuse(slot, "internal_error");
-        return;
+      try {
+        this.delivered(slot, isTaken);
+      } catch (error) {
+        this.defect(slot, error as Error);
       }
-      this.counters[RelayCounter.delivered]!++;
-      this.close(slot);
     });
+  }
+
+  private delivered(slot: number, isTaken: boolean): void {
+    if (!isTaken) {
+      this.refuse(slot, "internal_error");
+      return;
+    }
+    this.counters[RelayCounter.delivered]!++;
+    this.close(slot);
   }
 
   /** Ends it so that the client sees why: a TLS client by an alert, others by the end of file. */
