@@ -13,6 +13,7 @@
 import { getSystemErrorName } from "node:util";
 import { FieldType, Flag, HEADER_LENGTH } from "../handoff/layout.js";
 import { Message } from "../handoff/message.js";
+import { answer, answerFor } from "../http/answers.js";
 import { type Loop, native, type Splicer, SplicerFlag } from "../native/addon.js";
 import { type AlertName, alertRecord } from "../tls/alerts.js";
 import { Backend, type BackendHost } from "./backend.js";
@@ -327,7 +328,7 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
     if (slot === NOBODY) {
       // More than the doors were told that there is room for.
       this.counters[RelayCounter.refused]!++;
-      native.farewell(descriptor, alertRecord("internal_error"), DISCARD);
+      native.farewell(descriptor, this.farewellTo(handoff, "internal_error"), DISCARD);
       native.close(descriptor);
       return;
     }
@@ -646,7 +647,7 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
     this.close(slot);
   }
 
-  /** Ends it so that the client sees why: a TLS client by an alert, others by the end of file. */
+  /** Ends it so that the client sees why: in its own words where the door has known its protocol, others by the end of file. */
   private refuse(slot: number, how: AlertName | "close" | "reset"): void {
     const { connections, splicer } = this;
     this.counters[RelayCounter.refused]!++;
@@ -655,18 +656,25 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
       return;
     }
     const client = this.clientOf(slot);
-    const isTls = how !== "close" && this.speaksFirst(slot);
+    const farewell = how === "close" ? NOTHING : this.farewellTo(connections.handoff[slot]!, how);
     if (connections.state[slot] === State.RELAYING) {
       this.leaveTarget(slot);
       splicer.descriptors[2 * slot] = client;
     }
     this.setState(slot, State.PARTING);
-    if (native.farewell(client, isTls ? alertRecord(how) : NOTHING, DISCARD)) {
+    if (native.farewell(client, farewell, DISCARD)) {
       this.close(slot);
       return;
     }
     this.pauses.set(slot, this.loop.clock[0]!, PARTING_PATIENCE);
     this.poll(slot, PARTING_EVENTS);
+  }
+
+  /** What tells this client the same as that alert would. */
+  private farewellTo(handoff: string, alert: AlertName): Uint8Array {
+    const flags = flagsOf(handoff);
+    if ((flags & Flag.TLS) !== 0) return alertRecord(alert);
+    return (flags & Flag.HTTP) === 0 ? NOTHING : answer(answerFor(alert), this.loop.clock[1]!);
   }
 
   /** Reads its HANDOFF into `message`; returns the bytes that it points into. */

@@ -51,6 +51,19 @@ describe("without a target that takes it", () => {
     expect((await ask()).received).toEqual(Buffer.from(alertRecord("unrecognized_name")));
   });
 
+  test("an HTTP client is answered", async () => {
+    await plane.start([{ name: "app", targets: [target(closed)] }]);
+    const { received, end } = await ask(Flag.HTTP);
+    expect(received.toString()).toMatch(/^HTTP\/1\.1 503 Service Unavailable\r\n.*\r\n\r\n$/s);
+    expect(end).toBe("FIN");
+  });
+
+  test("an HTTP client is answered as the fallback says", async () => {
+    const fallback: RelayFallback = { kind: "reject", reject: "unrecognized_name" };
+    await plane.start([{ name: "app", targets: [target(closed)], fallback }]);
+    expect((await ask(Flag.HTTP)).received.toString()).toMatch(/^HTTP\/1\.1 421 /);
+  });
+
   test("another client is sent nothing", async () => {
     await plane.start([{ name: "app", targets: [target(closed)] }]);
     expect(await ask(0)).toEqual({ received: Buffer.alloc(0), end: "FIN" });
