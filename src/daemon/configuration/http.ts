@@ -19,7 +19,10 @@ export function buildHttpRoutes(
 ): RouteTableBuilder {
   const nameBytes = httpRoutes.reduce((sum, { name }) => sum + name.length, 0);
   const builder = new RouteTableBuilder({ names: httpRoutes.length, nameBytes }, undefined, region);
-  addRoutes(httpRoutes, new Map(backends.map(({ name }, index) => [name, index])), builder, problem);
+  addRoutes(httpRoutes, new Map(backends.map(({ name }, index) => [name, index])), builder, problem, {
+    address: "is an IP address: requests to one get http.default",
+    wildcard_everything: "is every host: set http.default to the backend for hosts that have no route",
+  });
   return builder;
 }
 

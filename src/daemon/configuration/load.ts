@@ -23,7 +23,14 @@ import { compileRouting } from "./rules.js";
 import { configurationSchema, type IncludedInput, includedSchema } from "./schema.js";
 import { problemAt, type Report, type Source } from "./source.js";
 import { findGroup } from "./users.js";
-import { warnOfBackends, warnOfLoops, warnOfNeedlessRoutes, warnOfSettings, warnOfUnusedBackends } from "./warnings.js";
+import {
+  warnOfBackends,
+  warnOfLoops,
+  warnOfNeedlessRoutes,
+  warnOfNotTls,
+  warnOfSettings,
+  warnOfUnusedBackends,
+} from "./warnings.js";
 
 export interface LoadOptions {
   /** Number of this configuration: `DoorSettings.generation`. 1 if absent. */
@@ -98,6 +105,7 @@ export async function loadConfiguration(file: string, options: LoadOptions = {})
   warnOfHttp(input, main, outline, http, warning);
   warnOfRules({ main, outline, rules: routing.rules, table }, warning);
   warnOfSettings(input, main, identity, warning);
+  warnOfNotTls(input, main, warning);
   warnOfLoops(outline, warning);
   for (const each of backendsOfFiles) warnOfBackends(each.backends, each.source, warning);
   const listeners = compileListeners(input);

@@ -4,7 +4,7 @@ import type { FileHandle } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Problem } from "../../errors.js";
 import { MapCounter, MapParser } from "../../routing/map-file.js";
-import { normaliseName } from "../../routing/name.js";
+import { type NameFault, normaliseName } from "../../routing/name.js";
 import { FIRST_RULES_TARGET, RouteTableBuilder } from "../../routing/table.js";
 import type { Outline, OutlinedRoute } from "./outline.js";
 import { besideConfiguration, readFailure } from "./paths.js";
@@ -87,12 +87,13 @@ class MarkingBuilder extends RouteTableBuilder {
   }
 }
 
-/** Adds those that can be: names that are wrong, or there twice, are reported. */
+/** Adds those that can be: names that are wrong, or there twice, are reported; `words`: what is said of a fault instead. */
 export function addRoutes(
   routes: readonly OutlinedRoute[],
   backends: ReadonlyMap<string, number>,
   builder: RouteTableBuilder,
   problem: Report,
+  words: Readonly<Partial<Record<NameFault, string>>> = {},
 ): void {
   let lists = 0;
   const written = new Map<string, OutlinedRoute>();
@@ -101,7 +102,8 @@ export function addRoutes(
     const target = backend === undefined ? FIRST_RULES_TARGET + lists++ : backends.get(backend);
     const normalised = normaliseName(name);
     if (!normalised.ok) {
-      problem(route, normalised.message, "key");
+      const said = words[normalised.fault];
+      problem(route, said === undefined ? normalised.message : `${show(name)} ${said}`, "key");
       continue;
     }
     const first = written.get(normalised.name);

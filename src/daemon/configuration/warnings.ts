@@ -1,5 +1,6 @@
 /** What works and is probably not meant. */
 
+import type { Beginning } from "../../door/first-bytes.js";
 import { normaliseName } from "../../routing/name.js";
 import { explain, type RouteTable } from "../../routing/table.js";
 import { isLoopback, type ListenAddress, parseListenAddress } from "./addresses.js";
@@ -84,6 +85,24 @@ export function warnOfSettings(
     warning(at("user"), "is root: the door gives nothing up");
 }
 
+/** Rules of `notTls` that no client comes to. */
+export function warnOfNotTls({ notTls }: ConfigurationInput, main: Source, warning: Report): void {
+  if (typeof notTls !== "object") return;
+  const beginnings = notTls.flatMap(({ starts }) => (starts === undefined ? [] : [starts.starts]));
+  for (const [index, starts] of beginnings.entries()) {
+    const place = { source: main, path: ["notTls", index, "starts"] };
+    const first = beginnings.findIndex((each) => takesAllOf(each, starts));
+    if (first < index) warning(place, `is never reached: rule ${first + 1} takes all its clients`);
+    // A handshake record (RFC 8446 §5.1): whatever comes then is TLS, or refused as malformed TLS.
+    else if (starts[0] === 0x16 && starts[1] === 0x03) warning(place, "is never reached: TLS begins like this");
+  }
+}
+
+function takesAllOf(taken: Beginning, starts: Beginning): boolean {
+  if (taken === "http" || starts === "http") return taken === starts;
+  return taken.every((byte, index) => starts[index] === byte);
+}
+
 /**
  * Targets that are one of the door's own listeners: its own clients would come back to it for ever. (A PROXY header, or
  * another name, may lead them elsewhere: so no error.)
@@ -95,8 +114,10 @@ export function warnOfLoops({ relays, addresses }: Outline, warning: Report): vo
   });
   for (const { text, ...place } of relays) {
     const target = parseTarget(text);
-    if (target?.kind !== "address") continue;
-    const { address, port } = target;
+    if (target === undefined || target.kind === "unix") continue;
+    const { port } = target;
+    const address = target.kind === "address" ? target.address : target.host === "localhost" ? "127.0.0.1" : undefined;
+    if (address === undefined) continue;
     const own = listeners.find((each) => each.port === port && (each.address === address || takesAll(each, address)));
     if (own !== undefined)
       warning(place, `is the listener ${own.text} of the door itself: clients would go in a circle`);

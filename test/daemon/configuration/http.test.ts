@@ -69,6 +69,16 @@ describe("one wrong thing is one problem, with its place", () => {
       '5:19: http.routes["a.test:80"]: "a.test:80" holds ":" (U+003A): write the host name without the port',
     ],
     [
+      "an address",
+      "http: { routes: { 192.0.2.1: app } }",
+      '5:19: http.routes["192.0.2.1"]: "192.0.2.1" is an IP address: requests to one get http.default',
+    ],
+    [
+      "every host",
+      'http: { routes: { "*": app } }',
+      '5:19: http.routes["*"]: "*" is every host: set http.default to the backend for hosts that have no route',
+    ],
+    [
       "the same name in another form",
       "http: { routes: { a.test: app, A.test: web } }",
       '5:32: http.routes["A.test"]: is the same name as "a.test" (names have no case and no dot at the end); allowed: each once',

@@ -104,6 +104,26 @@ describe("notTls", () => {
     ]);
   });
 
+  test("one that no client comes to is a warning", async () => {
+    const list = [
+      "{ starts: '\\x16\\x03\\x01', backend: web }",
+      "{ starts: SSH-, backend: ssh }",
+      "{ starts: SSH-2, backend: web }",
+      "{ starts: ssh, backend: ssh }",
+      "{ starts: http, backend: web }",
+      "{ starts: http, backend: ssh }",
+      "{ starts: '\\x16', backend: web }",
+      "{ starts: SS, backend: ssh }",
+      "{ backend: web }",
+    ];
+    expect(await folder.warningsOf(rules(...list))).toEqual([
+      "door.yaml:5:15: notTls[0].starts: is never reached: TLS begins like this",
+      "door.yaml:7:15: notTls[2].starts: is never reached: rule 2 takes all its clients",
+      "door.yaml:8:15: notTls[3].starts: is never reached: rule 2 takes all its clients",
+      "door.yaml:10:15: notTls[5].starts: is never reached: rule 5 takes all its clients",
+    ]);
+  });
+
   test("is compared", async () => {
     expect(await diff(`${BASE}notTls: ssh\n`, rules("{ starts: http, backend: web }", "{ backend: ssh }"))).toEqual([
       "~ notTls: ssh -> http: web, else: ssh",

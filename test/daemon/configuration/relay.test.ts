@@ -171,7 +171,8 @@ default: app
     expect(await folder.warningsOf(text("127.0.0.1:8443"))).toEqual([
       "door.yaml:2:27: backends.app.relay: is the listener *:8443 of the door itself: clients would go in a circle",
     ]);
-    expect(await folder.warningsOf(text("192.0.2.7:443"))).toHaveLength(1);
+    for (const target of ["192.0.2.7:443", "localhost:8443"])
+      expect(await folder.warningsOf(text(target))).toHaveLength(1);
     for (const target of ["127.0.0.1:8444", "192.0.2.8:8443", "app.internal:8443"]) {
       expect(await folder.warningsOf(text(target))).toEqual([]);
     }
