@@ -1,7 +1,7 @@
 /** HAProxy's backends: their servers as a relay's targets. Pure. */
 import type { Draft, RelayBackend } from "./draft.js";
 import { type Line, lastOf, type Section } from "./haproxy-lexer.js";
-import { readTarget } from "./targets.js";
+import { readTarget, withBrackets } from "./targets.js";
 import { clamp, Limit, readTime } from "./times.js";
 
 type Scopes = readonly [readonly Line[], readonly Line[]];
@@ -116,7 +116,8 @@ export class HaproxyServers {
       else if (option === "weight" && options[i + 1] === "1") i++;
       else left.push(WITH_VALUE.test(option) ? `${option} ${options[++i] ?? ""}` : option);
     }
-    const target = readTarget(address.replace(/^(?:ipv4|ipv6)@/, "").replace(/^unix@|^(?=\/)/, "unix:"));
+    const bare = withBrackets(address.replace(/^(?:ipv4|ipv6)@/, ""));
+    const target = readTarget(bare.replace(/^unix@|^(?=\/)/, "unix:"));
     if (!target.ok) {
       this.#remark(line, `${target.why}; left out`);
       return undefined;

@@ -4,7 +4,7 @@ import { Acls, type Condition, nameMatcher, type Reader } from "./haproxy-condit
 import { type Line, lastOf, readHaproxy, type Section } from "./haproxy-lexer.js";
 import { HaproxyServers } from "./haproxy-servers.js";
 import { isConditional, OrderedRoutes } from "./ordered-routes.js";
-import { readListenAddress } from "./targets.js";
+import { readListenAddress, withBrackets } from "./targets.js";
 import { clamp, Limit, readTime } from "./times.js";
 
 /** Longer maps are better used as they are: this program's map files look the same. */
@@ -260,7 +260,7 @@ class Frontend {
       );
     for (const text of addresses.split(",")) {
       // ":443" is IPv4 only, unless v4v6 or an IPv6 address says otherwise; ":::443" is [::]:443.
-      const bare = text.replace(/^(?:ipv4|ipv6)@/, "").replace(/^:::(?=\d)/, "[::]:");
+      const bare = withBrackets(text.replace(/^(?:ipv4|ipv6)@/, ""));
       const address = readListenAddress(bare, text.startsWith("ipv6@") ? "[::]" : "0.0.0.0");
       if (!address.ok) {
         remark(draft, line, /[a-z]+@|^\//.test(text) ? "the front door listens on TCP addresses only" : address.why);

@@ -50,6 +50,12 @@ function split(text: string): { host: string; port?: string } {
   return colon === -1 ? { host: text } : { host: text.slice(0, colon), port: text.slice(colon + 1) };
 }
 
+/** HAProxy takes what stands behind the last colon for the port, brackets or not: "fd00::5:443" is [fd00::5]:443. */
+export function withBrackets(text: string): string {
+  const [, host = "", port] = /^(.*):(\d+)$/.exec(text) ?? [];
+  return isIPv6(host) ? `[${host}]:${port}` : text;
+}
+
 function isHost(host: string): boolean {
   if (isIPv4(host)) return true;
   const bare = host.endsWith(".") ? host.slice(0, -1) : host;

@@ -270,6 +270,21 @@ describe("rules in order", () => {
   });
 });
 
+test("HAProxy: a port is behind the last colon", () => {
+  const text = `frontend f
+ bind fd00::1:443
+ use_backend b if { req.ssl_sni a.b }
+backend b
+ server s fd00::5:8443
+ server t [fd00::6]:8443
+ server u ipv6@fd00::7:8443
+`;
+  const imported = importConfiguration(text, { file: "x", from: "haproxy" });
+  expect(imported.remarks).toEqual([]);
+  expect(imported.text).toContain('address: "[fd00::1]:443"');
+  expect(imported.text).toContain('relay: ["[fd00::5]:8443", "[fd00::6]:8443", "[fd00::7]:8443"]');
+});
+
 test("HAProxy: an IPv6 wildcard has IPv4, too, unless it says otherwise or another listener has that", () => {
   const listeners = (...binds: string[]) => {
     const text = `frontend f\n${binds.map((bind) => ` bind ${bind}\n`).join("")} use_backend b if { req.ssl_sni a.b }\nbackend b\n server s c:1\n`;
