@@ -625,7 +625,6 @@ static napi_value initialize(napi_env env, napi_callback_info info) {
       FUNCTION("createSplicer", create_splicer),
       FUNCTION("socketAddress", get_socket_address),
       FUNCTION("dial", dial),
-      FUNCTION("prepareRelayed", prepare_relayed),
       FUNCTION("keepAlive", keep_alive),
       FUNCTION("pendingError", get_pending_error),
       FUNCTION("sendFirst", send_first),

@@ -98,7 +98,6 @@ napi_value create_message_watch(napi_env env, napi_callback_info info);
 napi_value create_splicer(napi_env env, napi_callback_info info);
 napi_value get_socket_address(napi_env env, napi_callback_info info);
 napi_value dial(napi_env env, napi_callback_info info);
-napi_value prepare_relayed(napi_env env, napi_callback_info info);
 napi_value keep_alive(napi_env env, napi_callback_info info);
 napi_value get_pending_error(napi_env env, napi_callback_info info);
 napi_value send_first(napi_env env, napi_callback_info info);

@@ -215,13 +215,6 @@ napi_value dial(napi_env env, napi_callback_info info) {
   return integer(env, fd == -1 ? -errno : fd);
 }
 
-napi_value prepare_relayed(napi_env env, napi_callback_info info) {
-  ARGUMENTS(1);
-  int fd;
-  if (!take_descriptor(env, arguments[0], "fd", &fd)) return NULL;
-  return integer(env, tcp_prepare_relayed(fd) == -1 ? errno : 0);
-}
-
 napi_value keep_alive(napi_env env, napi_callback_info info) {
   ARGUMENTS(1);
   int fd;

@@ -91,6 +91,16 @@ static ssize_t move(int from, int to, size_t most) {
   return moved;
 }
 
+/*
+ * Most connections never need it: bytes that are copied are sent with MSG_DONTWAIT, and the first of them at once, as
+ * nothing is unacknowledged that Nagle's algorithm would wait for.
+ */
+static void prepare(struct splicer *splicer, int32_t row, int side) {
+  if ((splicer->flags[row] & SPLICER_PREPARED(side)) != 0) return;
+  splicer->flags[row] |= SPLICER_PREPARED(side);
+  tcp_prepare_relayed(splicer->descriptors[2 * row + side]);
+}
+
 static enum splicer_outcome fail(struct splicer *splicer, int32_t row, int side, int error) {
   splicer->errors[2 * row + side] = error;
   return SPLICER_FAILED;
@@ -143,6 +153,7 @@ static enum splicer_outcome copy_few(struct splicer *splicer, int32_t row, int f
   ssize_t sent = -1;
   errno = EAGAIN;
   if ((*flags & SPLICER_WRITABLE(to)) != 0) {
+    if ((*flags & SPLICER_WRITTEN(to)) != 0) prepare(splicer, row, to);
     /* What an end follows goes with it, in one segment. */
     int more = (size_t)length < most && (*flags & SPLICER_ENDING(from)) != 0 ? MSG_MORE : 0;
     sent = send(splicer->descriptors[2 * row + to], splicer->few, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL | more);
@@ -150,6 +161,7 @@ static enum splicer_outcome copy_few(struct splicer *splicer, int32_t row, int f
   if (sent == -1 && errno != EAGAIN && errno != EINTR) return fail(splicer, row, to, errno);
   if (sent == -1 && errno == EAGAIN) *flags &= ~SPLICER_WRITABLE(to);
   if (sent == -1) sent = 0;
+  else *flags |= SPLICER_WRITTEN(to);
   *bytes += (double)sent;
   if (sent == length || park(splicer, place, splicer->few + sent, (size_t)(length - sent))) return 0;
   return fail(splicer, row, to, ENOBUFS);
@@ -159,6 +171,7 @@ static enum splicer_outcome copy_few(struct splicer *splicer, int32_t row, int f
 static enum splicer_outcome fill(struct splicer *splicer, int32_t row, int from) {
   size_t place = 2 * (size_t)row + (size_t)from;
   if (!borrow(splicer, place)) return SPLICER_NO_PIPE;
+  prepare(splicer, row, from);
   int pipe = splicer->pool[splicer->pipes[place]].write;
   ssize_t moved = move(splicer->descriptors[place], pipe, MOST_BYTES);
   if (moved > 0) splicer->held[place] = (uint32_t)moved;
@@ -168,6 +181,7 @@ static enum splicer_outcome fill(struct splicer *splicer, int32_t row, int from)
 /* Writes from the pipe of the direction to `to`. */
 static enum splicer_outcome drain(struct splicer *splicer, int32_t row, int to, double *bytes) {
   size_t place = 2 * (size_t)row + (size_t)(1 - to);
+  prepare(splicer, row, to);
   int pipe = splicer->pool[splicer->pipes[place]].read;
   ssize_t moved = move(pipe, splicer->descriptors[2 * row + to], splicer->held[place]);
   if (moved > 0) {

@@ -22,6 +22,8 @@
 #define SPLICER_SHUT(side) (256u << (side))    /* out: it was told the other side's end: shutdown(2), SHUT_WR */
 #define SPLICER_ENDING(side) (1024u << (side)) /* in: EPOLLRDHUP was seen: behind the last bytes is an end of file */
 #define SPLICER_BULK(side) (4096u << (side))   /* more than a few bytes came from it at a time */
+#define SPLICER_WRITTEN(side) (1u << 14 << (side))  /* bytes were sent to it */
+#define SPLICER_PREPARED(side) (1u << 16 << (side)) /* out: tcp_prepare_relayed */
 
 /* Most bytes that are copied. Any pipe holds them: two pages are the least, pipe(7). */
 enum { SPLICER_FEW = 8192 };

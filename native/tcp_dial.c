@@ -13,7 +13,6 @@ static int set_option(int fd, int level, int name, int value) {
 int tcp_dial(const struct sockaddr_storage *address, socklen_t length, bool speaks_first) {
   int fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd == -1) return -1;
-  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   if (speaks_first) set_option(fd, IPPROTO_TCP, TCP_QUICKACK, 0);
   if (connect(fd, (const struct sockaddr *)address, length) == 0 || errno == EINPROGRESS) return fd;
   int error = errno;
@@ -22,10 +21,10 @@ int tcp_dial(const struct sockaddr_storage *address, socklen_t length, bool spea
   return -1;
 }
 
-int tcp_prepare_relayed(int fd) {
+void tcp_prepare_relayed(int fd) {
   int on = 1;
-  if (ioctl(fd, FIONBIO, &on) == -1) return -1;
-  return set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  ioctl(fd, FIONBIO, &on);
+  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1); /* EOPNOTSUPP: a unix socket */
 }
 
 int tcp_keep_alive(int fd) { return set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1); }

@@ -9,15 +9,15 @@
 /* Connections that this process makes, and what relayed sockets are set to: tcp(7), socket(7). */
 
 /*
- * A non-blocking, close-on-exec TCP socket with TCP_NODELAY that connects to `address`: writable once it has, EPOLLERR if
- * it cannot. `speaks_first`: bytes are sent as soon as it has, and the handshake's last acknowledgement goes with them
- * (no TCP_QUICKACK; without bytes it would come late). -1 and errno if a failure is known at once; the caller closes the
+ * A non-blocking, close-on-exec TCP socket that connects to `address`: writable once it has, EPOLLERR if it cannot.
+ * `speaks_first`: bytes are sent as soon as it has, and the handshake's last acknowledgement goes with them (no
+ * TCP_QUICKACK; without bytes it would come late). -1 and errno if a failure is known at once; the caller closes the
  * result.
  */
 int tcp_dial(const struct sockaddr_storage *address, socklen_t length, bool speaks_first);
 
-/* Non-blocking and TCP_NODELAY. -1 and errno if the connection is dead. */
-int tcp_prepare_relayed(int fd);
+/* Non-blocking, as splice(2) needs it of sockets, and TCP_NODELAY. */
+void tcp_prepare_relayed(int fd);
 
 /* SO_KEEPALIVE. */
 int tcp_keep_alive(int fd);

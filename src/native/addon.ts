@@ -268,6 +268,8 @@ export const SplicerFlag = {
   ENDING: 1024,
   /** More than a few bytes came from it at a time. */
   BULK: 4096,
+  /** Bytes were sent to it: before more are, it gets TCP_NODELAY. */
+  WRITTEN: 1 << 14,
 } as const;
 
 /** Bits of `Splicer.outcomes`. */
@@ -468,13 +470,11 @@ export interface Addon {
   /** The bytes of a sockaddr_in or sockaddr_in6, for `dial`. Numeric; an IPv6 zone as `%name`. */
   socketAddress(address: string, port: number): Uint8Array;
   /**
-   * A non-blocking socket with TCP_NODELAY that connects. EPOLLOUT tells that it has, EPOLLERR that it cannot.
+   * A non-blocking socket that connects. EPOLLOUT tells that it has, EPOLLERR that it cannot.
    * `speaksFirst`: bytes will be sent as soon as it has, and the handshake's last acknowledgement with them. Returns the
    * descriptor, which the caller closes, or the negative errno.
    */
   dial(address: Uint8Array, speaksFirst: boolean): number;
-  /** Makes an accepted TCP socket what `dial` makes. Returns 0 or the errno. */
-  prepareRelayed(fd: number): number;
   /** SO_KEEPALIVE. Returns 0 or the errno. */
   keepAlive(fd: number): number;
   /** SO_ERROR: 0 or the errno of what has happened to the connection; reading clears it. */

@@ -465,10 +465,6 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
         return;
       }
     }
-    if (native.prepareRelayed(this.clientOf(slot)) !== 0) {
-      this.clientGone(slot);
-      return;
-    }
     this.setState(slot, State.RELAYING);
     target.took();
     this.counters[RelayCounter.connected]!++;
@@ -489,6 +485,8 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
     const length = proxyHeader(version, this.clientOf(slot), message, bytes);
     // A TLS client's hello is there already: it shares the segment.
     const isFollowed = (message.flags & Flag.TLS) !== 0;
+    // Set in between, TCP_NODELAY would send the header by itself.
+    if (!isFollowed) this.splicer.flags[slot]! |= SplicerFlag.WRITTEN << 1;
     return native.sendFirst(this.splicer.descriptors[2 * slot + 1]!, header, length, isFollowed);
   }
 
