@@ -123,7 +123,7 @@ class SniRouterImport {
       return draft.backend(target.text, {
         kind: "relay",
         targets: [target.text],
-        ...(text(found.value, "proxy_header") === "true" && { proxyProtocol: "v1" as const }),
+        ...(/^(?:[Tt]rue|t|1)$/.test(text(found.value, "proxy_header") ?? "") && { proxyProtocol: "v1" as const }),
         ...(lifetime !== undefined && lifetime > 0 && { lifetime }),
         ...rest,
       });

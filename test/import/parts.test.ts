@@ -270,6 +270,11 @@ describe("rules in order", () => {
   });
 });
 
+test.each(["true", "True", "t", "1"])("sni-router: %s is true", (yes) => {
+  const text = `rules: < regex: "a" backend: < proxy: < addr: "x:1" proxy_header: ${yes} > > >`;
+  expect(importConfiguration(text, { file: "x", from: "sni-router" }).text).toContain("proxyProtocol: v1");
+});
+
 test("HAProxy: a port is behind the last colon", () => {
   const text = `frontend f
  bind fd00::1:443
