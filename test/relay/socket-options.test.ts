@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import type { Socket } from "node:net";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { Flag } from "../../src/handoff/layout.js";
 import { sockets } from "../native/python.js";
 import { Origin } from "../support/origin.js";
 import { RawClient } from "../support/raw-client.js";
@@ -75,4 +76,16 @@ test("a PROXY header is the first that a target is sent", async () => {
   await until("the header", () => client.socket.bytesRead > 0);
   await echoed("first", client.socket.bytesRead + 5);
   expect(noDelay()).toEqual(["1", "1"]);
+});
+
+test("a TLS client's hello shares the header's segment, so that the option waits for the next", async () => {
+  await plane.start([{ name: "app", targets: [origin.target], proxyProtocol: "v1" }]);
+  client = await RawClient.connect(plane.port);
+  client.send(Buffer.from("hello"));
+  await plane.handOver("app", { flags: Flag.TLS });
+  const chunks: string[] = [];
+  client.socket.on("data", (chunk) => chunks.push(chunk.toString()));
+  await until("the hello", () => chunks.join("").endsWith("\r\nhello"));
+  expect(noDelay()).toEqual(["0", "0"]);
+  expect(Number(sockets("segments-in", [], [descriptorOf(target!.localPort!, target!.remotePort!)])[0])).toBe(1);
 });
