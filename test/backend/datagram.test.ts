@@ -10,6 +10,7 @@ import * as tls from "node:tls";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { attach, type DatagramReceiver, handoffInfo, receive } from "../../src/backend/index.js";
 import { native } from "../../src/native/addon.js";
+import { body } from "../support/body.js";
 import { type Certificate, certificate } from "../support/certificates.js";
 import { DatagramSender } from "../support/datagrams.js";
 import { openDescriptors } from "../support/descriptors.js";
@@ -41,18 +42,6 @@ afterEach(async () => {
 
 const attached = (server: net.Server, options = {}): Promise<DatagramReceiver> =>
   attach(server, { path, protocol: "datagram", ...options });
-
-function body(stream: NodeJS.ReadableStream): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let text = "";
-    stream.setEncoding("utf8");
-    stream.on("data", (data) => {
-      text += data;
-    });
-    stream.on("end", () => resolve(text));
-    stream.on("error", reject);
-  });
-}
 
 async function answerTo(request: http.ClientRequest): Promise<string> {
   const [response] = await once(request, "response");

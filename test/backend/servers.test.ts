@@ -10,6 +10,7 @@ import * as tls from "node:tls";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { attach, type HandoffInfo, handoffInfo, receive } from "../../src/backend/index.js";
 import type { Receiver } from "../../src/handoff/receiver.js";
+import { body } from "../support/body.js";
 import { Bridge } from "../support/bridge.js";
 import { type Certificate, certificate } from "../support/certificates.js";
 import { openDescriptors } from "../support/descriptors.js";
@@ -74,18 +75,6 @@ async function closed(receiver: Receiver, server: net.Server): Promise<void> {
 
 const connections = (server: net.Server) =>
   new Promise<number>((resolve) => server.getConnections((_, count) => resolve(count)));
-
-function body(stream: NodeJS.ReadableStream): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let text = "";
-    stream.setEncoding("utf8");
-    stream.on("data", (data) => {
-      text += data;
-    });
-    stream.on("end", () => resolve(text));
-    stream.on("error", reject);
-  });
-}
 
 /** Known once the client is connected, and not when it is closed. */
 const localPort = (client: net.Socket) => once(client, "connect").then(() => client.localPort);
