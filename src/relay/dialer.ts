@@ -6,7 +6,7 @@ import { constants } from "node:os";
 import type { SystemCallError } from "../errors.js";
 import { EPOLLERR, EPOLLHUP, EPOLLOUT, type Loop, native, type Splicer } from "../native/addon.js";
 import type { Connections } from "./connections.js";
-import type { Deadlines } from "./deadlines.js";
+import { type Deadlines, NOBODY } from "./deadlines.js";
 import { PollKind, pollTag, RELAYED_EVENTS } from "./poll-tags.js";
 import type { Endpoint } from "./target.js";
 
@@ -103,11 +103,15 @@ export class Dialer {
     }
   }
 
+  /** Whose attempt beside that is; NOBODY if it has ended meanwhile. */
+  slotOf(index: number, generation: number): number {
+    const isCurrent = (this.generations[index]! & 0xffffff) === generation;
+    return (isCurrent ? this.attempts[index]?.slot : undefined) ?? NOBODY;
+  }
+
   /** An attempt beside that has come to something. */
-  besideReady(index: number, generation: number, events: number): void {
-    const attempt = this.attempts[index];
-    if (attempt === undefined || (this.generations[index]! & 0xffffff) !== generation) return;
-    const { slot, descriptor } = attempt;
+  besideReady(index: number, events: number): void {
+    const { slot, descriptor } = this.attempts[index]!;
     if (this.hasFailed(slot, descriptor, events)) {
       this.drop(index);
       this.beside.set(

@@ -240,13 +240,14 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
       const tag = events[3 * i + 1]!;
       const index = events[3 * i + 2]!;
       const kind = tag & 0xff;
-      if (kind === PollKind.ATTEMPT) this.dialer.besideReady(index, tag >>> 8, happened);
-      else if ((generation[index]! & 0xffffff) === tag >>> 8) {
-        try {
-          this.socketReady(index, kind - PollKind.CLIENT, happened);
-        } catch (error) {
-          this.defect(index, error as Error);
-        }
+      const isCurrent = (generation[index]! & 0xffffff) === tag >>> 8;
+      const slot = kind === PollKind.ATTEMPT ? this.dialer.slotOf(index, tag >>> 8) : isCurrent ? index : NOBODY;
+      if (slot === NOBODY) continue;
+      try {
+        if (kind === PollKind.ATTEMPT) this.dialer.besideReady(index, happened);
+        else this.socketReady(slot, kind - PollKind.CLIENT, happened);
+      } catch (error) {
+        this.defect(slot, error as Error);
       }
     }
   }

@@ -1,5 +1,5 @@
 /** The relay's folder, and in it one for each backend: only its own user may put sockets there, others may look. */
-import { chmodSync, chownSync, lstatSync, mkdirSync, readdirSync, rmdirSync } from "node:fs";
+import { chmodSync, chownSync, lstatSync, mkdirSync, rmdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { HandoffError } from "../../errors.js";
 
@@ -30,14 +30,13 @@ export function makeBackendFolders(folder: string, backends: readonly string[]):
   }
 }
 
-/** Those that nobody has sockets in any more, but for these backends'. */
-export function removeOtherFolders(folder: string, backends: readonly string[]): void {
-  for (const name of readdirSync(folder)) {
-    if (name.startsWith(".") || backends.includes(name)) continue;
+/** Those of backends that are gone, where nobody has sockets any more. What else is there is not the relay's. */
+export function removeBackendFolders(folder: string, backends: readonly string[]): void {
+  for (const backend of backends) {
     try {
-      rmdirSync(`${folder}${name}`);
+      rmdirSync(`${folder}${backend}`);
     } catch {
-      // Another relay's, which drains; or somebody else's thing.
+      // Another relay's, which drains; or removed already.
     }
   }
 }

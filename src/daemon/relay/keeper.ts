@@ -15,6 +15,8 @@ import { makeRelayFolder } from "./folders.js";
 const LOOK_EVERY = 1000;
 const LOOK_SOON = 100;
 const PATIENCE = 5000;
+/** One that was started and does not answer for so long is said to hang. */
+const START_PATIENCE = 30_000;
 /** After one that has ended by itself, doubled each time; one that lived longer than the last of them begins anew. */
 const FIRST_RETRY = 1000;
 const LAST_RETRY = 30_000;
@@ -136,7 +138,11 @@ export class RelayKeeper {
 
   private missed(): void {
     const { relay } = this.settings;
-    if (this.isStarting) return this.lookSoon();
+    if (this.isStarting) {
+      if (performance.now() - this.startedAt < START_PATIENCE) return this.lookSoon();
+      const seconds = START_PATIENCE / 1000;
+      return this.is("unreachable", `the relay that was started has not opened ${relayControl(relay)} in ${seconds} s`);
+    }
     if (performance.now() < this.startAfter) return;
     if (relay.start) this.startRelay();
     else this.is("absent", `no relay runs in ${relay.folder}: start one (sni-handoff relay)`);

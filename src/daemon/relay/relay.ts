@@ -15,7 +15,7 @@ import type { DaemonLog } from "../log.js";
 import type { Notifier } from "../systemd/notify.js";
 import { Watchdog } from "../systemd/watchdog.js";
 import { RelayControl } from "./control.js";
-import { makeBackendFolders, makeRelayFolder, removeOtherFolders } from "./folders.js";
+import { makeBackendFolders, makeRelayFolder, removeBackendFolders } from "./folders.js";
 import { type KnownName, TargetNames } from "./names.js";
 import { type ReportedRelay, relayStatus } from "./reporting.js";
 import { hostsOf, relaySettings, usesOf } from "./settings.js";
@@ -304,7 +304,7 @@ export class Relay implements ControlledRelay {
       this.configuration = next;
       this.tellAll();
       this.loadedAt = new Date().toISOString();
-      return this.reloaded(next);
+      return this.reloaded(next, before);
     } catch (error) {
       this.names.configure(hostsOf(before.relay), before.relay.resolvers);
       const details =
@@ -315,9 +315,13 @@ export class Relay implements ControlledRelay {
     }
   }
 
-  private reloaded({ relay, log }: RelayFile): Answer {
+  private reloaded({ relay, log }: RelayFile, before: RelayFile): Answer {
     const names = relay.backends.map(({ name }) => name);
-    removeOtherFolders(this.folder, names);
+    const gone = before.relay.backends.filter(({ name }) => !names.includes(name));
+    removeBackendFolders(
+      this.folder,
+      gone.map(({ name }) => name),
+    );
     this.serveSecondControl(this.configuration);
     if (this.parts.logLevel === undefined) this.log.level = log.level;
     const details = [
