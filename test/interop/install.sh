@@ -37,6 +37,15 @@ go_program() {
   GOBIN=$peers/bin go install "$1@$2"
 }
 
+# python_program PACKAGE VERSION: in a virtual environment of its own; a program is called as its package is.
+python_program() {
+  "$peers/bin/$1" --version 2>/dev/null | grep -qwF "$2" && return
+  python3 -c 'import ensurepip, venv' 2>/dev/null || apt python3-venv
+  python3 -m venv --clear "$peers/python-$1"
+  "$peers/python-$1/bin/pip" --quiet --disable-pip-version-check install "$1==$2"
+  ln -sfn "../python-$1/bin/$1" "$peers/bin/$1"
+}
+
 declare -A how=()
 # One line a program: how[name]='commands'.
 how[sni-router]='apt protobuf-compiler; crate sni-router 0.2.11'
@@ -49,6 +58,7 @@ how[pebble]='go_program github.com/letsencrypt/pebble/v2/cmd/pebble v2.10.3'
 how[pebble-challtestsrv]='go_program github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv v2.10.3'
 how[lego]='apt lego'
 how[caddy]='go_program github.com/caddyserver/caddy/v2/cmd/caddy v2.11.9'
+how[uvicorn]='python_program uvicorn 0.54.0'
 how[chromium]='apt chromium'
 
 names=("$@")
