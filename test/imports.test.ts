@@ -26,12 +26,14 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   door: [...pure, "native", "handoff"],
   relay: [...pure, "native", "handoff"],
   backend: [...pure, "native", "handoff"],
+  /** Plays the door against any receiver. */
+  conform: [...pure, "native", "handoff"],
   daemon: [...pure, "native", "handoff", "door", "relay"],
   /** What a user imports. */
   index: ["errors", "tls", "backend"],
   /** Plays operator and backend at once. */
   demo: ["errors", "daemon", "backend"],
-  cli: ["errors", "import", "daemon", "demo"],
+  cli: ["errors", "import", "conform", "daemon", "demo"],
 };
 
 const PURE_HANDOFF = ["handoff/layout.ts", "handoff/message.ts"];

@@ -20,7 +20,7 @@ const bad = folder.write(
 );
 const commands = [
   ...["serve", "relay", "check", "explain", "status", "drain", "undrain", "reload", "upgrade", "stop", "log-level"],
-  ...["import", "schema", "completion", "man", "demo", "bench"],
+  ...["import", "conform", "schema", "completion", "man", "demo", "bench"],
 ];
 const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
 

@@ -3,6 +3,7 @@ import type { Command } from "../command.js";
 import { bench } from "./bench.js";
 import { check } from "./check.js";
 import { completion } from "./completion.js";
+import { conform } from "./conform.js";
 import { demo } from "./demo.js";
 import { explain } from "./explain.js";
 import { importing } from "./import.js";
@@ -26,6 +27,7 @@ export const commands: readonly Command[] = [
   stop,
   logLevel,
   importing,
+  conform,
   schema,
   completion,
   man,

@@ -1,0 +1,133 @@
+/** Draining, and being started again. */
+import { MessageType, RefuseReason } from "../../handoff/layout.js";
+import { isAlive } from "../process.js";
+import { Broken, type Rule, Skip } from "../rule.js";
+import { Started } from "../started.js";
+import { eventually } from "../wait.js";
+
+/** How long a second receiver may take to see that it is one too many. Milliseconds. */
+const SECOND = 15_000;
+
+export const endingRules: readonly Rule[] = [
+  {
+    name: "drain",
+    where: "Draining",
+    says: "a receiver that is asked to end sends DRAIN on every channel",
+    remedy: "on SIGTERM (or what --stop-signal says) send DRAIN on all channels, before anything is closed",
+    needsStart: true,
+    async run(stage) {
+      const channels = await Promise.all([stage.channel(), stage.channel()]);
+      stage.receiver.signal(stage.options.stopSignal);
+      for (const channel of channels) await channel.wait("DRAIN", () => channel.has(MessageType.DRAIN));
+    },
+  },
+  {
+    name: "drain-takes-queue",
+    where: "Draining",
+    says: "what is handed over before the door has read DRAIN is acknowledged and served, or refused",
+    remedy: "go on reading each channel until its end, after DRAIN too",
+    needsStart: true,
+    async run(stage) {
+      const channel = await stage.channel();
+      const connections = await stage.severalConnections(8);
+      const handed: ReturnType<typeof stage.hand>[] = [];
+      await stage.receiver.whileStopped(() => {
+        stage.receiver.signal(stage.options.stopSignal);
+        for (const connection of connections) handed.push(stage.hand(channel, connection));
+      });
+      await channel.wait("ACK or REFUSE of all 8", () => channel.unsettled === 0);
+      const owned = connections.filter((_, i) => handed[i]!.answer === "acknowledged");
+      const refused = handed.filter(({ answer }) => answer === "refused");
+      const other = refused.find(({ reason }) => reason !== RefuseReason.DRAINING);
+      if (other !== undefined) throw new Broken("refusals with `draining`", channel.summary);
+      await stage.answered(...owned);
+    },
+  },
+  {
+    name: "drain-keeps-owned",
+    where: "Draining",
+    says: "draining does not touch connections that are owned already",
+    remedy: "end the process when its connections have ended, not before",
+    needsStart: true,
+    async run(stage) {
+      const channel = await stage.channel();
+      const connections = await stage.severalConnections(8);
+      await channel.acknowledged(...connections.map((connection) => stage.hand(channel, connection)));
+      stage.receiver.signal(stage.options.stopSignal);
+      await stage.answered(...connections);
+    },
+  },
+  {
+    name: "drain-ends",
+    where: "Draining",
+    says: "a draining receiver ends when the doors have closed their channels and its clients are gone",
+    remedy: "after DRAIN read each channel to its end; when all have ended, and all connections, end the process",
+    needsStart: true,
+    async run(stage) {
+      const { pid } = stage.receiver;
+      if (pid <= 0) throw new Skip("the receiver's process is not visible: it is in another pid namespace");
+      const channel = await stage.channel();
+      stage.receiver.signal(stage.options.stopSignal);
+      await eventually(() => channel.has(MessageType.DRAIN) || channel.ended, stage.timeout);
+      channel.close();
+      const isGone = await eventually(() => !isAlive(pid), stage.timeout);
+      if (isGone === undefined) throw new Broken(`process ${pid} to end`, "it runs still");
+    },
+  },
+  {
+    name: "stale-socket",
+    where: "Transport",
+    says: "a receiver that was killed is started again at the same path, whose socket file is there still",
+    remedy: "connect(2) to the path: ECONNREFUSED means that nobody is there; then unlink(2) and bind(2)",
+    needsStart: true,
+    async run(stage) {
+      await stage.receiver.kill();
+      await stage.restart();
+      const channel = await stage.channel();
+      const connection = await stage.connection();
+      await channel.acknowledged(stage.hand(channel, connection));
+      await stage.answered(connection);
+    },
+  },
+  {
+    name: "one-holder",
+    where: "Transport",
+    says: "one process listens on a path: a second one fails, and the first goes on",
+    remedy: "connect(2) to the path before it is removed: if somebody is there, end with an error",
+    needsStart: true,
+    async run(stage) {
+      if (stage.receiver.isFolder) throw new Skip("in a folder each process has a socket of its own");
+      const second = await startSecond(stage);
+      const first = stage.receiver.pid;
+      const channel = await stage.channel();
+      const { pid } = await channel.ready();
+      if (pid !== first) throw new Broken(`process ${first} at the path still`, `process ${pid} took it`);
+      const connection = await stage.connection();
+      await channel.acknowledged(stage.hand(channel, connection));
+      await stage.answered(connection);
+      if (!second.failed)
+        throw new Broken("the second receiver to end with a status other than 0", second.ended ?? "it runs");
+    },
+  },
+  {
+    name: "holder-named",
+    where: "Transport",
+    says: "a second receiver says which process has the path",
+    remedy: "connect(2) to the path, SO_PEERCRED of that socket: write its pid into the error",
+    needsStart: true,
+    async run(stage) {
+      if (stage.receiver.isFolder) throw new Skip("in a folder each process has a socket of its own");
+      const { pid } = stage.receiver;
+      const second = await startSecond(stage);
+      if (new RegExp(`\\b${pid}\\b`).test(second.output)) return;
+      throw new Broken(`an error that names process ${pid}`, JSON.stringify(second.output.slice(-400)));
+    },
+  },
+];
+
+async function startSecond(stage: Parameters<Rule["run"]>[0]): Promise<Started> {
+  const second = new Started(stage.receiver.command!);
+  stage.dispose(() => second.signal("SIGKILL"));
+  await eventually(() => second.ended !== undefined, Math.min(SECOND, 3 * stage.timeout));
+  return second;
+}
