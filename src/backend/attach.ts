@@ -1,10 +1,10 @@
 /** The library's two ways of receiving connections: a Node server, or the bare sockets. */
-import cluster from "node:cluster";
 import { once } from "node:events";
 import { createServer, Server, type ServerOpts, type Socket } from "node:net";
 import { HandoffError } from "../errors.js";
 import { DatagramReceiver, type DatagramReceiverOptions } from "../handoff/datagram-receiver.js";
 import { Receiver, type ReceiverOptions } from "../handoff/receiver.js";
+import { begin } from "./begin.js";
 import { type HandoffInfo, handoffInfo } from "./info.js";
 import { ServerSink } from "./server-sink.js";
 
@@ -64,24 +64,11 @@ export async function attach(
   const sink = new ServerSink(server, overloaded);
   const receiver = createReceiver(options, sink);
   const isListening = server.listening;
-  try {
-    sink.start(receiver.path, {
-      closed: () => receiver.sinkClosed(),
-      ref: () => receiver.ref(),
-      unref: () => receiver.unref(),
-    });
-  } catch (error) {
-    await receiver.close({ timeout: 0 });
-    throw error;
-  }
+  begin(server, receiver, sink, {
+    address: { address: receiver.path, family: "unix", port: 0 },
+    listen: (handle) => server.listen(handle),
+  });
   if (isListening) return receiver;
-  // A worker's disconnect() closes the servers whose handles cluster knows; this one has to close itself.
-  const { worker } = cluster;
-  if (worker !== undefined) {
-    const close = () => void receiver.close();
-    worker.once("disconnect", close);
-    receiver.once("drained", () => worker.removeListener("disconnect", close));
-  }
   await once(server, "listening");
   return receiver;
 }

@@ -26,5 +26,6 @@ export {
   type ReceiveOptions,
   receive,
 } from "./attach.js";
+export { type DrainOptions, drainOnSignal } from "./drain.js";
 export { type GuardOptions, guard } from "./guard.js";
 export { type HandedOver, type HandoffInfo, handoffInfo } from "./info.js";

@@ -22,9 +22,17 @@ interface ServerInternals extends Server {
 }
 
 /** A listen handle: of a port, of a cluster worker, or the one made here. */
-interface ListenHandle {
+export interface ListenHandle {
   /** Set by the server: makes the socket and emits 'connection'. */
   onconnection?: (status: number, client: TcpHandle) => void;
+}
+
+/** How a server that does not listen yet is made to listen on the handle that is made for it. */
+export interface ListenHow {
+  /** What `server.address()` answers. */
+  readonly address: { readonly address: string; readonly family: string; readonly port: number };
+  /** Its 'listening' event follows. */
+  listen(handle: ListenHandle): void;
 }
 
 /** Called by the server on its listen handle. */
@@ -69,7 +77,7 @@ export class ServerSink implements Sink {
   }
 
   /** Makes the server listen, if it does not already. Its 'listening' event follows. */
-  start(path: string, hooks: ServerSinkHooks): void {
+  start(how: ListenHow, hooks: ServerSinkHooks): void {
     this.server.prependListener("connection", takeIn);
     if (this.server._handle !== null) {
       this.handle = this.server._handle;
@@ -78,8 +86,8 @@ export class ServerSink implements Sink {
       return;
     }
     this.isOwnHandle = true;
-    this.handle = makeListenHandle(path, this.context.asyncId(), hooks);
-    this.server.listen(this.handle);
+    this.handle = makeListenHandle(how.address, this.context.asyncId(), hooks);
+    how.listen(this.handle);
   }
 
   open(): number {
@@ -170,7 +178,7 @@ function setRemote(handle: OwnedHandle, client: Address): void {
 }
 
 /** What a server calls on its listen handle, and nothing behind it. */
-function makeListenHandle(path: string, asyncId: number, hooks: ServerSinkHooks): ListenHandle {
+function makeListenHandle(address: ListenHow["address"], asyncId: number, hooks: ServerSinkHooks): ListenHandle {
   const methods = {
     fd: -1,
     listen: () => 0,
@@ -180,7 +188,7 @@ function makeListenHandle(path: string, asyncId: number, hooks: ServerSinkHooks)
     },
     // server.address() is what this fills in.
     getsockname(out: { address?: string; family?: string; port?: number }): number {
-      Object.assign(out, { address: path, family: "unix", port: 0 });
+      Object.assign(out, address);
       return 0;
     },
     ref: hooks.ref,
