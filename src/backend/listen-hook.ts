@@ -65,6 +65,8 @@ export function hookListen(rules: readonly ListenRule[], say: (line: string) => 
     throw new HandoffError("ERR_OPTION", `${VARIABLE}: Node ${process.version} listens in a way that is not known`);
   }
   prototype[hookedKey] = true;
+  /** Of this process: path -> what is received there. */
+  const received = new Map<string, string>();
 
   prototype._listen2 = function (this: ServerInternals, address, port, family, backlog, descriptor, flags) {
     const rule = find(rules, { address, port, addressType: family, fd: descriptor });
@@ -75,6 +77,8 @@ export function hookListen(rules: readonly ListenRule[], say: (line: string) => 
     const sink = new ServerSink(this);
     try {
       const receiver = new Receiver({ path: rule.path }, sink);
+      received.set(receiver.path, formatRule(own));
+      receiver.once("drained", () => received.delete(receiver.path));
       const listen = (handle: ListenHandle) => {
         this._handle = handle;
         bind.call(this, own.address, port, own.family === "IPv6" ? 6 : 4, backlog, undefined, flags);
@@ -82,7 +86,7 @@ export function hookListen(rules: readonly ListenRule[], say: (line: string) => 
       begin(this, receiver, sink, { address: own, listen });
       say(`${formatRule(own)} is received on ${receiver.path}`);
     } catch (error) {
-      const failed = asListenError(error, own);
+      const failed = asListenError(error, own, received.get(rule.path));
       process.nextTick(() => this.emit("error", failed));
       return;
     }
@@ -113,10 +117,18 @@ function ownAddress(rule: ListenRule, address: string | null, port: number) {
 }
 
 /** As for a port: by the code of what is wrong with the path, and with the place that could not be had. */
-function asListenError(error: unknown, { address, port }: { address: string; port: number }): unknown {
+function asListenError(
+  error: unknown,
+  { address, port }: { address: string; port: number },
+  holder: string | undefined,
+): unknown {
   if (!(error instanceof HandoffError) && !(error instanceof SystemCallError)) return error;
   const code = codeOf(error);
-  const message = `listen ${code}: ${formatRule({ address, port })} cannot be received: ${error.message}`;
+  const why =
+    code === "EADDRINUSE" && holder !== undefined
+      ? `this process receives ${holder} on it already; give each address a path of its own, or name a folder`
+      : error.message;
+  const message = `listen ${code}: ${formatRule({ address, port })} cannot be received: ${why}`;
   const errno = -(constants.errno[code as keyof typeof constants.errno] ?? constants.errno.EINVAL);
   return Object.assign(new Error(message, { cause: error }), { code, errno, syscall: "listen", address, port });
 }

@@ -61,7 +61,7 @@ export class ServerSink implements Sink {
   private readonly server: ServerInternals;
   private readonly overloaded: (() => boolean) | undefined;
   private handle: ListenHandle;
-  /** This sink made the server listen, and closes it. */
+  /** This sink made the server listen, and closes it, unless somebody else has. */
   private isOwnHandle: boolean = false;
   private onServerClose: (() => void) | undefined;
   /** 'connection' is emitted in the context of `attach`, as with accepted ones in the context of `listen`. */
@@ -86,7 +86,11 @@ export class ServerSink implements Sink {
       return;
     }
     this.isOwnHandle = true;
-    this.handle = makeListenHandle(how.address, this.context.asyncId(), hooks);
+    const closed = () => {
+      this.isOwnHandle = false; // `drained` may follow at once, while the server still has the handle.
+      hooks.closed();
+    };
+    this.handle = makeListenHandle(how.address, this.context.asyncId(), { ...hooks, closed });
     how.listen(this.handle);
   }
 

@@ -137,6 +137,20 @@ describe("server.close()", () => {
     expect(() => server.close()).not.toThrow();
   });
 
+  it("emits 'close' once, though no door was ever there", async () => {
+    const server = net.createServer();
+    await attached(server);
+    bridge.close();
+    await until("the channel's end", () => receiver.counts.channels === 0);
+    const events: string[] = [];
+    server.on("close", () => events.push("close"));
+    server.close(() => events.push("callback"));
+    await receiver.close();
+    await until("the events", () => events.length >= 2);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(events).toEqual(["close", "callback"]);
+  });
+
   it("refuses what comes after it, as draining", async () => {
     const server = net.createServer((socket) => socket.resume());
     await attached(server);

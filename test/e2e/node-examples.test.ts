@@ -134,11 +134,8 @@ it("node-ws echoes, and tells its clients that it goes away", async () => {
   const index = rows.findIndex(({ example }) => example === "node-ws");
   const child = await start(index);
   const name = nameOf(index);
-  const client = new WebSocket(`wss://127.0.0.1:${door.port}/`, {
-    servername: name,
-    ca: own.cert,
-    headers: { host: name },
-  });
+  const options = { servername: name, ca: own.cert, headers: { host: name } };
+  const client = new WebSocket(`wss://127.0.0.1:${door.port}/`, options);
   const seen: string[] = [];
   let code: number | undefined;
   client.on("message", (data) => seen.push(String(data)));
