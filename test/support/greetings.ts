@@ -51,12 +51,12 @@ export function askHttp2({ port, name, cert }: Place, path = "/"): Promise<Greet
   });
 }
 
-/** So many requests, some at a time; resolves to their answers. */
-export async function many<T>(count: number, atOnce: number, one: () => Promise<T>): Promise<T[]> {
+/** Requests, some at a time, as long as more are `wanted` after so many; resolves to their answers. */
+export async function many<T>(wanted: (asked: number) => boolean, atOnce: number, one: () => Promise<T>): Promise<T[]> {
   const answers: T[] = [];
-  let left = count;
+  let asked = 0;
   const lane = async () => {
-    while (left-- > 0) answers.push(await one());
+    while (wanted(asked++)) answers.push(await one());
   };
   await Promise.all(Array.from({ length: atOnce }, lane));
   return answers;
