@@ -60,6 +60,9 @@ how[lego]='apt lego'
 how[caddy]='go_program github.com/caddyserver/caddy/v2/cmd/caddy v2.11.9'
 how[uvicorn]='python_program uvicorn 0.54.0'
 how[chromium]='apt chromium'
+how[gcc]='apt build-essential'
+how[clang]='apt clang'
+how[openssl-headers]='apt libssl-dev'
 
 names=("$@")
 [ ${#names[@]} -gt 0 ] || mapfile -t names < <(printf '%s\n' "${!how[@]}" | sort)
