@@ -247,7 +247,7 @@ _SYN_SENT, _LISTEN = 2, 10
 
 def _judge(sock: HandedSocket) -> int:
     """TAKE, BURY or NOT_TCP: whether it is a connection, and alive."""
-    if sock.proto != socket.IPPROTO_TCP:
+    if sock.proto != _TCP:
         return NOT_TCP
     try:
         socket.socket.getpeername(sock)
@@ -350,31 +350,29 @@ def _listen(
 
 def _bind(path: str, mode: int, uid: Optional[int], gid: Optional[int]) -> socket.socket:
     """Under the folder's lock: nobody else can be between bind and listen now."""
-    for attempt in range(3):
+    is_path = not path.startswith("@")
+    for _ in range(3):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
+            sock.bind(_sun_path(path))
+        except OSError as error:
+            sock.close()
+            if error.errno != errno.EADDRINUSE:
+                # One that does not fit sun_path has no errno here.
+                code = error.errno or errno.ENAMETOOLONG
+                raise OSError(code, f"cannot listen on {path}: {error.strerror or error}") from None
+        else:
             try:
-                sock.bind(_sun_path(path))
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE:
-                    # One that does not fit sun_path has no errno here.
-                    code = error.errno or errno.ENAMETOOLONG
-                    raise OSError(code, f"cannot listen on {path}: {error.strerror or error}") from error
-                _remove_if_stale(path)
-                sock.close()
-                continue
-            try:
-                if not path.startswith("@"):
+                if is_path:
                     _set_permissions(path, mode, uid, gid)
                 sock.listen(_BACKLOG)
+                return sock
             except BaseException:
-                if not path.startswith("@"):
+                sock.close()
+                if is_path:
                     os.unlink(path)
                 raise
-            return sock
-        except BaseException:
-            sock.close()
-            raise
+        _remove_if_stale(path)
     raise OSError(errno.EADDRINUSE, f"cannot listen on {path}: it is bound again and again")
 
 
@@ -398,7 +396,8 @@ def _set_permissions(path: str, mode: int, uid: Optional[int], gid: Optional[int
 
 def _remove_if_stale(path: str) -> None:
     """Raises PathInUse if somebody lives there."""
-    if not path.startswith("@"):
+    is_path = not path.startswith("@")
+    if is_path:
         try:
             if not stat.S_ISSOCK(os.lstat(path).st_mode):
                 raise OSError(errno.EEXIST, f"{path} exists and is not a socket; remove it or choose another path")
@@ -406,20 +405,17 @@ def _remove_if_stale(path: str) -> None:
             return
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
         probe.setblocking(False)
-        try:
-            probe.connect(_sun_path(path))
-        except OSError as error:
-            if error.errno == errno.ENOENT:
-                return
-            if error.errno == errno.ECONNREFUSED:
-                if not path.startswith("@"):
-                    os.unlink(path)
-                return
-            # A full backlog, and a socket of another type: somebody lives there.
-            if error.errno in (errno.EAGAIN, errno.EPROTOTYPE):
-                raise PathInUse(path, None) from None
-            raise OSError(error.errno, f"cannot listen on {path}: {error.strerror}") from error
-        raise PathInUse(path, _peer(probe).pid)
+        result = probe.connect_ex(_sun_path(path))
+        if result == 0:
+            raise PathInUse(path, _peer(probe).pid)
+    if result == errno.ECONNREFUSED:
+        if is_path:
+            os.unlink(path)
+    # A full backlog, and a socket of another type: somebody lives there.
+    elif result in (errno.EAGAIN, errno.EPROTOTYPE):
+        raise PathInUse(path, None)
+    elif result != errno.ENOENT:
+        raise OSError(result, f"cannot listen on {path}: {os.strerror(result)}")
 
 
 def _remove_stale(folder: str) -> None:
@@ -479,6 +475,10 @@ def _peer(sock: socket.socket) -> _Peer:
 
 _TAKE, _BURY = 0, -1  # Verdicts; those above 0 are reasons of REFUSE.
 _BATCH = 32
+# As bare numbers: arithmetic with those of enumerations takes a microsecond each.
+_CTRUNC = int(socket.MSG_CTRUNC)
+_FLAGS = int(socket.MSG_CMSG_CLOEXEC)
+_TCP = int(socket.IPPROTO_TCP)
 #: Room for two descriptors: that more than one came is seen, and closed.
 _ANCILLARY = socket.CMSG_SPACE(2 * struct.calcsize("i"))
 _BROKEN = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)
@@ -503,6 +503,7 @@ class _Channel:
         self._loop = receiver.loop
         self._sock = sock
         self._unsettled: List[_Unsettled] = []
+        self._taking = 0  # How many of them will be served.
         self._last: Optional[int] = None
         self._acknowledged: Optional[int] = None
         self._offered = 0
@@ -543,7 +544,7 @@ class _Channel:
         count = 0
         while count < _BATCH:
             try:
-                data, ancillary, flags, _ = self._sock.recvmsg(MAX_MESSAGE + 1, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
+                data, ancillary, flags, _ = self._sock.recvmsg(MAX_MESSAGE + 1, _ANCILLARY, _FLAGS)
             except BlockingIOError:
                 break
             except InterruptedError:
@@ -557,7 +558,7 @@ class _Channel:
                 return self.close()
             count += 1
             try:
-                if not data and not ancillary and not flags & socket.MSG_CTRUNC:
+                if not data and not ancillary and not flags & _CTRUNC:
                     if not self._at_end():
                         raise Violation("an empty message")
                     # No REVOKE came: the door is gone, and nobody else has what it left here.
@@ -585,7 +586,7 @@ class _Channel:
         try:
             kind, sequence, fields = _decode(data)
             if kind == REVOKE:
-                if descriptors or flags & socket.MSG_CTRUNC:
+                if descriptors or flags & _CTRUNC:
                     raise Violation("REVOKE with a descriptor")
                 if self._acknowledged is not None and _distance(sequence, self._acknowledged) > 0:
                     raise Violation(f"REVOKE after {sequence}, but {self._acknowledged} was acknowledged")
@@ -597,7 +598,7 @@ class _Channel:
             self._last = sequence
             verdict = NO_DESCRIPTOR
             sock = None
-            if len(descriptors) == 1 and not flags & socket.MSG_CTRUNC:
+            if len(descriptors) == 1 and not flags & _CTRUNC:
                 try:
                     sock = HandedSocket(descriptors[0])
                     descriptors.clear()
@@ -607,6 +608,7 @@ class _Channel:
                 if verdict == _TAKE:
                     verdict = self._admission()
             self._unsettled.append(_Unsettled(sequence, sock, fields, verdict))
+            self._taking += verdict == _TAKE
             return False
         finally:
             for descriptor in descriptors:
@@ -615,10 +617,7 @@ class _Channel:
     def _admission(self) -> int:
         if self._receiver.refuses:
             return DRAINING
-        return _TAKE if self._taking() < self._receiver.room() else OVERLOADED
-
-    def _taking(self) -> int:
-        return sum(1 for each in self._unsettled if each.verdict == _TAKE)
+        return _TAKE if self._taking < self._receiver.room() else OVERLOADED
 
     # --- answering
 
@@ -640,6 +639,7 @@ class _Channel:
             if not self._send(_encode(REFUSE, refusal.sequence, (REASON, bytes((reason,))))):
                 return
             self._unsettled.remove(refusal)
+            self._taking -= refusal.verdict == _TAKE
             if refusal.sock is not None:
                 refusal.sock.close()
             if reason == OVERLOADED:
@@ -649,7 +649,7 @@ class _Channel:
             return
         # Only what is taken or buried is left.
         sequence = self._unsettled[-1].sequence
-        open_ = self._receiver.open + self._taking()
+        open_ = self._receiver.open + self._taking
         if self._send(_encode(ACK, sequence, (OPEN, open_.to_bytes(4, "little")))):
             self._acknowledged = sequence
             self._reported_open = open_
@@ -687,7 +687,7 @@ class _Channel:
 
     def _own(self) -> None:
         """They are this process's now."""
-        owned, self._unsettled = self._unsettled, []
+        owned, self._unsettled, self._taking = self._unsettled, [], 0
         for _, sock, fields, verdict in owned:
             if sock is None:
                 continue
