@@ -1,0 +1,27 @@
+#ifndef SNI_HANDOFF_PRELOAD_CLAIM_H
+#define SNI_HANDOFF_PRELOAD_CLAIM_H
+
+#include "environment.h"
+
+/*
+ * The unix path where doors connect: bound under its folder's lock (flock(2)), as src/handoff/path.ts does it: the
+ * remains of a dead owner are removed, a living owner is respected and named.
+ */
+
+enum { MOST_SOCKET_PATH = 108 }; /* sun_path of unix(7), with its NUL */
+
+struct claim {
+  int descriptor; /* bound, not listening: who listens is whom SO_PEERCRED names */
+  char path[MOST_SOCKET_PATH];
+};
+
+/* Why it failed: an errno that bind(2) may give, after a line on standard error that says path and reason; or 0. */
+int claim_path(const struct target *target, const struct environment *environment, struct claim *out);
+
+/* Whether a living process has the path now: 0, or the errno for bind(2), said like the above. Changes nothing. */
+int claim_probe(const struct target *target);
+
+/* A connection to whoever has the path, or -1. */
+int claim_connect(const char *path);
+
+#endif

@@ -1,0 +1,222 @@
+/* sni-handoff-helper PATH: started by libsnihandoff.so, with descriptors as in spawn.c. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "helper.h"
+
+enum { PATH_DESCRIPTOR = 3, PAIR_END = 4, REPORT = 5, FIRST_OTHER = 6 };
+enum { BACKLOG = 511, EVENTS = 64 };
+enum {
+  /* The door takes back what is not acknowledged for 500 ms: acknowledged here when it is two ticks old. */
+  TICK_MILLISECONDS = 150,
+  /* After DRAIN the door closes its channels at once if nothing is outstanding. */
+  DRAIN_MILLISECONDS = 10000,
+  DRAIN_WITH_LOST_MILLISECONDS = 50,
+};
+
+uint64_t now_milliseconds(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
+}
+
+void tell(enum cause cause, const char *format, ...) {
+  static bool is_told[CAUSES];
+  struct stat status;
+  va_list arguments;
+  if (is_told[cause]) return;
+  is_told[cause] = true;
+  va_start(arguments, format);
+  /* Who reads a server's pipe to its end would wait for this process, too: it has let go of it. */
+  if (fstat(STDERR_FILENO, &status) == 0 && !S_ISCHR(status.st_mode)) {
+    char line[512];
+    int head = snprintf(line, sizeof line, "sni-handoff: ");
+    int size = vsnprintf(line + head, sizeof line - (size_t)head - 1, format, arguments);
+    size_t length = (size_t)head + (size_t)(size < 0 ? 0 : size);
+    if (length > sizeof line - 2) length = sizeof line - 2;
+    line[length] = '\n';
+    if (write(STDERR_FILENO, line, length + 1) == -1) errno = 0;
+  } else {
+    openlog("sni-handoff", LOG_PID, LOG_DAEMON);
+    vsyslog(LOG_WARNING, format, arguments);
+  }
+  va_end(arguments);
+}
+
+void watch(struct helper *helper, int fd, enum watched kind, unsigned index, uint32_t events) {
+  struct epoll_event event = {.events = events, .data.u64 = (uint64_t)kind << 32 | index};
+  if (epoll_ctl(helper->epoll, EPOLL_CTL_MOD, fd, &event) == -1 && errno == ENOENT)
+    epoll_ctl(helper->epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+void start_ticking(struct helper *helper) {
+  if (helper->ticks_at == 0) helper->ticks_at = now_milliseconds() + TICK_MILLISECONDS;
+}
+
+static void tick(struct helper *helper) {
+  helper->ticks_at = 0;
+  returned_settle(helper);
+  if (receivers_have_unread(helper)) {
+    channels_age(helper);
+    start_ticking(helper);
+  }
+  if (helper->returned_count > 0) start_ticking(helper);
+}
+
+static void release_path(struct helper *helper) {
+  struct stat status;
+  if (helper->path_descriptor == -1) return;
+  if (lstat(helper->path, &status) == 0 && status.st_dev == helper->path_inode[0] &&
+      status.st_ino == helper->path_inode[1])
+    unlink(helper->path);
+  close(helper->path_descriptor);
+  helper->path_descriptor = -1;
+}
+
+/* Nobody takes what is in the batch: the door is told so where its channel is open. */
+static void refuse_batch(struct helper *helper) {
+  struct batch *batch = &helper->batch;
+  for (; batch->sent < batch->count; batch->sent++) {
+    const struct delivery *delivery = &batch->deliveries[batch->sent];
+    const struct channel *channel = delivery->is_owned ? NULL : channel_by_id(helper, delivery->channel);
+    if (channel != NULL) channel_refuse(channel, delivery->sequence, REFUSE_DRAINING);
+    close(batch->connection[batch->sent]);
+  }
+}
+
+void begin_to_end(struct helper *helper, bool has_lost) {
+  release_path(helper);
+  helper->is_draining = true;
+  helper->ends_at = now_milliseconds() + (has_lost ? DRAIN_WITH_LOST_MILLISECONDS : DRAIN_MILLISECONDS);
+  refuse_batch(helper);
+  channels_drain(helper);
+}
+
+static void recycle(struct helper *helper) {
+  helper->must_recycle = false;
+  refuse_batch(helper);
+  receivers_pass(helper); /* nothing left of it: what waited for it goes on */
+  channels_close(helper);
+}
+
+/* Milliseconds until something is due, as epoll_wait(2) wants it. */
+static int patience(const struct helper *helper) {
+  uint64_t due = helper->ticks_at;
+  if (helper->is_draining && (due == 0 || helper->ends_at < due)) due = helper->ends_at;
+  if (helper->rests_until != 0 && (due == 0 || helper->rests_until < due)) due = helper->rests_until;
+  if (due == 0) return -1;
+  uint64_t now = now_milliseconds();
+  return due <= now ? 0 : (int)(due - now);
+}
+
+static void handle(struct helper *helper, const struct epoll_event *event) {
+  unsigned index = (unsigned)event->data.u64;
+  switch ((enum watched)(event->data.u64 >> 32)) {
+    case WATCH_PATH:
+      if (helper->path_descriptor != -1) channels_accept(helper);
+      break;
+    case WATCH_CHANNEL:
+      channel_readable(helper, index);
+      break;
+    case WATCH_RECEIVER:
+      if (event->events & EPOLLOUT) receiver_writable(helper, index);
+      if (event->events & (EPOLLIN | EPOLLHUP | EPOLLERR)) receiver_readable(helper, index);
+      break;
+    case WATCH_KEEPER:
+      break;
+  }
+}
+
+static void handle_due(struct helper *helper) {
+  uint64_t now = now_milliseconds();
+  if (helper->rests_until != 0 && helper->rests_until <= now) receivers_pass_again(helper);
+  if (helper->ticks_at != 0 && helper->ticks_at <= now) tick(helper);
+}
+
+static bool is_over(const struct helper *helper) {
+  return helper->is_draining && (helper->channel_count == 0 || now_milliseconds() >= helper->ends_at);
+}
+
+static void serve(struct helper *helper) {
+  helper->epoll = epoll_create1(EPOLL_CLOEXEC);
+  watch(helper, helper->path_descriptor, WATCH_PATH, 0, EPOLLIN);
+  receivers_add(helper, PAIR_END);
+  while (!is_over(helper)) {
+    struct epoll_event events[EVENTS];
+    int count = epoll_wait(helper->epoll, events, EVENTS, patience(helper));
+    for (int i = 0; i < count; i++) handle(helper, &events[i]);
+    if (helper->must_recycle && !helper->is_draining) recycle(helper);
+    if (helper->ticks_at != 0 || helper->rests_until != 0) handle_due(helper);
+  }
+}
+
+static void prepare(struct helper *helper, const char *path) {
+  struct stat status;
+  *helper = (struct helper){.path_descriptor = PATH_DESCRIPTOR};
+  snprintf(helper->path, sizeof helper->path, "%s", path);
+  if (lstat(path, &status) == 0) {
+    helper->path_inode[0] = status.st_dev;
+    helper->path_inode[1] = status.st_ino;
+  }
+  /* Not again those of the helper before, whose connections may be in the queue still. */
+  helper->next_id = (uint32_t)getpid() << 12 ^ (uint32_t)now_milliseconds() << 20;
+  for (unsigned i = 0; i < MOST_CHANNELS; i++) helper->channels[i].fd = -1;
+  for (unsigned i = 0; i < MOST_RECEIVERS; i++) helper->receivers[i].fd = -1;
+}
+
+/* Nothing of the server is kept: its terminal, pipes, sockets, folder. */
+static void detach(void) {
+  struct stat status;
+  struct rlimit limit;
+  int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  dup2(null, STDIN_FILENO);
+  dup2(null, STDOUT_FILENO);
+  if (fstat(STDERR_FILENO, &status) == -1 || S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode))
+    dup2(null, STDERR_FILENO);
+  close_range(FIRST_OTHER, ~0u, 0);
+  for (int fd = PATH_DESCRIPTOR; fd <= PAIR_END; fd++) fcntl(fd, F_SETFD, FD_CLOEXEC);
+  setsid();
+  if (chdir("/") == -1) errno = 0;
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+static void report(int error) {
+  if (write(REPORT, &error, sizeof error) == -1) _exit(1);
+  close(REPORT);
+}
+
+int main(int count, char **arguments) {
+  static struct helper helper;
+  if (count != 2 || fcntl(REPORT, F_GETFD) == -1) {
+    fprintf(stderr, "sni-handoff-helper is started by libsnihandoff.so: LD_PRELOAD=$(sni-handoff preload)\n");
+    return 2;
+  }
+  /* The server's child ends here, so that no process is left for it to wait for. */
+  pid_t pid = fork();
+  if (pid != 0) {
+    if (pid == -1) report(errno);
+    return 0;
+  }
+  /* Who calls listen(2) is whom SO_PEERCRED names. */
+  int error = listen(PATH_DESCRIPTOR, BACKLOG) == 0 ? 0 : errno;
+  report(error);
+  if (error != 0) return 1;
+  detach();
+  prepare(&helper, arguments[1]);
+  serve(&helper);
+  return 0;
+}

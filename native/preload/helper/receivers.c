@@ -1,0 +1,196 @@
+/* The server's listening sockets: what came from the door is passed on to them. */
+#include <errno.h>
+#include <limits.h>
+#include <linux/sockios.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "helper.h"
+
+/* Bytes of a pair's queue. A message with its descriptors takes less than 1.5 KiB of it: so many windows find room. */
+enum { QUEUE = 512 * 1024, REST_MILLISECONDS = 10 };
+
+bool receivers_add(struct helper *helper, int fd) {
+  int size = QUEUE;
+  for (unsigned i = 0; i < MOST_RECEIVERS; i++) {
+    if (helper->receivers[i].fd != -1) continue;
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) == -1)
+      setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    helper->receivers[i] = (struct receiver){.fd = fd};
+    helper->receiver_count++;
+    watch(helper, fd, WATCH_RECEIVER, i, EPOLLIN);
+    return true;
+  }
+  tell(CAUSE_LIMIT, "%s: more than %d listeners; the next is not served", helper->path, MOST_RECEIVERS);
+  return false;
+}
+
+static int unread(const struct receiver *receiver) {
+  int bytes = 0;
+  return ioctl(receiver->fd, SIOCOUTQ, &bytes) == -1 ? 0 : bytes;
+}
+
+bool receivers_have_unread(struct helper *helper) {
+  bool any = false;
+  for (unsigned i = 0; i < MOST_RECEIVERS; i++) {
+    struct receiver *receiver = &helper->receivers[i];
+    if (receiver->fd == -1) continue;
+    receiver->may_have_unread = receiver->may_have_unread && unread(receiver) > 0;
+    any = any || receiver->may_have_unread;
+  }
+  return any;
+}
+
+/* The one with the least to do, in turn; NULL if all are full. */
+static struct receiver *choose(struct helper *helper) {
+  struct receiver *best = NULL;
+  int least = INT_MAX;
+  unsigned found = 0;
+  for (unsigned n = 0; n < MOST_RECEIVERS && found < helper->receiver_count; n++) {
+    unsigned i = (helper->next_receiver + n) % MOST_RECEIVERS;
+    struct receiver *receiver = &helper->receivers[i];
+    if (receiver->fd == -1) continue;
+    found++;
+    if (receiver->is_full) continue;
+    if (helper->receiver_count == 1) return receiver;
+    int bytes = unread(receiver);
+    if (bytes >= least) continue;
+    least = bytes;
+    best = receiver;
+    if (bytes == 0) break;
+  }
+  if (best != NULL) helper->next_receiver = (unsigned)(best - helper->receivers) + 1;
+  return best;
+}
+
+static void remove_receiver(struct helper *helper, struct receiver *receiver) {
+  bool has_lost = receiver->may_have_unread;
+  epoll_ctl(helper->epoll, EPOLL_CTL_DEL, receiver->fd, NULL);
+  close(receiver->fd);
+  receiver->fd = -1;
+  helper->receiver_count--;
+  if (helper->receiver_count == 0)
+    begin_to_end(helper, has_lost);
+  else if (has_lost)
+    helper->must_recycle = true; /* channels end: the door gives what was in its queue to the others */
+}
+
+static struct mmsghdr headers[BATCH];
+static struct iovec vectors[BATCH];
+static union {
+  char bytes[CMSG_SPACE(2 * sizeof(int))];
+  struct cmsghdr header;
+} controls[BATCH];
+
+static void prepare(struct batch *batch) {
+  for (unsigned i = batch->sent; i < batch->count; i++) {
+    int fds[] = {batch->connection[i], batch->channel[i]};
+    size_t size = (fds[1] == -1 ? 1 : 2) * sizeof(int);
+    vectors[i] = (struct iovec){&batch->deliveries[i], batch->length[i]};
+    controls[i].header = (struct cmsghdr){CMSG_LEN(size), SOL_SOCKET, SCM_RIGHTS};
+    memcpy(CMSG_DATA(&controls[i].header), fds, size);
+    headers[i].msg_hdr = (struct msghdr){.msg_iov = &vectors[i],
+                                         .msg_iovlen = 1,
+                                         .msg_control = &controls[i],
+                                         .msg_controllen = CMSG_SPACE(size)};
+  }
+}
+
+static int send_some(const struct receiver *receiver, const struct batch *batch, bool is_shared) {
+  unsigned most = batch->count - batch->sent;
+  if (is_shared && most > 1) most = 1; /* between several, each by itself */
+  if (most == 1)
+    return sendmsg(receiver->fd, &headers[batch->sent].msg_hdr, MSG_DONTWAIT | MSG_NOSIGNAL) == -1 ? -1 : 1;
+  return sendmmsg(receiver->fd, &headers[batch->sent], most, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* The batch waits until the server has taken some of what it has: the door waits meanwhile, since channels are not read. */
+static void wait_for_room(struct helper *helper, bool is_at_limit) {
+  if (!helper->is_waiting) channels_watch(helper, false);
+  helper->is_waiting = true;
+  helper->rests_until = is_at_limit ? now_milliseconds() + REST_MILLISECONDS : 0;
+  for (unsigned i = 0; i < MOST_RECEIVERS; i++) {
+    struct receiver *receiver = &helper->receivers[i];
+    if (receiver->fd != -1) watch(helper, receiver->fd, WATCH_RECEIVER, i, EPOLLIN | (is_at_limit ? 0 : EPOLLOUT));
+  }
+}
+
+static void stop_waiting(struct helper *helper) {
+  helper->is_waiting = false;
+  helper->rests_until = 0;
+  for (unsigned i = 0; i < MOST_RECEIVERS; i++)
+    if (helper->receivers[i].fd != -1) watch(helper, helper->receivers[i].fd, WATCH_RECEIVER, i, EPOLLIN);
+  channels_watch(helper, true);
+}
+
+void receivers_pass(struct helper *helper) {
+  struct batch *batch = &helper->batch;
+  bool is_at_limit = false;
+  prepare(batch);
+  while (batch->sent < batch->count) {
+    struct receiver *receiver = choose(helper);
+    if (receiver == NULL) return wait_for_room(helper, is_at_limit);
+    int count = send_some(receiver, batch, helper->receiver_count > 1);
+    if (count > 0) {
+      receiver->may_have_unread = true;
+      for (int i = 0; i < count; i++) close(batch->connection[batch->sent++]);
+    } else if (errno == EAGAIN || errno == ETOOMANYREFS || errno == ENOBUFS || errno == ENOMEM) {
+      receiver->is_full = true;
+      is_at_limit = is_at_limit || errno != EAGAIN; /* of descriptors on their way: no event tells when that ends */
+    } else if (errno != EINTR) {
+      remove_receiver(helper, receiver);
+    }
+  }
+  batch->count = batch->sent = 0;
+  start_ticking(helper);
+  if (helper->is_waiting) stop_waiting(helper);
+}
+
+void receivers_pass_again(struct helper *helper) {
+  for (unsigned i = 0; i < MOST_RECEIVERS; i++) helper->receivers[i].is_full = false;
+  helper->rests_until = 0;
+  receivers_pass(helper);
+}
+
+void receiver_writable(struct helper *helper, unsigned index) {
+  helper->receivers[index].is_full = false;
+  if (helper->receivers[index].fd != -1 && helper->is_waiting) receivers_pass(helper);
+}
+
+static void remember_option(struct helper *helper, const struct inherited_option *option) {
+  unsigned i = 0;
+  while (i < helper->option_count && (helper->options[i].level != option->level || helper->options[i].name != option->name))
+    i++;
+  if (i == MOST_INHERITED) return;
+  helper->options[i] = *option;
+  if (i == helper->option_count) helper->option_count++;
+}
+
+void receiver_readable(struct helper *helper, unsigned index) {
+  struct receiver *receiver = &helper->receivers[index];
+  for (int errors = 0; receiver->fd != -1;) {
+    struct request request;
+    CONTROL_FOR(1) control;
+    struct iovec vector = {&request, sizeof request};
+    struct msghdr header = {
+        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    ssize_t length = recvmsg(receiver->fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (length == -1 && errno == EAGAIN) return;
+    if (length == -1 && errors++ < 8) continue; /* ECONNRESET comes before what is queued */
+    if (length <= 0) return remove_receiver(helper, receiver);
+    struct cmsghdr *part = CMSG_FIRSTHDR(&header);
+    int fd = -1;
+    if (part != NULL && part->cmsg_type == SCM_RIGHTS) memcpy(&fd, CMSG_DATA(part), sizeof fd);
+    if (request.kind == REQUEST_OPTION) remember_option(helper, &request.option);
+    if (request.kind == REQUEST_RETURN && fd != -1) {
+      returned_take(helper, &request.delivery, fd);
+      continue;
+    }
+    const struct channel *channel = request.kind == REQUEST_LOST ? channel_by_id(helper, request.delivery.channel) : NULL;
+    if (channel != NULL) channel_refuse(channel, request.delivery.sequence, REFUSE_NO_DESCRIPTOR);
+    if (fd != -1) close(fd);
+  }
+}

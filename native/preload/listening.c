@@ -1,0 +1,212 @@
+/* bind(2) and listen(2): a configured address is answered here, and received for by a helper. */
+#include "listening.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "claim.h"
+#include "identity.h"
+#include "inherited.h"
+#include "listeners.h"
+#include "real.h"
+#include "replace.h"
+#include "say.h"
+#include "spawn.h"
+
+enum { JOIN_MILLISECONDS = 2000 };
+
+/* Also of a process that has none yet: one may come by exec or SCM_RIGHTS at any time. */
+bool listening_any(void) { return configuration()->count > 0; }
+
+void listening_tell_option(int fd, const struct inherited_option *option) {
+  struct request request = {.kind = REQUEST_OPTION, .option = *option};
+  send(fd, &request, sizeof request, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static int option_of(int fd, int level, int name) {
+  int value = 0;
+  socklen_t length = sizeof value;
+  real()->getsockopt(fd, level, name, &value, &length);
+  return value;
+}
+
+static bool has_address(int fd, const struct identity *identity, const void *address) {
+  (void)fd;
+  return !identity->is_silent && address_equal(&identity->address, address);
+}
+
+static const struct target *target_of(const union address *address) {
+  return environment_find(configuration(), address);
+}
+
+static bool has_target(int fd, const struct identity *identity, const void *target) {
+  (void)fd;
+  return !identity->is_silent && target_of(&identity->address) == target;
+}
+
+static int fail(int error) {
+  errno = error;
+  return -1;
+}
+
+/* Told where a listener is not received although its port is named. */
+static void mention_other_address(const union address *address) {
+  const struct target *near = environment_find_port(configuration(), address);
+  char wanted[ADDRESS_TEXT], named[ADDRESS_TEXT];
+  if (near == NULL) return;
+  address_format(address, wanted);
+  address_format(&near->address, named);
+  say("%s is not received from a door: SNI_HANDOFF names %s; write %u=%s for every address of this port", wanted, named,
+      address_port(address), near->path);
+}
+
+static int bind_received(int fd, const union address *address, const struct target *target) {
+  struct bound bound = {.target = target, .address = *address};
+  /* Another one of this process: it shares what comes, as SO_REUSEPORT would. */
+  if (identity_search(has_address, address) != -1) {
+    if (!option_of(fd, SOL_SOCKET, SO_REUSEPORT)) return fail(EADDRINUSE);
+  } else if (identity_search(has_target, target) == -1 && !option_of(fd, SOL_SOCKET, SO_REUSEPORT)) {
+    int error = claim_probe(target);
+    if (error != 0) return fail(error);
+  }
+  int error = bound_add(fd, &bound);
+  return error == 0 ? 0 : fail(error);
+}
+
+EXPORTED int bind(int fd, const struct sockaddr *address, socklen_t length) {
+  const struct environment *environment = configuration();
+  union address wanted;
+  if ((environment->count == 0 && environment->complaint[0] == 0) || !address_read(address, length, &wanted) ||
+      option_of(fd, SOL_SOCKET, SO_TYPE) != SOCK_STREAM)
+    return real()->bind(fd, address, length);
+  if (environment->complaint[0] != 0) {
+    static atomic_flag told = ATOMIC_FLAG_INIT;
+    if (!atomic_flag_test_and_set(&told)) say("%s", environment->complaint);
+    return fail(EINVAL);
+  }
+  const struct target *target = target_of(&wanted);
+  if (target != NULL) return bind_received(fd, &wanted, target);
+  mention_other_address(&wanted);
+  return real()->bind(fd, address, length);
+}
+
+/* Swaps the socket for the pair's end, or a silent one. Closes `replacement`. */
+static int put(int fd, int replacement, const struct identity *identity, bool is_fresh) {
+  int error = is_fresh ? identity_write(replacement, identity) : 0;
+  if (error != 0) {
+    close(replacement);
+    return error;
+  }
+  return replace_descriptor(fd, replacement);
+}
+
+/*
+ * An end of a pair with the helper that has the path already, if it is this server's (of the same user). Returns the
+ * descriptor or -1.
+ */
+static int join(const char *path) {
+  uint8_t message[MOST_MESSAGE];
+  CONTROL_FOR(1) control;
+  struct iovec vector = {message, sizeof message};
+  struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
+  int joined = -1, channel = claim_connect(path);
+  if (channel == -1) return -1;
+  put_head(message, MESSAGE_JOIN, PROTOCOL_HEAD, 0);
+  struct pollfd wait = {.fd = channel, .events = POLLIN};
+  if (send(channel, message, PROTOCOL_HEAD, MSG_NOSIGNAL) == PROTOCOL_HEAD)
+    while (joined == -1 && poll(&wait, 1, JOIN_MILLISECONDS) == 1) { /* READY comes first */
+      header.msg_control = &control;
+      header.msg_controllen = sizeof control;
+      if (recvmsg(channel, &header, MSG_CMSG_CLOEXEC) <= 0) break;
+      struct cmsghdr *part = CMSG_FIRSTHDR(&header);
+      if (message[1] == MESSAGE_JOINED && part != NULL && part->cmsg_type == SCM_RIGHTS)
+        memcpy(&joined, CMSG_DATA(part), sizeof joined);
+    }
+  close(channel);
+  return joined;
+}
+
+/* A new pair and a new helper. Returns this process's end, or -1 with errno; `path` is where. */
+static int start(const struct target *target, char path[MOST_SOCKET_PATH]) {
+  struct claim claim;
+  int pair[2];
+  int error = claim_path(target, configuration(), &claim);
+  if (error != 0) return fail(error);
+  strcpy(path, claim.path);
+  error = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1 ? errno : 0;
+  if (error == 0) {
+    error = spawn_helper(claim.descriptor, pair[1], claim.path);
+    close(pair[1]);
+    if (error != 0) close(pair[0]);
+  }
+  close(claim.descriptor);
+  if (error == 0) return pair[0];
+  unlink(claim.path);
+  return fail(error);
+}
+
+static bool is_folder(const struct target *target) { return target->path[strlen(target->path) - 1] == '/'; }
+
+static void announce(const struct bound *bound, const char *path) {
+  char text[ADDRESS_TEXT];
+  address_format(&bound->address, text);
+  say("%s is received on %s", text, path);
+}
+
+static int listen_received(int fd, const struct bound *bound) {
+  struct inherited_option options[MOST_INHERITED];
+  struct identity identity = {.address = bound->address};
+  char path[MOST_SOCKET_PATH];
+  int same = identity_search(has_address, &bound->address);
+  int other = same == -1 ? identity_search(has_target, bound->target) : -1;
+  int count = inherited_collect(fd, bound->address.any.sa_family, options);
+  int replacement;
+  bool is_fresh = same == -1;
+  if (same != -1) {
+    replacement = dup(same);
+  } else if (other != -1 && !is_folder(bound->target)) {
+    identity.is_silent = true;
+    replacement = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  } else {
+    replacement = -1;
+    if (option_of(fd, SOL_SOCKET, SO_REUSEPORT) && !is_folder(bound->target)) replacement = join(bound->target->path);
+    if (replacement != -1)
+      strcpy(path, bound->target->path);
+    else
+      replacement = start(bound->target, path);
+  }
+  if (replacement == -1) return -1;
+  bound_remove(fd);
+  int error = put(fd, replacement, &identity, is_fresh);
+  if (error != 0) return fail(error);
+  for (int i = 0; i < count && !identity.is_silent; i++) {
+    inherited_remember(&options[i]);
+    listening_tell_option(fd, &options[i]);
+  }
+  if (same == -1) announce(bound, identity.is_silent ? bound->target->path : path);
+  return 0;
+}
+
+EXPORTED int listen(int fd, int backlog) {
+  struct bound bound;
+  struct identity identity;
+  if (bound_find(fd, &bound)) return listen_received(fd, &bound);
+  if (listening_any() && identity_read(fd, &identity)) return 0; /* another backlog: the window is the door's matter */
+  return real()->listen(fd, backlog);
+}
+
+int listening_revive(int fd) {
+  struct identity identity;
+  char path[MOST_SOCKET_PATH];
+  if (!identity_read(fd, &identity)) return EINVAL;
+  const struct target *target = target_of(&identity.address);
+  if (target == NULL) return EINVAL;
+  int replacement = is_folder(target) ? -1 : join(target->path);
+  if (replacement == -1) replacement = start(target, path);
+  return replacement == -1 ? errno : put(fd, replacement, &identity, true);
+}
