@@ -16,6 +16,7 @@ import {
 } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { buildPreload, isPreloadUpToDate } from "./preload/build.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const name = join("build", "Release", "sni_handoff.node");
@@ -63,8 +64,12 @@ function findHeaders() {
   return configured || existsSync(join(folder, "include", "node", "node_api.h")) ? folder : undefined;
 }
 
+function findCompiler() {
+  return (process.env.CC ?? "").split(" ")[0] || ["cc", "gcc", "clang"].find(findCommand);
+}
+
 function build() {
-  const compiler = (process.env.CC ?? "").split(" ")[0] || ["cc", "gcc", "clang"].find(findCommand);
+  const compiler = findCompiler();
   const needed = {
     "a C compiler": compiler && (existsSync(compiler) || findCommand(compiler)),
     make: findCommand("make"),
@@ -109,9 +114,18 @@ function compile(work, nodeGyp, compiler) {
   throw new Failure(`sni-handoff: the addon could not be built (${why}); the compiler's output is above${hint}`);
 }
 
+/** The door and the library for Node work without it: what is wrong is said, and the installation goes on. */
+function tryPreload() {
+  const compiler = findCompiler();
+  const why = compiler ? buildPreload(compiler) : "there is no C compiler: apt-get install build-essential";
+  if (why !== undefined)
+    console.error(`${why}\nsni-handoff: without libsnihandoff.so, which could not be built (above)`);
+}
+
 try {
   if (process.platform !== "linux") throw new Failure(`sni-handoff runs on Linux only, not on ${process.platform}`);
   if (!isUpToDate()) build();
+  if (!isPreloadUpToDate()) tryPreload();
 } catch (error) {
   if (!(error instanceof Failure)) throw error;
   console.error(error.message);

@@ -77,7 +77,10 @@ async function plan() {
       if (built === undefined || !fs.existsSync(builtFor)) return true;
       if (!fs.readFileSync(builtFor, "utf8").startsWith(`node abi ${process.versions.modules},`)) return true;
       const sources = fs.readdirSync(at("native")).filter((name) => /\.(c|h|gyp)$/.test(name));
-      return sources.some((source) => modified(at("native", source)) > built);
+      if (sources.some((source) => modified(at("native", source)) > built)) return true;
+      const preload = modified(at("native", "build", "preload", "libsnihandoff.so"));
+      const ofPreload = files(at("native", "preload"), (name) => /\.(c|h|mjs)$/.test(name));
+      return ofPreload.some((source) => !(modified(at("native", "preload", source)) <= preload));
     },
     run: () => command(process.execPath, [at("native", "build.mjs")], root),
   };

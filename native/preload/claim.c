@@ -130,23 +130,26 @@ static int group_of(const struct environment *environment, gid_t *out) {
   return 0;
 }
 
-/* Binds with the mode and group wanted. Returns 0 or the errno. */
+/* Binds with the mode and group wanted. Returns 0 or the errno; negative if it was said why. */
 static int bind_path(int fd, const char *path, const struct environment *environment, gid_t group) {
   struct sockaddr_un address;
   fill(&address, path);
   /* Given to the path by way of the socket, so that it never has another; umask(2) has its say, hence chmod. */
   fchmod(fd, environment->mode);
   if (real()->bind(fd, (struct sockaddr *)&address, sizeof address) == -1) return errno;
-  if ((group == (gid_t)-1 || lchown(path, (uid_t)-1, group) == 0) && chmod(path, environment->mode) == 0) return 0;
-  int error = errno;
-  unlink(path);
-  return error;
+  int error = group == (gid_t)-1 || lchown(path, (uid_t)-1, group) == 0 ? 0 : errno;
+  if (error == EPERM)
+    say("cannot give %s to group %s: this program's user must be root or in that group", path, environment->group);
+  if (error == 0 && chmod(path, environment->mode) == -1) error = errno;
+  if (error != 0) unlink(path);
+  return error == EPERM ? -EPERM : error;
 }
 
 static int claim_locked(int fd, const char *path, const struct environment *environment, gid_t group) {
   for (int waited = 0;;) {
     int error = bind_path(fd, path, environment, group);
     if (error == 0) return 0;
+    if (error < 0) return -error;
     if (error != EADDRINUSE) return fail(path, error);
     pid_t owner;
     switch (probe(path, &owner)) {

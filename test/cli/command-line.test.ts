@@ -1,6 +1,6 @@
 /** The command line as a user meets it: what it says, where, and its exit status. */
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { describe, expect, test } from "vitest";
 import { sniHandoff } from "../support/command-line.js";
@@ -20,7 +20,7 @@ const bad = folder.write(
 );
 const commands = [
   ...["serve", "relay", "check", "explain", "status", "drain", "undrain", "reload", "upgrade", "stop", "log-level"],
-  ...["import", "conform", "schema", "completion", "man", "demo", "bench"],
+  ...["import", "conform", "preload", "schema", "completion", "man", "demo", "bench"],
 ];
 const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
 
@@ -199,6 +199,13 @@ describe("serve", () => {
       new RegExp(`^cannot listen on 127\\.0\\.0\\.1:${port}: .*EADDRINUSE.*choose another address\n$`),
     );
   });
+});
+
+test("preload prints the path of the library", async () => {
+  const { status, stdout } = await sniHandoff(["preload"]);
+  expect(status).toBe(0);
+  expect(stdout).toMatch(/^\/.+\/libsnihandoff\.so\n$/);
+  expect(existsSync(stdout.trim())).toBe(true);
 });
 
 test("schema prints one JSON document", async () => {

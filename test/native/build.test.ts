@@ -40,7 +40,8 @@ describe("build.mjs", () => {
     expect(build(folder, withoutTools).status).toBe(0);
     writeFileSync(join(folder, "build", "built-for"), "another Node\n");
     expect(build(folder, withoutTools).status).toBe(1);
-    expect(readdirSync(join(folder, "build")).sort()).toEqual(["Release", "built-for"]);
+    expect(readdirSync(join(folder, "build")).sort()).toEqual(["Release", "built-for", "preload"]);
+    expect(readdirSync(join(folder, "build", "preload")).sort()).toEqual(["libsnihandoff.so", "sni-handoff-helper"]);
   }, 120_000);
 
   it("says in one sentence what is missing", async () => {

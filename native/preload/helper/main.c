@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <syslog.h>
 #include <time.h>
@@ -175,15 +176,26 @@ static void prepare(struct helper *helper, const char *path) {
   for (unsigned i = 0; i < MOST_RECEIVERS; i++) helper->receivers[i].fd = -1;
 }
 
+/*
+ * Whether whoever reads standard error to its end would wait for this process: a pipe, a socketpair (which has no name,
+ * unlike the journal's socket), a terminal.
+ */
+static bool is_waited_for(int fd) {
+  struct stat status;
+  struct sockaddr_un name;
+  socklen_t length = sizeof name;
+  if (fstat(fd, &status) == -1 || S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode)) return true;
+  return S_ISSOCK(status.st_mode) &&
+         (getpeername(fd, (struct sockaddr *)&name, &length) == -1 || length <= sizeof name.sun_family);
+}
+
 /* Nothing of the server is kept: its terminal, pipes, sockets, folder. */
 static void detach(void) {
-  struct stat status;
   struct rlimit limit;
   int null = open("/dev/null", O_RDWR | O_CLOEXEC);
   dup2(null, STDIN_FILENO);
   dup2(null, STDOUT_FILENO);
-  if (fstat(STDERR_FILENO, &status) == -1 || S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode))
-    dup2(null, STDERR_FILENO);
+  if (is_waited_for(STDERR_FILENO)) dup2(null, STDERR_FILENO);
   close_range(FIRST_OTHER, ~0u, 0);
   for (int fd = PATH_DESCRIPTOR; fd <= PAIR_END; fd++) fcntl(fd, F_SETFD, FD_CLOEXEC);
   setsid();

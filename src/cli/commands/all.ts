@@ -9,6 +9,7 @@ import { explain } from "./explain.js";
 import { importing } from "./import.js";
 import { man } from "./man.js";
 import { drain, logLevel, reload, stop, undrain, upgrade } from "./orders.js";
+import { preload } from "./preload.js";
 import { relay } from "./relay.js";
 import { schema } from "./schema.js";
 import { serve } from "./serve.js";
@@ -28,6 +29,7 @@ export const commands: readonly Command[] = [
   logLevel,
   importing,
   conform,
+  preload,
   schema,
   completion,
   man,
