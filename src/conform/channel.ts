@@ -67,6 +67,7 @@ export class Channel {
   private readonly timeout: number;
   private readonly watch: MessageWatch;
   private readonly outstanding: Map<number, { handed: Handed; sentAt: number; settle: () => void }> = new Map();
+  private readonly owned: Set<Connection> = new Set();
   private readonly violate: (violation: Violation) => void;
   private lastSent: number | undefined;
   private isClosed: boolean = false;
@@ -96,6 +97,10 @@ export class Channel {
 
   get unsettled(): number {
     return this.outstanding.size;
+  }
+
+  isAcknowledged(connection: Connection): boolean {
+    return this.owned.has(connection);
   }
 
   has(type: MessageType): boolean {
@@ -132,6 +137,11 @@ export class Channel {
   /** From now on the receiver's ACK fails with EPIPE. */
   stopReading(): void {
     native.shutdown(this.descriptor, SHUT_RD);
+  }
+
+  /** The door reads no more, and says nothing of it: what the receiver says is queued. */
+  ignore(): void {
+    this.watch.select(0);
   }
 
   /** REVOKE of everything after the last ACK that was read. */
@@ -229,6 +239,7 @@ export class Channel {
     if (this.lastSent === undefined || distance(this.lastSent, sequence) > 0) {
       const sent = this.lastSent === undefined ? "nothing was" : `${this.lastSent} was the last`;
       this.violate({ rule: "ack-not-beyond", got: `ACK ${sequence} when ${sent} handed over` });
+      return;
     }
     for (const each of [...this.outstanding.keys()]) {
       if (distance(each, sequence) < 0) break;
@@ -245,6 +256,7 @@ export class Channel {
   private settle(sequence: number, answer: "acknowledged" | "refused", reason: number): void {
     const { handed, sentAt, settle } = this.outstanding.get(sequence)!;
     this.outstanding.delete(sequence);
+    if (answer === "acknowledged" && handed.connection !== undefined) this.owned.add(handed.connection);
     Object.assign(handed, { answer, reason, took: performance.now() - sentAt });
     settle();
   }

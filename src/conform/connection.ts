@@ -2,6 +2,7 @@
 import { readFileSync, readlinkSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { Intact, type Loop, native } from "../native/addon.js";
+import { InPieces } from "./in-pieces.js";
 import { beginProbe, type Probe, type ProbeKind } from "./probe.js";
 import { eventually } from "./wait.js";
 
@@ -69,9 +70,13 @@ export class Connection {
     this.identity = identityOf(descriptor);
   }
 
-  /** Has the client send its first bytes, and go on as far as one answer. */
-  begin(kind: ProbeKind, serverName: string): void {
-    this.probe ??= beginProbe(kind, this.client, serverName);
+  /**
+   * Has the client send its first bytes, and go on as far as one answer. With `goOn` only the first of them, and the rest
+   * when that resolves.
+   */
+  begin(kind: ProbeKind, serverName: string, goOn?: Promise<void>): void {
+    const stream = goOn === undefined ? this.client : new InPieces(this.client, goOn);
+    this.probe ??= beginProbe(kind, stream, serverName);
   }
 
   /** Undefined as long as nothing has come, then "answered", or what happened instead. */
@@ -81,7 +86,7 @@ export class Connection {
 
   /** Nobody has read from the accepted end, or written to it. The door's copy must be there. */
   get isWhole(): boolean {
-    return native.intact(this.descriptor, 0) === Intact.WHOLE;
+    return this.descriptor >= 0 && native.intact(this.descriptor, 0) === Intact.WHOLE;
   }
 
   /** It is in state CLOSE: the client reset it. */

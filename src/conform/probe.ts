@@ -1,5 +1,5 @@
 /** What a client says, and what counts as the server's answer. */
-import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { connect, type TLSSocket } from "node:tls";
 import { Flag } from "../handoff/layout.js";
 
@@ -20,15 +20,15 @@ export interface Probe {
 /** FLAGS of a HANDOFF whose client begins so. */
 export const flagsOf: Readonly<Record<ProbeKind, number>> = { tls: Flag.TLS, http: Flag.HTTP, echo: 0 };
 
-export function beginProbe(kind: ProbeKind, client: Socket, serverName: string): Probe {
+export function beginProbe(kind: ProbeKind, client: Duplex, serverName: string): Probe {
   return new { tls: TlsProbe, http: HttpProbe, echo: EchoProbe }[kind](client, serverName);
 }
 
 abstract class BaseProbe implements Probe {
   answer: string | undefined;
-  protected readonly client: Socket;
+  protected readonly client: Duplex;
 
-  constructor(client: Socket) {
+  constructor(client: Duplex) {
     this.client = client;
     client.on("error", (error) => this.conclude(error.message));
     client.on("close", () => this.conclude("the connection was closed without an answer"));
@@ -46,7 +46,7 @@ abstract class BaseProbe implements Probe {
 class TlsProbe extends BaseProbe {
   private readonly secure: TLSSocket;
 
-  constructor(client: Socket, serverName: string) {
+  constructor(client: Duplex, serverName: string) {
     super(client);
     this.secure = connect({ socket: client, servername: serverName, rejectUnauthorized: false });
     this.secure.once("secureConnect", () => this.conclude("answered"));
@@ -61,7 +61,7 @@ class TlsProbe extends BaseProbe {
 }
 
 class HttpProbe extends BaseProbe {
-  constructor(client: Socket, serverName: string) {
+  constructor(client: Duplex, serverName: string) {
     super(client);
     let text = "";
     client.on("data", (data) => {
@@ -76,7 +76,7 @@ class HttpProbe extends BaseProbe {
 let line = 0;
 
 class EchoProbe extends BaseProbe {
-  constructor(client: Socket) {
+  constructor(client: Duplex) {
     super(client);
     const sent = `line ${++line} of sni-handoff conform\n`;
     let text = "";

@@ -1,5 +1,6 @@
 /** The receiver under trial: where it is, which processes it is, and, with a command, its being started and ended. */
-import { lstatSync, readdirSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { lstatSync, readdirSync, readFileSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { HandoffError, SystemCallError } from "../errors.js";
 import { Channel, type Violation } from "./channel.js";
@@ -95,6 +96,26 @@ export class Receiver {
     await this.greet();
   }
 
+  /** Ends whatever is left of it, and starts it where no socket file is left. Throws ERR_USAGE. */
+  async startAfresh(): Promise<void> {
+    await this.kill();
+    if (!this.isFolder && isKind(this.path, "isSocket")) unlinkSync(this.path);
+    await this.start();
+  }
+
+  /** Whether the process that said READY before says it still. */
+  async isThere(): Promise<boolean> {
+    let channel: Channel;
+    try {
+      channel = this.dial();
+    } catch {
+      return false;
+    }
+    await eventually(() => channel.peer ?? channel.ended, this.timeout);
+    channel.close();
+    return channel.peer?.pid === this.pid;
+  }
+
   /** Learns who it is; a receiver that says nothing is the rules' business. */
   private async greet(): Promise<void> {
     const channel = this.dial();
@@ -121,6 +142,12 @@ export class Receiver {
     return identities.filter((identity) => open.has(identity));
   }
 
+  /** How many sockets the process that reads the channels has open. Throws `Skip` if that cannot be seen. */
+  get sockets(): number {
+    this.needVisible();
+    return (openIn(this.pid) ?? []).filter((target) => target.startsWith("socket:")).length;
+  }
+
   /** Throws `Skip` if what its process has open cannot be seen. */
   needVisible(): void {
     if (this.pid <= 0) throw new Skip("the receiver's process is not visible: it is in another pid namespace");
@@ -143,6 +170,27 @@ export class Receiver {
     } finally {
       process.kill(this.pid, "SIGCONT");
     }
+  }
+
+  /**
+   * Leaves the process that reads the channels only so many free descriptors, until the function that this returns is
+   * called: prlimit(1), of util-linux.
+   */
+  limitDescriptors(free: number): () => void {
+    this.needVisible();
+    const limits = /^Max open files\s+(\d+)/m.exec(readFileSync(`/proc/${this.pid}/limits`, "utf8"));
+    const set = (soft: number) => {
+      try {
+        execFileSync("prlimit", ["--pid", `${this.pid}`, `--nofile=${soft}:`], { stdio: "pipe" });
+      } catch (error) {
+        throw new Skip(`its limit of descriptors cannot be set: ${(error as Error).message}`);
+      }
+    };
+    const used = new Set(readdirSync(`/proc/${this.pid}/fd`).map(Number));
+    let limit = 0;
+    for (let left = free; used.has(limit) || left > 0; limit++) if (!used.has(limit)) left--;
+    set(limit);
+    return () => set(Number(limits![1]));
   }
 
   /** All its processes get the signal. */

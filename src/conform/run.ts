@@ -26,13 +26,13 @@ export async function* conform(options: Options): AsyncGenerator<RuleResult> {
   const connections = new Connections();
   /** What rules that were kept have handed over. */
   const given = new Map<string, string>();
+  let mayBeGone = false;
   try {
     await receiver.begin();
     for (const rule of chosen) {
-      if (receiver.command !== undefined && !receiver.listens) {
-        await receiver.kill();
-        await receiver.start();
-      }
+      const isInDoubt = mayBeGone || !receiver.isAlive;
+      if (receiver.command !== undefined && isInDoubt && !(await receiver.isThere())) await receiver.startAfresh();
+      mayBeGone = rule.needsStart === true;
       const stage = new Stage(options, receiver, connections, given);
       const result = await tryRule(rule, stage);
       if (result.outcome === "passed")

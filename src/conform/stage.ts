@@ -57,6 +57,17 @@ export class Stage {
     return connection;
   }
 
+  /** A connection whose client has begun to speak, and goes on when the function that comes with it is called. */
+  async halfConnection(): Promise<{ connection: Connection; goOn: () => void }> {
+    const connection = await this.silentConnection();
+    let goOn!: () => void;
+    const told = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    connection.begin(this.options.probe, this.options.serverName, told);
+    return { connection, goOn };
+  }
+
   /** A connection whose client has said nothing. */
   async silentConnection(from: Connections = this.connections): Promise<Connection> {
     const connection = await from.open();
@@ -120,12 +131,11 @@ export class Stage {
     throw new Broken(`${what.get(one)} to be closed`, `it is open still (${one})${more}`);
   }
 
-  /** Nobody has read from these, or written to them. */
+  /** Nobody has acknowledged these, or read from them, or written to them. */
   untouched(...connections: readonly Connection[]): void {
-    for (const connection of connections) {
-      if (connection.isWhole && connection.answer === undefined) continue;
-      const { answer } = connection;
-      throw new Broken("that nobody reads from the connection, or writes to it", answer ?? "it was read from");
+    for (const { descriptor, isWhole, answer } of connections) {
+      const got = descriptor < 0 ? "an ACK" : (answer ?? (isWhole ? undefined : "it was read from"));
+      if (got !== undefined) throw new Broken("that nobody takes the connection, reads from it, or writes to it", got);
     }
   }
 

@@ -1,10 +1,13 @@
 /** The library's own receiver keeps every rule, whatever it serves; and how the command tells it. */
+import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { rules } from "../../src/conform/index.js";
 import { certificate } from "../support/certificates.js";
+import { Child } from "../support/child.js";
 import { sniHandoff } from "../support/command-line.js";
 import { Folder } from "../support/folder.js";
+import { until } from "../support/wait.js";
 
 const folder = new Folder();
 const program = fileURLToPath(new URL("../fixtures/conforming.mjs", import.meta.url));
@@ -43,7 +46,52 @@ describe("the library keeps every rule", () => {
   });
 });
 
+test("the library keeps the rules of an overloaded receiver: READY when there is room again", async () => {
+  const path = folder.at("full.sock");
+  const only = ["--only", "overloaded", "sockets", "descriptor-limit"];
+  const ran = await conform(path, "http", `${path} http`, ...only, "--sockets", "50");
+  expect(ran).toMatchObject({ status: 0, stderr: "" });
+});
+
 describe("the command", () => {
+  test("tells in TAP what was expected of a receiver, what came, and what to do", async () => {
+    const path = folder.at("rogue.sock");
+    const rogue = fileURLToPath(new URL("../fixtures/rogue-receiver.mjs", import.meta.url));
+    const start = `exec ${process.execPath} ${rogue} ${path} consumed`;
+    const only = ["--only", "ack", "consumed", "ready-window"];
+    const ran = await sniHandoff(["conform", "--path", path, "--probe", "echo", "--start", start, ...only]);
+    const consumed = rules.find(({ name }) => name === "consumed")!;
+    expect(ran).toEqual({
+      status: 1,
+      stderr: "",
+      stdout: `TAP version 14
+1..3
+ok 1 - ready-window # ${rules.find(({ name }) => name === "ready-window")!.says}
+ok 2 - ack # ${rules.find(({ name }) => name === "ack")!.says}
+not ok 3 - consumed # ${consumed.says}
+  ---
+  expected: "an ACK of 1"
+  got: "READY, REFUSE 1 (not TCP)"
+  what to do: ${JSON.stringify(consumed.remedy)}
+  where: "PROTOCOL.md, A PROXY header is consumed"
+  ...
+# 2 kept, 1 broken, 0 skipped
+`,
+    });
+  });
+
+  test("without --start tries what can be tried on a receiver that runs, and leaves it running", async () => {
+    const path = folder.at("running.sock");
+    const receiver = new Child(process.execPath, [program, path, "echo"]);
+    await until("the receiver's socket", () => existsSync(path));
+    const ran = await sniHandoff(["conform", "--path", path, "--probe", "echo", "--sockets", "50"]);
+    expect(ran).toMatchObject({ status: 0, stderr: "" });
+    const skipped = rules.filter(({ needsStart }) => needsStart).map(({ name }) => `${name} # SKIP needs --start`);
+    expect([...ran.stdout.matchAll(/^ok \d+ - (.*SKIP.*)$/gm)].map((match) => match[1])).toEqual(skipped);
+    expect(receiver.running).toBe(true);
+    expect(await receiver.end()).toEqual({ status: 0, signal: null });
+  });
+
   test("lists the rules", async () => {
     const { status, stdout } = await sniHandoff(["conform", "--list"]);
     expect(status).toBe(0);

@@ -94,7 +94,8 @@ export const acknowledgingRules: readonly Rule[] = [
         const channel = await stage.channel(10);
         const [first, second] = await stage.severalConnections(2);
         await channel.acknowledged(stage.hand(channel, first!));
-        channel.send(stage.handoff(10 + step), [second!.descriptor]);
+        channel.next = 10 + step;
+        stage.hand(channel, second!);
         await channel.end();
         stage.untouched(second!);
       }
@@ -168,19 +169,42 @@ export const acknowledgingRules: readonly Rule[] = [
         [FieldType.CLIENT_ADDRESS, address(12345, [192, 0, 2, 1])],
         [FieldType.SERVER_ADDRESS, address(443, [198, 51, 100, 7])],
       ]);
+      const last = (octet: number) => [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, octet];
+      await handWith(stage, [
+        [FieldType.SERVER_ADDRESS, address(443, last(7))],
+        [FieldType.CONSUMED, word(536)],
+        [FieldType.CLIENT_ADDRESS, address(12345, last(1))],
+      ]);
+      // LOCAL, UNKNOWN: a header that told no address.
+      await handWith(stage, [[FieldType.CONSUMED, word(16)]]);
     },
   },
   {
     name: "hello-later",
     where: "The hello is not in the message",
-    says: "a client that speaks only after it was handed over is acknowledged at once, and served when it does",
-    remedy: "acknowledge before anything is read; wait for the socket to become readable",
+    says: "a client that says nothing is acknowledged at once, keeps nobody waiting, and is served when it speaks",
+    remedy: "acknowledge before anything is read; the socket comes without O_NONBLOCK: set it, or give it a thread",
     async run(stage) {
       const channel = await stage.channel();
-      const connection = await stage.silentConnection();
+      const silent = await stage.silentConnection();
+      const quick = await stage.connection();
+      await channel.acknowledged(stage.hand(channel, silent), stage.hand(channel, quick));
+      await stage.answered(quick);
+      silent.begin(stage.options.probe, stage.options.serverName);
+      await stage.answered(silent);
+    },
+  },
+  {
+    name: "hello-in-pieces",
+    where: "The hello is not in the message",
+    says: "a client whose first bytes come in pieces is served",
+    remedy: "read as often as bytes come, as from any accepted socket",
+    async run(stage) {
+      const channel = await stage.channel();
+      const { connection, goOn } = await stage.halfConnection();
       await channel.acknowledged(stage.hand(channel, connection));
-      await pause(50);
-      connection.begin(stage.options.probe, stage.options.serverName);
+      await pause(20);
+      goOn();
       await stage.answered(connection);
     },
   },

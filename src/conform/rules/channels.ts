@@ -38,7 +38,7 @@ export const channelRules: readonly Rule[] = [
     says: "channels know nothing of each other: each has its own sequence, window and READY",
     remedy: "keep the last sequence, and what is not acknowledged, for each channel apart",
     async run(stage) {
-      const channels = await Promise.all([7, 7, 0xffffffff, 1].map((first) => stage.channel(first)));
+      const channels = await Promise.all([7, 7, 100, 1, 7, 99].map((first) => stage.channel(first)));
       const all = [];
       for (let round = 0; round < 4; round++) {
         for (const channel of channels) {
@@ -65,6 +65,40 @@ export const channelRules: readonly Rule[] = [
     },
   },
   {
+    name: "door-leaves-early",
+    where: "Ready",
+    says: "a door that connects and is gone before READY harms nobody",
+    remedy: "send with MSG_NOSIGNAL, or ignore SIGPIPE; EPIPE of one channel ends that channel only",
+    async run(stage) {
+      await stage.receiver.whileStopped(() => {
+        for (let i = 0; i < 32; i++) stage.dial().close();
+      });
+      const channel = await stage.channel();
+      const connection = await stage.connection();
+      await channel.acknowledged(stage.hand(channel, connection));
+      await stage.answered(connection);
+    },
+  },
+  {
+    name: "channels-closed",
+    where: "The instance's side of a channel",
+    says: "channels that have ended are closed",
+    remedy: "close(2) the channel when recvmsg(2) has returned 0, or failed for good",
+    async run(stage) {
+      // Of the rules before, some may be on their way out still: never fewer than when all is quiet.
+      const before = stage.receiver.sockets;
+      const channels = Array.from({ length: 40 }, () => stage.dial());
+      for (const channel of channels) await channel.ready();
+      for (const channel of channels) channel.close();
+      let now = 0;
+      await eventually(() => {
+        now = stage.receiver.sockets;
+        return now <= before;
+      }, stage.timeout);
+      if (now > before) throw new Broken(`${before} open sockets, as before 40 channels came and went`, `${now}`);
+    },
+  },
+  {
     name: "sockets",
     where: "Ownership",
     says: "many connections over several channels are each acknowledged and answered",
@@ -84,6 +118,21 @@ export const channelRules: readonly Rule[] = [
       await Promise.all(workers);
       if (failures.length === 0) return;
       throw new Broken(`an answer to each of ${stage.options.sockets} clients`, failures.slice(0, 3).join("; "));
+    },
+  },
+  {
+    name: "nothing-left-open",
+    where: "Violations",
+    says: "whatever was refused, revoked, part of a violation, or served to its end is closed",
+    remedy: "find the path on which this one's descriptor is not closed",
+    async run(stage) {
+      const channel = await stage.channel();
+      const connections = await stage.severalConnections(4);
+      await channel.acknowledged(...connections.map((connection) => stage.hand(channel, connection)));
+      await stage.answered(...connections);
+      const given = new Map([...stage.givenBefore, ...stage.given]);
+      stage.close();
+      await stage.closed(given);
     },
   },
 ];

@@ -3,7 +3,7 @@ import { MessageType, RefuseReason } from "../../handoff/layout.js";
 import { isAlive } from "../process.js";
 import { Broken, type Rule, Skip } from "../rule.js";
 import { Started } from "../started.js";
-import { eventually } from "../wait.js";
+import { eventually, pause } from "../wait.js";
 
 /** How long a second receiver may take to see that it is one too many. Milliseconds. */
 const SECOND = 15_000;
@@ -30,11 +30,10 @@ export const endingRules: readonly Rule[] = [
     async run(stage) {
       const channel = await stage.channel();
       const connections = await stage.severalConnections(8);
-      const handed: ReturnType<typeof stage.hand>[] = [];
-      await stage.receiver.whileStopped(() => {
-        stage.receiver.signal(stage.options.stopSignal);
-        for (const connection of connections) handed.push(stage.hand(channel, connection));
-      });
+      stage.receiver.signal(stage.options.stopSignal);
+      await channel.wait("DRAIN", () => channel.has(MessageType.DRAIN) || channel.ended);
+      // As by a door that has not read it yet.
+      const handed = connections.map((connection) => stage.hand(channel, connection));
       await channel.wait("ACK or REFUSE of all 8", () => channel.unsettled === 0);
       const owned = connections.filter((_, i) => handed[i]!.answer === "acknowledged");
       const refused = handed.filter(({ answer }) => answer === "refused");
@@ -46,14 +45,19 @@ export const endingRules: readonly Rule[] = [
   {
     name: "drain-keeps-owned",
     where: "Draining",
-    says: "draining does not touch connections that are owned already",
+    says: "draining does not touch connections that are owned already, though their clients have only begun to speak",
     remedy: "end the process when its connections have ended, not before",
     needsStart: true,
     async run(stage) {
       const channel = await stage.channel();
-      const connections = await stage.severalConnections(8);
+      const halves = await Promise.all(Array.from({ length: 4 }, () => stage.halfConnection()));
+      const connections = halves.map(({ connection }) => connection);
       await channel.acknowledged(...connections.map((connection) => stage.hand(channel, connection)));
+      // It has begun with them.
+      await pause(20);
       stage.receiver.signal(stage.options.stopSignal);
+      await eventually(() => channel.has(MessageType.DRAIN) || channel.ended, stage.timeout);
+      for (const { goOn } of halves) goOn();
       await stage.answered(...connections);
     },
   },

@@ -71,7 +71,7 @@ export const readyRules: readonly Rule[] = [
     says: "every channel gets a READY of its own, also many at once",
     remedy: "accept channels until accept(2) says EAGAIN, and greet each one",
     async run(stage) {
-      const channels = Array.from({ length: 16 }, () => stage.dial());
+      const channels = Array.from({ length: 48 }, () => stage.dial());
       for (const channel of channels) await channel.ready();
     },
   },

@@ -4,11 +4,18 @@ import { createSocket } from "node:dgram";
 import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { RefuseReason } from "../../handoff/layout.js";
+import { MessageType, RefuseReason } from "../../handoff/layout.js";
 import { native } from "../../native/addon.js";
-import { identityOf } from "../connection.js";
-import type { Rule } from "../rule.js";
+import { type Connection, identityOf } from "../connection.js";
+import { Broken, type Rule } from "../rule.js";
 import type { Stage } from "../stage.js";
+import { eventually, pause } from "../wait.js";
+
+const { NO_DESCRIPTOR, OVERLOADED } = RefuseReason;
+/** An overloaded receiver is left alone for so long, if it does not say READY before. Milliseconds. */
+const REST = 1000;
+/** So many connections are held open at most to see whether a receiver says `overloaded`. */
+const MANY = 240;
 
 /** What is handed over in place of a connection is refused, before an ACK passes it, and closed; connections beside it are served. */
 async function refusesNotTcp(stage: Stage, what: string, descriptor: number): Promise<void> {
@@ -63,20 +70,20 @@ async function udpSocket(stage: Stage): Promise<number> {
   const socket = createSocket("udp4");
   stage.dispose(() => socket.close());
   await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve));
-  // Node does not tell a datagram socket's descriptor. udp of proc_net(5) has the inodes of all there are.
-  const inodes = new Set(
-    readFileSync("/proc/self/net/udp", "utf8")
-      .split("\n")
-      .map((line) => `socket:[${line.trim().split(/\s+/)[9]}]`),
-  );
+  // Node does not tell a datagram socket's descriptor. proc_net(5), udp: local address and port, and the inode.
+  const port = socket.address().port.toString(16).toUpperCase().padStart(4, "0");
+  const rows = readFileSync("/proc/self/net/udp", "utf8")
+    .split("\n")
+    .map((line) => line.trim().split(/\s+/));
+  const inodes = rows.filter((row) => row[1]?.endsWith(`:${port}`)).map((row) => `socket:[${row[9]}]`);
   const descriptor = readdirSync("/proc/self/fd").find((name) => isOneOf(Number(name), inodes));
   if (descriptor === undefined) throw new Error("the UDP socket was not found in /proc/self/fd");
   return Number(descriptor);
 }
 
-function isOneOf(descriptor: number, identities: ReadonlySet<string>): boolean {
+function isOneOf(descriptor: number, identities: readonly string[]): boolean {
   try {
-    return identities.has(identityOf(descriptor));
+    return identities.includes(identityOf(descriptor));
   } catch {
     return false; // The one that listed the folder.
   }
@@ -155,6 +162,75 @@ export const refusingRules: readonly Rule[] = [
       await channel.acknowledged(handed, last);
       await stage.closed(new Map([[dead!.identity, "the dead connection"]]));
       await stage.answered(after!);
+    },
+  },
+  {
+    name: "client-left",
+    where: "Refusing",
+    says: "a connection whose client has said its bytes and left is acknowledged, and closed when that is seen",
+    remedy: "treat it as any other: what it sent is read, then comes the end of file",
+    async run(stage) {
+      const channel = await stage.channel();
+      const [left, after] = await stage.severalConnections(2);
+      const { identity } = left!;
+      left!.client.destroy();
+      await pause(20);
+      await channel.acknowledged(stage.hand(channel, left!), stage.hand(channel, after!));
+      await stage.answered(after!);
+      await stage.closed(new Map([[identity, "a connection whose client has left"]]));
+    },
+  },
+  {
+    name: "descriptor-limit",
+    where: "Refusing",
+    says: "at the receiver's own limit of descriptors nothing is lost: `no descriptor`, or an ACK later",
+    remedy:
+      "MSG_CTRUNC without a descriptor: REFUSE with `no descriptor`; keep some descriptors for the process itself",
+    needsStart: true,
+    async run(stage) {
+      const channel = await stage.channel();
+      const connections = await stage.severalConnections(24);
+      const restore = stage.receiver.limitDescriptors(4);
+      const handed = connections.map((connection) => stage.hand(channel, connection));
+      await eventually(() => channel.unsettled === 0, stage.timeout / 5);
+      restore();
+      await channel.wait("an ACK or REFUSE of each", () => channel.unsettled === 0);
+      const refused = handed.filter(({ answer }) => answer === "refused");
+      const strange = refused.find(({ reason }) => ![NO_DESCRIPTOR, OVERLOADED].includes(reason as never));
+      if (strange !== undefined) throw new Broken("refusals with `no descriptor`", channel.summary);
+      // What was refused goes elsewhere: here to the same receiver, which has room again.
+      await pause(refused.length > 0 ? REST : 0);
+      const again = refused.map(({ connection }) => connection!);
+      await channel.acknowledged(...again.map((connection) => stage.hand(channel, connection)));
+      await stage.answered(...connections);
+    },
+  },
+  {
+    name: "overloaded",
+    where: "Refusing",
+    says: "a receiver that refuses with `overloaded` takes connections again when clients have left",
+    remedy: "send READY when there is room again; it ends the rest that `overloaded` began",
+    async run(stage) {
+      const channel = await stage.channel();
+      const open: Connection[] = [];
+      while (open.length < MANY) {
+        const some = await stage.severalConnections(Math.min(channel.window, 24));
+        const handed = some.map((connection) => stage.hand(channel, connection));
+        await channel.wait("an ACK or REFUSE of each", () => channel.unsettled === 0);
+        const refused = handed.filter(({ answer }) => answer === "refused").map(({ connection }) => connection!);
+        open.push(...some);
+        if (refused.length === 0) continue;
+        if (!handed.some(({ reason }) => reason === OVERLOADED)) throw new Broken("`overloaded`", channel.summary);
+        const keep = refused[0]!;
+        const said = channel.said.length;
+        for (const connection of open) if (connection !== keep) stage.done(connection);
+        const isReady = () => channel.said.slice(said).some(({ type }) => type === MessageType.READY);
+        await eventually(isReady, REST);
+        await channel.acknowledged(stage.hand(channel, keep));
+        await stage.answered(keep);
+        return;
+      }
+      await stage.answered(...open);
     },
   },
 ];

@@ -68,7 +68,7 @@ export const revokingRules: readonly Rule[] = [
     remedy: "read all that is queued before an ACK is sent, or let the ACK's failure decide",
     async run(stage) {
       const channel = await stage.channel();
-      const connections = await stage.severalConnections(8);
+      const connections = await stage.severalConnections(channel.window);
       await stage.receiver.whileStopped(() => {
         for (const connection of connections) stage.hand(channel, connection);
         channel.stopReading();
@@ -77,7 +77,7 @@ export const revokingRules: readonly Rule[] = [
       });
       await stage.closed(new Map(connections.map(({ identity }) => [identity, "a connection that was revoked"])));
       stage.untouched(...connections);
-      await handAgain(stage, connections);
+      await handAgain(stage, connections.slice(0, 8));
     },
   },
   {
@@ -124,6 +124,44 @@ export const revokingRules: readonly Rule[] = [
         channel.close();
       });
       await stage.answered(...connections);
+    },
+  },
+  {
+    name: "door-died-unread",
+    where: "Read to the end first",
+    says: "as much if the door leaves unread what the receiver had said: ECONNRESET comes first, the queue is still there",
+    remedy: "after ECONNRESET call recvmsg(2) again: it is told once, and the messages are behind it",
+    async run(stage) {
+      const channel = await stage.channel();
+      const connections = await stage.severalConnections(6);
+      channel.ignore();
+      const [first, ...rest] = connections;
+      stage.hand(channel, first!);
+      await stage.answered(first!);
+      await stage.receiver.whileStopped(() => {
+        for (const connection of rest) stage.hand(channel, connection);
+        for (const connection of connections) connection.letGo();
+        channel.close();
+      });
+      await stage.answered(...rest);
+    },
+  },
+  {
+    name: "door-died-alone",
+    where: "Transport",
+    says: "when one door dies, what another has handed over is neither lost nor closed",
+    remedy: "keep what is not acknowledged for each channel apart",
+    async run(stage) {
+      const [dying, other] = await Promise.all([stage.channel(), stage.channel()]);
+      const [one, two] = await stage.severalConnections(2);
+      await stage.receiver.whileStopped(() => {
+        stage.hand(dying!, one!);
+        stage.hand(other!, two!);
+        one!.letGo();
+        dying!.close();
+      });
+      await other!.acknowledged(other!.last!);
+      await stage.answered(one!, two!);
     },
   },
 ];

@@ -60,16 +60,4 @@ export const throughoutRules: readonly Rule[] = [
     "messages without descriptors",
     "send without SCM_RIGHTS: doors refuse descriptors, and sendmsg(2) may fail",
   ),
-  {
-    name: "nothing-left-open",
-    where: "Violations",
-    says: "whatever was refused, revoked, part of a violation, or served to its end is closed",
-    remedy: "find the path on which this one's descriptor is not closed",
-    async run(stage) {
-      await mixedBatch(stage);
-      const given = new Map([...stage.givenBefore, ...stage.given]);
-      stage.close();
-      await stage.closed(given);
-    },
-  },
 ];

@@ -96,6 +96,58 @@ export const violationRules: readonly Rule[] = [
     fields.map((_, index) => messageBytes(fields.toSpliced(index, 1), { sequence: 1 })),
   ),
   {
+    name: "stray-descriptor",
+    where: "Transport",
+    says: "a descriptor beside anything but a HANDOFF is no connection: the channel is closed, and it is not served",
+    remedy: "receive every message with room for descriptors, and close those that come where none should",
+    async run(stage) {
+      await closesOn(stage, messageBytes([], { type: MessageType.REVOKE }));
+    },
+  },
+  {
+    name: "window-exceeded",
+    where: "Window",
+    says: "a door that sends more than the window is a flood: what was acknowledged is served, the rest closed, no other channel harmed",
+    remedy: "close the channel once more is unacknowledged than the window, or acknowledge it all",
+    async run(stage) {
+      const other = await stage.channel();
+      const channel = await stage.channel();
+      const connections = await stage.severalConnections(channel.window + 16);
+      await stage.receiver.whileStopped(() => {
+        for (const connection of connections) stage.hand(channel, connection);
+      });
+      await channel.wait(
+        "each one acknowledged, or the channel closed",
+        () => channel.unsettled === 0 || channel.ended,
+      );
+      const owned = connections.filter((connection) => channel.isAcknowledged(connection));
+      await stage.answered(...owned);
+      stage.untouched(...connections.filter((connection) => !owned.includes(connection)));
+      const later = await stage.connection();
+      await other.acknowledged(stage.hand(other, later));
+      await stage.answered(later);
+    },
+  },
+  {
+    name: "violation-drops",
+    where: "Violations",
+    says: "with the channel it had broken, what was not acknowledged there is closed, not served",
+    remedy: "at a violation close the channel and all its descriptors whose ACK was not sent",
+    async run(stage) {
+      const channel = await stage.channel();
+      const [before, after] = await stage.severalConnections(2);
+      await stage.receiver.whileStopped(() => {
+        stage.hand(channel, before!);
+        channel.send(messageBytes([], { type: 99 }));
+        stage.hand(channel, after!);
+      });
+      await channel.end();
+      stage.untouched(after!);
+      if (channel.isAcknowledged(before!)) await stage.answered(before!);
+      else stage.untouched(before!);
+    },
+  },
+  {
     name: "violation-alone",
     where: "Violations",
     says: "a violation on one channel touches no other, and nothing that is owned",

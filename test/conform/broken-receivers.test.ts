@@ -1,0 +1,49 @@
+/** For each rule there is a receiver that breaks it, and the kit finds that one rule broken and no other. */
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+import { conform, rules } from "../../src/conform/index.js";
+import { Folder } from "../support/folder.js";
+
+const folder = new Folder();
+const program = fileURLToPath(new URL("../fixtures/rogue-receiver.mjs", import.meta.url));
+
+/** Rules that the receiver must be started and ended for are tried only where one of these is broken: it takes a while. */
+const restarting = rules.filter(({ needsStart }) => needsStart).map(({ name }) => name);
+
+/** Names of the rules that a receiver with this fault breaks. */
+async function broken(fault: string, needsStart: boolean): Promise<string[]> {
+  const path = folder.at(`${fault || "none"}.sock`);
+  const only = rules.map(({ name }) => name).filter((name) => needsStart || !restarting.includes(name));
+  const failed: string[] = [];
+  for await (const { rule, outcome } of conform({
+    path,
+    start: `exec ${process.execPath} ${program} ${path} ${fault}`,
+    only,
+    sockets: 40,
+    serverName: "localhost",
+    probe: "echo",
+    timeout: 1500,
+    stopSignal: "SIGTERM",
+  })) {
+    if (outcome !== "passed") failed.push(rule.name);
+  }
+  return failed;
+}
+
+test("the receiver without a fault keeps all rules", async () => {
+  expect(await broken("", true)).toEqual([]);
+});
+
+test("a receiver whose ACK comes before its REFUSEs breaks that rule, and takes for its own what it refuses", async () => {
+  const others = rules.filter(({ name }) => /^not-tcp-|-descriptors?$/.test(name)).map(({ name }) => name);
+  const found = await broken("ack-before-refuse", false);
+  expect(found).toContain("refuse-before-ack");
+  expect(found.filter((name) => name !== "refuse-before-ack" && !others.includes(name))).toEqual([]);
+});
+
+describe.concurrent("a receiver that breaks one rule is found to break just that one", () => {
+  const byRestarting = [...restarting, "door-leaves-early"];
+  test.each(rules.map(({ name }) => name))("%s", async (name) => {
+    expect(await broken(name, byRestarting.includes(name))).toEqual([name]);
+  });
+});
