@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "identity.h"
@@ -130,6 +131,20 @@ static int wait_in_silence(int fd) {
   return -1;
 }
 
+/* Both the helper and its keeper were killed. False, with errno, while nothing can be done about it. */
+static bool revive(int fd) {
+  static atomic_flag is_told = ATOMIC_FLAG_INIT;
+  const struct timespec rest = {.tv_nsec = 20000000};
+  int error = listening_revive(fd);
+  if (error == 0) return true;
+  if (!atomic_flag_test_and_set(&is_told))
+    say("the helper was killed, and this process cannot start another one: %s; restart the server", strerror(error));
+  /* The descriptor stays readable: a server that comes again at once would do nothing else. */
+  nanosleep(&rest, NULL);
+  errno = EAGAIN;
+  return false;
+}
+
 static int take(int fd, const struct identity *identity, struct sockaddr *out, socklen_t *length, int flags) {
   union address client;
   struct arrival arrival;
@@ -139,10 +154,7 @@ static int take(int fd, const struct identity *identity, struct sockaddr *out, s
     ssize_t received = receive(fd, flags, &arrival);
     if (received == -1 && errno != ECONNRESET) return -1;
     if (received <= 0) { /* the helper is gone, and what it had delivered is taken */
-      int error = received == 0 ? listening_revive(fd) : 0;
-      if (error == 0) continue;
-      say("the helper was killed, and another one could not be started: %s; restart the server", strerror(error));
-      errno = error;
+      if (received == -1 || revive(fd)) continue;
       return -1;
     }
     if (!acknowledge(fd, &arrival)) {

@@ -114,14 +114,14 @@ static void add_to_batch(struct helper *helper, const struct channel *channel, c
   delivery->is_owned = 0;
   delivery->client_length = (uint8_t)message->client_length;
   delivery->server_length = (uint8_t)message->server_length;
-  delivery->option_count = (uint8_t)helper->option_count;
+  delivery->option_count = (uint8_t)helper->options->count;
   uint8_t *at = delivery->rest;
   if (message->client_length > 0) memcpy(at, message->client, message->client_length);
   at += message->client_length;
   if (message->server_length > 0) memcpy(at, message->server, message->server_length);
   at += message->server_length;
-  size_t options = helper->option_count * sizeof *helper->options;
-  memcpy(at, helper->options, options);
+  size_t options = helper->options->count * sizeof *helper->options->list;
+  memcpy(at, helper->options->list, options);
   batch->length[i] = (size_t)(at - (uint8_t *)delivery) + options;
 }
 

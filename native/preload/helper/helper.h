@@ -65,6 +65,12 @@ struct batch {
   struct delivery deliveries[BATCH];
 };
 
+/* What was set on the listening sockets: shared memory, so that a helper's successor has it. */
+struct options {
+  unsigned count;
+  struct inherited_option list[MOST_INHERITED];
+};
+
 struct helper {
   int epoll;
   int path_descriptor;
@@ -87,8 +93,9 @@ struct helper {
   struct returned returned[MOST_RETURNED];
   unsigned returned_count;
   struct batch batch;
-  unsigned option_count;
-  struct inherited_option options[MOST_INHERITED];
+  struct options *options;
+  int keeper; /* its process's descriptor, or -1 */
+  bool has_lost_keeper;
 };
 
 /* channels.c: the door's side. */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -15,8 +16,9 @@
 #include <unistd.h>
 
 #include "helper.h"
+#include "keeper.h"
+#include "start.h"
 
-enum { PATH_DESCRIPTOR = 3, PAIR_END = 4, REPORT = 5, FIRST_OTHER = 6 };
 enum { BACKLOG = 511, EVENTS = 64 };
 enum {
   /* The door takes back what is not acknowledged for 500 ms: acknowledged here when it is two ticks old. */
@@ -135,6 +137,7 @@ static void handle(struct helper *helper, const struct epoll_event *event) {
       if (event->events & (EPOLLIN | EPOLLHUP | EPOLLERR)) receiver_readable(helper, index);
       break;
     case WATCH_KEEPER:
+      helper->has_lost_keeper = true;
       break;
   }
 }
@@ -149,9 +152,14 @@ static bool is_over(const struct helper *helper) {
   return helper->is_draining && (helper->channel_count == 0 || now_milliseconds() >= helper->ends_at);
 }
 
-static void serve(struct helper *helper) {
+/* Returns when it is over; or true in a process that has to begin anew in a killed helper's place. */
+static bool serve(struct helper *helper, char **arguments, bool is_successor) {
   helper->epoll = epoll_create1(EPOLL_CLOEXEC);
-  watch(helper, helper->path_descriptor, WATCH_PATH, 0, EPOLLIN);
+  if (is_successor)
+    keeper_adopt(helper);
+  else if (keeper_start(helper, arguments))
+    return true;
+  watch(helper, PATH_DESCRIPTOR, WATCH_PATH, 0, EPOLLIN);
   receivers_add(helper, PAIR_END);
   while (!is_over(helper)) {
     struct epoll_event events[EVENTS];
@@ -159,12 +167,18 @@ static void serve(struct helper *helper) {
     for (int i = 0; i < count; i++) handle(helper, &events[i]);
     if (helper->must_recycle && !helper->is_draining) recycle(helper);
     if (helper->ticks_at != 0 || helper->rests_until != 0) handle_due(helper);
+    if (helper->has_lost_keeper && !helper->is_draining) {
+      helper->has_lost_keeper = false;
+      if (keeper_start(helper, arguments)) return true;
+    }
   }
+  return false;
 }
 
 static void prepare(struct helper *helper, const char *path) {
   struct stat status;
-  *helper = (struct helper){.path_descriptor = PATH_DESCRIPTOR};
+  struct options *options = helper->options;
+  *helper = (struct helper){.path_descriptor = PATH_DESCRIPTOR, .keeper = -1, .options = options};
   snprintf(helper->path, sizeof helper->path, "%s", path);
   if (lstat(path, &status) == 0) {
     helper->path_inode[0] = status.st_dev;
@@ -228,7 +242,14 @@ int main(int count, char **arguments) {
   report(error);
   if (error != 0) return 1;
   detach();
+  signal(SIGCHLD, SIG_IGN); /* no successor is left as a zombie */
+  helper.options = mmap(NULL, sizeof *helper.options, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (helper.options == MAP_FAILED) return 1;
   prepare(&helper, arguments[1]);
-  serve(&helper);
+  for (bool is_successor = false; serve(&helper, arguments, is_successor); is_successor = true) {
+    keeper_name_process(arguments, false);
+    listen(PATH_DESCRIPTOR, BACKLOG);
+    prepare(&helper, arguments[1]);
+  }
   return 0;
 }

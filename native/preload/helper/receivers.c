@@ -160,13 +160,12 @@ void receiver_writable(struct helper *helper, unsigned index) {
   if (helper->receivers[index].fd != -1 && helper->is_waiting) receivers_pass(helper);
 }
 
-static void remember_option(struct helper *helper, const struct inherited_option *option) {
+static void remember_option(struct options *options, const struct inherited_option *option) {
   unsigned i = 0;
-  while (i < helper->option_count && (helper->options[i].level != option->level || helper->options[i].name != option->name))
-    i++;
+  while (i < options->count && (options->list[i].level != option->level || options->list[i].name != option->name)) i++;
   if (i == MOST_INHERITED) return;
-  helper->options[i] = *option;
-  if (i == helper->option_count) helper->option_count++;
+  options->list[i] = *option;
+  if (i == options->count) options->count++;
 }
 
 void receiver_readable(struct helper *helper, unsigned index) {
@@ -184,7 +183,7 @@ void receiver_readable(struct helper *helper, unsigned index) {
     struct cmsghdr *part = CMSG_FIRSTHDR(&header);
     int fd = -1;
     if (part != NULL && part->cmsg_type == SCM_RIGHTS) memcpy(&fd, CMSG_DATA(part), sizeof fd);
-    if (request.kind == REQUEST_OPTION) remember_option(helper, &request.option);
+    if (request.kind == REQUEST_OPTION) remember_option(helper->options, &request.option);
     if (request.kind == REQUEST_RETURN && fd != -1) {
       returned_take(helper, &request.delivery, fd);
       continue;

@@ -1,0 +1,78 @@
+#include "keeper.h"
+
+#include <poll.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "start.h"
+
+static int open_process(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+
+void keeper_name_process(char **arguments, bool is_keeper) {
+  size_t room = strlen(arguments[0]);
+  const char *name = is_keeper ? "sni-handoff-keeper" : "sni-handoff-helper";
+  /* In place: proc(5), /proc/PID/cmdline. */
+  if (room >= strlen(name)) {
+    memset(arguments[0], ' ', room);
+    memcpy(arguments[0], name, strlen(name));
+  }
+  prctl(PR_SET_NAME, name);
+}
+
+/* Whether the server has closed its listening sockets. */
+static bool is_left(void) {
+  struct pollfd end = {.fd = PAIR_END};
+  return poll(&end, 1, 0) == 1 && (end.revents & POLLHUP);
+}
+
+/*
+ * The keeper's life: waits for the helper's end. Returns in the helper's successor; the keeper itself ends here.
+ * `process` is the helper's descriptor.
+ */
+static void keep(int process, char **arguments) {
+  keeper_name_process(arguments, true);
+  /* None of the helper's channels, whose ends the door waits for. */
+  dup2(process, REPORT);
+  close_range(FIRST_OTHER, ~0u, 0);
+  for (process = REPORT;;) {
+    struct pollfd end = {.fd = process, .events = POLLIN};
+    if (poll(&end, 1, -1) == -1) continue;
+    if (is_left()) _exit(0);
+    pid_t pid = fork();
+    if (pid == 0) return;
+    close(process);
+    process = pid == -1 ? -1 : open_process(pid);
+    if (process == -1) _exit(1); /* the listening sockets hear of it, as if there were no keeper */
+  }
+}
+
+static void watch_keeper(struct helper *helper, pid_t pid) {
+  if (helper->keeper != -1) {
+    /* The new keeper has a copy for a moment, and with it the registration would live on (epoll(7)). */
+    epoll_ctl(helper->epoll, EPOLL_CTL_DEL, helper->keeper, NULL);
+    close(helper->keeper);
+  }
+  helper->keeper = pid == -1 ? -1 : open_process(pid);
+  if (helper->keeper == -1)
+    tell(CAUSE_LIMIT, "%s: no second process can be started to hold it; it ends with this one", helper->path);
+  else
+    watch(helper, helper->keeper, WATCH_KEEPER, 0, EPOLLIN);
+}
+
+void keeper_adopt(struct helper *helper) { watch_keeper(helper, getppid()); }
+
+bool keeper_start(struct helper *helper, char **arguments) {
+  int self = open_process(getpid());
+  pid_t pid = self == -1 ? -1 : fork();
+  if (pid == 0) {
+    keep(self, arguments);
+    close(REPORT);
+    return true;
+  }
+  if (self != -1) close(self);
+  watch_keeper(helper, pid);
+  return false;
+}
