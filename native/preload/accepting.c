@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "epolled.h"
 #include "identity.h"
 #include "listening.h"
 #include "real.h"
@@ -127,7 +128,7 @@ static bool name(int connection, const struct delivery *delivery, sa_family_t fa
 /* A listener that nothing comes to: waits like any, and what strangers send to its name is thrown away. */
 static int wait_in_silence(int fd) {
   char byte;
-  while (recv(fd, &byte, 1, 0) != -1) continue;
+  while (real()->recv(fd, &byte, 1, 0) != -1) continue;
   return -1;
 }
 
@@ -168,6 +169,7 @@ static int take(int fd, const struct identity *identity, struct sockaddr *out, s
   }
   if (flags & SOCK_NONBLOCK) fcntl(arrival.connection, F_SETFL, O_RDWR | O_NONBLOCK);
   set_options(arrival.connection, &arrival.delivery);
+  epolled_begin(arrival.connection);
   address_give(&client, out, length);
   return arrival.connection;
 }

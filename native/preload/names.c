@@ -1,4 +1,4 @@
-/* getsockname(2), getpeername(2) and shutdown(2). */
+/* getsockname(2), getpeername(2), shutdown(2) and recv(2). */
 #include <errno.h>
 
 #include "identity.h"
@@ -36,5 +36,16 @@ EXPORTED int shutdown(int fd, int how) {
   struct identity identity;
   if (!listening_any() || !identity_read(fd, &identity)) return real()->shutdown(fd, how);
   errno = EOPNOTSUPP;
+  return -1;
+}
+
+/*
+ * Python's ssl module reads one byte of a listening socket, to hear that it is not connected. Of the pair's end that would
+ * be a message, and the connection beside it lost. Nobody reads more of one.
+ */
+EXPORTED ssize_t recv(int fd, void *out, size_t length, int flags) {
+  struct identity identity;
+  if (length != 1 || !listening_any() || !identity_read(fd, &identity)) return real()->recv(fd, out, length, flags);
+  errno = ENOTCONN;
   return -1;
 }

@@ -23,6 +23,9 @@ const struct real *real(void) {
   find("getsockopt", &functions.getsockopt);
   find("setsockopt", &functions.setsockopt);
   find("shutdown", &functions.shutdown);
+  find("recv", &functions.recv);
+  find("close", &functions.close);
+  find("epoll_ctl", &functions.epoll_ctl);
   find("execve", &functions.execve);
   find("execvpe", &functions.execvpe);
   find("fexecve", &functions.fexecve);

@@ -2,6 +2,7 @@
 #define SNI_HANDOFF_PRELOAD_REAL_H
 
 #include <spawn.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,6 +17,9 @@ struct real {
   int (*getsockopt)(int, int, int, void *, socklen_t *);
   int (*setsockopt)(int, int, int, const void *, socklen_t);
   int (*shutdown)(int, int);
+  ssize_t (*recv)(int, void *, size_t, int);
+  int (*close)(int);
+  int (*epoll_ctl)(int, int, int, struct epoll_event *);
   int (*execve)(const char *, char *const[], char *const[]);
   int (*execvpe)(const char *, char *const[], char *const[]);
   int (*fexecve)(int, char *const[], char *const[]);
