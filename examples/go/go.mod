@@ -1,0 +1,3 @@
+module handoff.example/go
+
+go 1.19

@@ -1,0 +1,53 @@
+// An HTTPS server behind the front door: https SOCKET CERTIFICATE KEY
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	handoff "handoff.example/go"
+)
+
+func main() {
+	if len(os.Args) != 4 {
+		fmt.Fprintln(os.Stderr, "usage: https SOCKET CERTIFICATE KEY")
+		os.Exit(2)
+	}
+	listener, err := handoff.Listen(os.Args[1])
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("listening on", listener.Addr())
+
+	server := &http.Server{
+		ReadHeaderTimeout: 10 * time.Second,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/plain")
+			fmt.Fprintf(w, "hello from go: %s\n", r.RemoteAddr)
+		}),
+	}
+	// Takes what is on the way, finishes what is open, and ends.
+	done := make(chan error)
+	go func() {
+		terminate, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+		defer stop()
+		<-terminate.Done()
+		patience, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		done <- listener.Shutdown(patience, server)
+	}()
+	if err := server.ServeTLS(listener, os.Args[2], os.Args[3]); !errors.Is(err, net.ErrClosed) {
+		log.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		log.Fatal(err) // connections that were still open after 30 s
+	}
+}
