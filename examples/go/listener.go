@@ -261,7 +261,7 @@ func (l *Listener) Close() error {
 
 // Shutdown ends an http.Server without losing a client. The server's own Shutdown, called first, would drop connections
 // whose request it has not read yet: so the doors are told to send no more, what they have on the way is served, and then
-// the server is shut down. Serve returns net.ErrClosed meanwhile.
+// the server is shut down. Serve returns net.ErrClosed, or http.ErrServerClosed.
 func (l *Listener) Shutdown(ctx context.Context, server interface {
 	SetKeepAlivesEnabled(bool)
 	Shutdown(context.Context) error

@@ -44,7 +44,8 @@ func main() {
 		defer cancel()
 		done <- listener.Shutdown(patience, server)
 	}()
-	if err := server.ServeTLS(listener, os.Args[2], os.Args[3]); !errors.Is(err, net.ErrClosed) {
+	err = server.ServeTLS(listener, os.Args[2], os.Args[3])
+	if !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
 		log.Fatal(err)
 	}
 	if err := <-done; err != nil {
