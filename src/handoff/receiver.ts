@@ -14,6 +14,7 @@ import { type ChannelCounts, type ChannelHost, ReceiverChannel } from "./receive
 import { integer, listen, type ReceiverOptions } from "./receiver-options.js";
 import { Reporter } from "./reporter.js";
 import type { Sink } from "./sink.js";
+import { ToldCauses } from "./told-causes.js";
 
 export type { ReceiverOptions };
 
@@ -31,7 +32,8 @@ export interface ReceiverEvents {
   refused: [refusal: { reason: RefusalReason; peer: Credentials }];
   /**
    * A door broke the protocol (ERR_PROTOCOL) or may not connect (ERR_NOT_PERMITTED), or channels cannot be accepted (a
-   * SystemCallError). Without a listener it becomes a process warning, each one once.
+   * SystemCallError). Once for each cause and process, and again after it was quiet for 10 minutes. Without a listener
+   * it becomes a process warning.
    */
   warning: [error: PeerError | SystemCallError];
   /** After `close`, or after the server was closed: all channels are gone, nothing more will be delivered. */
@@ -55,8 +57,11 @@ const DEFAULT_DRAIN_TIMEOUT = 10_000;
  * 10 s (systemd.unit(5), StartLimitIntervalSec=, StartLimitBurst=). Milliseconds.
  */
 const SHORTEST_SERVICE = 2500;
-/** Different warnings that are printed when nobody listens for them. */
-const MAX_WARNINGS = 100;
+/**
+ * Channels that one process may have open: a door has one for each of its workers. More would be there to take all
+ * descriptors of this process.
+ */
+const MAX_CHANNELS_OF_ONE = 256;
 
 export class Receiver extends EventEmitter<ReceiverEvents> {
   /** The path that doors connect to: the socket's own path also where a folder was asked for. */
@@ -70,7 +75,7 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
   private readonly allowedUids: ReadonlySet<number> | undefined;
   private readonly drainTimeout: number;
   private readonly totals: ChannelCounts = { received: 0, dead: 0, refused: 0, revoked: 0 };
-  private readonly warned: Set<string> = new Set();
+  private readonly told: ToldCauses = new ToldCauses();
   private isReady: boolean = false;
   private isReferenced: boolean = true;
   private state: "open" | "draining" | "drained" = "open";
@@ -239,10 +244,17 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
   }
 
   private checkPermission(peer: Credentials): void {
-    if (this.allowedUids === undefined || this.allowedUids.has(peer.uid)) return;
     const { pid, uid } = peer;
-    const message = `process ${pid} of user ${uid} may not be a door at ${this.path}: not one of allowedUsers`;
-    throw new PeerError("ERR_NOT_PERMITTED", message, peer);
+    const who = `process ${pid} of user ${uid}`;
+    if (this.allowedUids !== undefined && !this.allowedUids.has(uid)) {
+      const message = `${who} may not be a door at ${this.path}: not one of allowedUsers`;
+      throw new PeerError("ERR_NOT_PERMITTED", message, peer);
+    }
+    let open = 0;
+    for (const channel of this.channels) if (channel.peer.pid === pid) open++;
+    if (open < MAX_CHANNELS_OF_ONE) return;
+    const message = `${who} has ${open} channels open at ${this.path}, more than any door needs: another was refused`;
+    throw new PeerError("ERR_PROTOCOL", message, peer);
   }
 
   private onGreeted(channel: ReceiverChannel): void {
@@ -273,13 +285,9 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
   }
 
   private warn(error: PeerError | SystemCallError): void {
-    if (this.listenerCount("warning") > 0) {
-      this.emitLater("warning", error);
-      return;
-    }
-    if (this.warned.has(error.message) || this.warned.size >= MAX_WARNINGS) return;
-    this.warned.add(error.message);
-    process.emitWarning(error.message, { type: "SniHandoffWarning", code: error.code });
+    if (!this.told.isNew(error)) return;
+    if (this.listenerCount("warning") > 0) this.emitLater("warning", error);
+    else process.emitWarning(error.message, { type: "SniHandoffWarning", code: error.code });
   }
 }
 

@@ -565,6 +565,88 @@ describe("who may", () => {
   });
 });
 
+describe("a flood is told once for each cause, with process and user, and leaves nothing open:", () => {
+  const who = `process ${process.pid} of user ${process.getuid!()}`;
+  const lying = (by: number) => {
+    const bytes = Buffer.from(handoffBytes());
+    bytes.writeUInt16LE(bytes.length + by, 2);
+    return bytes;
+  };
+
+  it("lies about lengths, each another one", async () => {
+    start();
+    for (let by = 1; by <= 20; by++) {
+      const door = await openDoor();
+      door.send(lying(by), [(await connection()).descriptor]);
+      await door.end();
+    }
+    const other = await openDoor();
+    other.send(handoffBytes().subarray(0, 3));
+    await other.end();
+    await until("the warnings", () => warnings.length === 2);
+    expect(warnings.map(({ message }) => message)).toEqual([
+      expect.stringContaining(`the door, ${who}: a message that states`),
+      expect.stringContaining(`the door, ${who}: a message of 3 bytes`),
+    ]);
+    await until("all channels to be closed", () => receiver.counts.channels === 0);
+  });
+
+  it("channels of a process that may not be a door", async () => {
+    start({ allowedUsers: [4242] });
+    for (let i = 0; i < 20; i++) {
+      const door = new FakeDoor(path);
+      doors.push(door);
+      await door.end();
+    }
+    await until("the warning", () => warnings.length > 0);
+    expect(warnings.map(({ message }) => message)).toEqual([
+      `${who} may not be a door at ${path}: not one of allowedUsers`,
+    ]);
+    expect(receiver.counts.channels).toBe(0);
+  });
+
+  it("channels of one process beyond 256, which are refused until others have ended", async () => {
+    start();
+    const open: FakeDoor[] = [];
+    for (let i = 0; i < 256; i++) open.push(await openDoor());
+    for (let i = 0; i < 3; i++) {
+      const door = new FakeDoor(path);
+      doors.push(door);
+      await door.end();
+      expect(door.received).toEqual([]);
+    }
+    await until("the warning", () => warnings.length > 0);
+    expect(warnings.map(({ message }) => message)).toEqual([
+      `${who} has 256 channels open at ${path}, more than any door needs: another was refused`,
+    ]);
+    open[0]!.handOver((await connection()).descriptor, { name: "still served" });
+    await open[0]!.acknowledged(1);
+    open[255]!.close();
+    await until("its end", () => receiver.counts.channels === 255);
+    await openDoor();
+    expect(sink.served).toEqual(["still served"]);
+  });
+
+  it("without a listener, as one warning of the process", async () => {
+    receiver = new Receiver({ path }, sink);
+    const printed: Error[] = [];
+    const keep = (warning: Error) => printed.push(warning);
+    process.on("warning", keep);
+    try {
+      for (let by = 1; by <= 5; by++) {
+        const door = await openDoor();
+        door.send(lying(by));
+        await door.end();
+      }
+      await until("the warning", () => printed.length > 0);
+      await until("all channels to be closed", () => receiver.counts.channels === 0);
+      expect(printed).toMatchObject([{ name: "SniHandoffWarning", code: "ERR_PROTOCOL" }]);
+    } finally {
+      process.off("warning", keep);
+    }
+  });
+});
+
 describe("closing", () => {
   it("asks each door to drain, takes what is on the way, and ends with the last channel", async () => {
     start();
