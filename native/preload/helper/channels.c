@@ -97,10 +97,21 @@ static int take_descriptors(struct msghdr *header, int *out) {
   return count;
 }
 
+/* What came beside a message that is not looked at. */
+static void discard(struct msghdr *header) {
+  int fd;
+  if (take_descriptors(header, &fd) > 0) close(fd);
+}
+
+static int option_of(int fd, int name) {
+  int value = -1;
+  socklen_t length = sizeof value;
+  return getsockopt(fd, SOL_SOCKET, name, &value, &length) == 0 ? value : -1;
+}
+
+/* A TCP socket, and no listening one. */
 static bool is_tcp(int fd) {
-  int protocol = 0;
-  socklen_t length = sizeof protocol;
-  return getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) == 0 && protocol == IPPROTO_TCP;
+  return option_of(fd, SO_PROTOCOL) == IPPROTO_TCP && option_of(fd, SO_ACCEPTCONN) == 0;
 }
 
 static void add_to_batch(struct helper *helper, const struct channel *channel, const struct message *message, int fd) {
@@ -127,22 +138,17 @@ static void add_to_batch(struct helper *helper, const struct channel *channel, c
 
 /* One HANDOFF, whose descriptor is this function's. Returns NULL, or which rule it breaks. */
 static const char *take_handoff(struct helper *helper, struct channel *channel, const struct message *message, int fd,
-                                int count, bool is_cut) {
+                                int count) {
   enum refuse_reason reason = 0;
   if (channel->has_sent && message->sequence != channel->latest + 1) {
     if (fd != -1) close(fd);
     return "a HANDOFF out of sequence";
   }
-  if (count > 1) {
-    close(fd);
-    return "a HANDOFF with several descriptors";
-  }
-  if (count == 0 && !is_cut) return "a HANDOFF without a descriptor";
   channel->has_sent = true;
   channel->latest = message->sequence;
-  if (fd == -1) {
-    tell(CAUSE_LIMIT, "%s: connections are refused for want of descriptors; raise the hard limit (LimitNOFILE=)",
-         helper->path);
+  if (count != 1) {
+    tell(CAUSE_LIMIT, "%s: a connection came with %d descriptors and is refused; if none, raise LimitNOFILE=",
+         helper->path, count);
     reason = REFUSE_NO_DESCRIPTOR;
   } else if (helper->is_draining) {
     reason = REFUSE_DRAINING;
@@ -211,7 +217,7 @@ static const char *take(struct helper *helper, struct channel *channel, unsigned
   const char *rule = header->msg_flags & MSG_TRUNC ? "a message of more than 1024 bytes"
                                                    : protocol_parse(buffers[i], headers[i].msg_len, &message);
   if (rule == NULL && message.type == MESSAGE_HANDOFF)
-    return take_handoff(helper, channel, &message, fd, count, header->msg_flags & MSG_CTRUNC);
+    return take_handoff(helper, channel, &message, fd, count);
   if (fd != -1) close(fd);
   if (rule != NULL) return rule;
   if (count > 0) return "descriptors beside a message that carries none";
@@ -232,15 +238,17 @@ void channel_readable(struct helper *helper, unsigned index) {
   if (count == -1 && errno == EAGAIN) return;
   const char *rule = NULL;
   bool is_at_end = count <= 0;
-  for (int i = 0; i < count && rule == NULL && !is_at_end; i++) {
+  for (int i = 0; i < count; i++) {
     /* recvmmsg(2) goes on at the end of a SEQPACKET and gives records without bytes. */
     if (headers[i].msg_len == 0)
       is_at_end = true;
-    else
+    else if (rule == NULL)
       rule = take(helper, channel, (unsigned)i, &ended);
+    else
+      discard(&headers[i].msg_hdr);
   }
   if (rule != NULL || ended.has_latest) {
-    /* What came in this batch is not acknowledged. */
+    /* What came in this batch is not acknowledged, nor what follows the message that breaks the rule. */
     for (unsigned i = 0; i < helper->batch.count; i++) close(helper->batch.connection[i]);
     helper->batch.count = 0;
   }
