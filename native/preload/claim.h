@@ -8,7 +8,7 @@
  * remains of a dead owner are removed, a living owner is respected and named.
  */
 
-enum { MOST_SOCKET_PATH = 108 }; /* sun_path of unix(7), with its NUL */
+enum { MOST_SOCKET_PATH = MOST_PATH + 1 }; /* with its NUL */
 
 struct claim {
   int descriptor; /* bound, not listening: who listens is whom SO_PEERCRED names */

@@ -48,9 +48,9 @@ static bool parse_entry(const char *text, size_t length, struct environment *out
   if (size == 0 || path[0] != '/')
     return complain(out, "SNI_HANDOFF: the path \"%.*s\" in \"%.*s\" is not absolute; begin it with \"/\"",
                     (int)(size > 100 ? 100 : size), path, shown, text);
-  if (size >= sizeof target->path)
-    return complain(out, "SNI_HANDOFF: the path in \"%.*s…\" has %zu bytes; %zu are allowed", shown, text, size,
-                    sizeof target->path - 1);
+  if (size > MOST_PATH)
+    return complain(out, "SNI_HANDOFF: the path in \"%.*s\" has %zu bytes; a socket's path has at most %d", shown, text,
+                    size, MOST_PATH);
   memcpy(target->path, path, size);
   target->path[size] = 0;
   for (unsigned i = 0; i < out->count; i++) {

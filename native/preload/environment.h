@@ -1,7 +1,6 @@
 #ifndef SNI_HANDOFF_PRELOAD_ENVIRONMENT_H
 #define SNI_HANDOFF_PRELOAD_ENVIRONMENT_H
 
-#include <limits.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -14,12 +13,13 @@
  *   SNI_HANDOFF_GROUP=NAME                  their group: the door's
  */
 
-enum { MOST_TARGETS = 64, MOST_COMPLAINT = 512 };
+/* sun_path of unix(7) has 108 bytes, one of them for the NUL. */
+enum { MOST_TARGETS = 64, MOST_COMPLAINT = 512, MOST_PATH = 107 };
 
 struct target {
   bool any_address; /* only the port of `address` counts */
   union address address;
-  char path[PATH_MAX]; /* absolute; ending in "/": a folder, in which each process makes a socket of its own */
+  char path[MOST_PATH + 1]; /* absolute; ending in "/": a folder, in which each process makes a socket of its own */
 };
 
 struct environment {

@@ -109,14 +109,14 @@ static int put(int fd, int replacement, const struct identity *identity, bool is
  * An end of a pair with the helper that has the path already, if it is this server's (of the same user). Returns the
  * descriptor or -1.
  */
-static int join(const char *path) {
+static int join(const char *path, sa_family_t family) {
   uint8_t message[MOST_MESSAGE];
   CONTROL_FOR(1) control;
   struct iovec vector = {message, sizeof message};
   struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
   int joined = -1, channel = claim_connect(path);
   if (channel == -1) return -1;
-  put_head(message, MESSAGE_JOIN, PROTOCOL_HEAD, 0);
+  put_head(message, MESSAGE_JOIN, PROTOCOL_HEAD, family);
   struct pollfd wait = {.fd = channel, .events = POLLIN};
   if (send(channel, message, PROTOCOL_HEAD, MSG_NOSIGNAL) == PROTOCOL_HEAD)
     while (joined == -1 && poll(&wait, 1, JOIN_MILLISECONDS) == 1) { /* READY comes first */
@@ -132,7 +132,7 @@ static int join(const char *path) {
 }
 
 /* A new pair and a new helper. Returns this process's end, or -1 with errno; `path` is where. */
-static int start(const struct target *target, char path[MOST_SOCKET_PATH]) {
+static int start(const struct target *target, sa_family_t family, char path[MOST_SOCKET_PATH]) {
   struct claim claim;
   int pair[2];
   int error = claim_path(target, configuration(), &claim);
@@ -140,7 +140,7 @@ static int start(const struct target *target, char path[MOST_SOCKET_PATH]) {
   strcpy(path, claim.path);
   error = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1 ? errno : 0;
   if (error == 0) {
-    error = spawn_helper(claim.descriptor, pair[1], claim.path);
+    error = spawn_helper(claim.descriptor, pair[1], claim.path, family);
     close(pair[1]);
     if (error != 0) close(pair[0]);
   }
@@ -158,37 +158,52 @@ static void announce(const struct bound *bound, const char *path) {
   say("%s is received on %s", text, path);
 }
 
+struct family_of_target {
+  const struct target *target;
+  sa_family_t family;
+};
+
+static bool has_family_too(int fd, const struct identity *identity, const void *context) {
+  const struct family_of_target *wanted = context;
+  return has_target(fd, identity, wanted->target) && identity->address.any.sa_family == wanted->family;
+}
+
+/*
+ * What takes the socket's place: an end of a pair, new or another process's; a silent socket, if another address of the
+ * same path and family is received already; -1 with errno. `path` is where.
+ */
+static int replacement_for(int fd, const struct bound *bound, struct identity *identity, char path[MOST_SOCKET_PATH]) {
+  const struct target *target = bound->target;
+  const struct family_of_target same = {target, bound->address.any.sa_family};
+  int joined = -1;
+  if (!is_folder(target)) {
+    strcpy(path, target->path);
+    if (identity_search(has_family_too, &same) != -1) {
+      identity->is_silent = true;
+      return socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    }
+    if (identity_search(has_target, target) != -1 || option_of(fd, SOL_SOCKET, SO_REUSEPORT))
+      joined = join(path, same.family);
+  }
+  return joined != -1 ? joined : start(target, same.family, path);
+}
+
 static int listen_received(int fd, const struct bound *bound) {
   struct inherited_option options[MOST_INHERITED];
   struct identity identity = {.address = bound->address};
   char path[MOST_SOCKET_PATH];
   int same = identity_search(has_address, &bound->address);
-  int other = same == -1 ? identity_search(has_target, bound->target) : -1;
   int count = inherited_collect(fd, bound->address.any.sa_family, options);
-  int replacement;
-  bool is_fresh = same == -1;
-  if (same != -1) {
-    replacement = dup(same);
-  } else if (other != -1 && !is_folder(bound->target)) {
-    identity.is_silent = true;
-    replacement = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  } else {
-    replacement = -1;
-    if (option_of(fd, SOL_SOCKET, SO_REUSEPORT) && !is_folder(bound->target)) replacement = join(bound->target->path);
-    if (replacement != -1)
-      strcpy(path, bound->target->path);
-    else
-      replacement = start(bound->target, path);
-  }
+  int replacement = same != -1 ? dup(same) : replacement_for(fd, bound, &identity, path);
   if (replacement == -1) return -1;
   bound_remove(fd);
-  int error = put(fd, replacement, &identity, is_fresh);
+  int error = put(fd, replacement, &identity, same == -1);
   if (error != 0) return fail(error);
   for (int i = 0; i < count && !identity.is_silent; i++) {
     inherited_remember(&options[i]);
     listening_tell_option(fd, &options[i]);
   }
-  if (same == -1) announce(bound, identity.is_silent ? bound->target->path : path);
+  if (same == -1) announce(bound, path);
   return 0;
 }
 
@@ -206,7 +221,8 @@ int listening_revive(int fd) {
   if (!identity_read(fd, &identity)) return EINVAL;
   const struct target *target = target_of(&identity.address);
   if (target == NULL) return EINVAL;
-  int replacement = is_folder(target) ? -1 : join(target->path);
-  if (replacement == -1) replacement = start(target, path);
+  sa_family_t family = identity.address.any.sa_family;
+  int replacement = is_folder(target) ? -1 : join(target->path, family);
+  if (replacement == -1) replacement = start(target, family, path);
   return replacement == -1 ? errno : put(fd, replacement, &identity, true);
 }

@@ -39,8 +39,9 @@ static int helper_path(char *out) {
  * The child's part, where only async-signal-safe calls may be made (fork(2), of a process with threads). Descriptors of
  * the helper: 3 the path, 4 the pair's end, 5 where it says that it listens, or the errno why not.
  */
-static void become_helper(const char *program, int path_descriptor, int pair_end, int report, const char *path) {
-  const char *const arguments[] = {program, path, NULL};
+static void become_helper(const char *program, int path_descriptor, int pair_end, int report, const char *path,
+                          const char *family) {
+  const char *const arguments[] = {program, path, family, NULL};
   const char *const environment[] = {NULL};
   /* Out of the way of 3, 4 and 5 first. */
   int fds[] = {path_descriptor, pair_end, report};
@@ -57,9 +58,10 @@ failed:;
 /* A fork whose end sends no SIGCHLD and that wait(2) without __WALL does not see (clone(2)). */
 static pid_t fork_unseen(void) { return (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL); }
 
-int spawn_helper(int path_descriptor, int pair_end, const char *path) {
-  char program[PATH_MAX];
+int spawn_helper(int path_descriptor, int pair_end, const char *path, sa_family_t family) {
+  char program[PATH_MAX], number[8];
   int report[2];
+  snprintf(number, sizeof number, "%d", family);
   int error = helper_path(program);
   if (error != 0) {
     say("cannot find the folder of this library: %s", strerror(error));
@@ -72,7 +74,7 @@ int spawn_helper(int path_descriptor, int pair_end, const char *path) {
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   pid_t pid = fork_unseen();
-  if (pid == 0) become_helper(program, path_descriptor, pair_end, report[1], path);
+  if (pid == 0) become_helper(program, path_descriptor, pair_end, report[1], path, number);
   error = pid == -1 ? errno : 0;
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   close(report[1]);

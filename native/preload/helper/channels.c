@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "helper.h"
+#include "keeper.h"
 
 /* A pair's end for another process of the server: receivers.c. */
 enum { FDS = 4 };
@@ -165,7 +166,7 @@ static const char *take_handoff(struct helper *helper, struct channel *channel, 
 }
 
 /* Gives another process of the server an end of a pair, if it is of the same user. */
-static const char *take_join(struct helper *helper, const struct channel *channel) {
+static const char *take_join(struct helper *helper, const struct channel *channel, sa_family_t family) {
   struct ucred peer;
   int pair[2];
   ask_for_credentials(channel->fd, &peer);
@@ -179,7 +180,10 @@ static const char *take_join(struct helper *helper, const struct channel *channe
   struct iovec vector = {bytes, sizeof bytes};
   struct msghdr header = {
       .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-  if (!receivers_add(helper, pair[1])) close(pair[1]);
+  if (receivers_add(helper, pair[1], family))
+    keeper_renew(helper);
+  else
+    close(pair[1]);
   ssize_t sent = sendmsg(channel->fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
   close(pair[0]);
   return sent == -1 ? "a request and did not wait for the answer" : NULL;
@@ -226,7 +230,7 @@ static const char *take(struct helper *helper, struct channel *channel, unsigned
     ended->latest = message.sequence;
     return NULL;
   }
-  if (message.type == MESSAGE_JOIN) return take_join(helper, channel);
+  if (message.type == MESSAGE_JOIN) return take_join(helper, channel, (sa_family_t)message.sequence);
   return "a message of an unknown type";
 }
 

@@ -45,6 +45,7 @@ enum { MOST_ENDED = 256 };
 /* The far end of a pair: a listening socket of the server, shared by those of its processes that inherited it. */
 struct receiver {
   int fd; /* -1: a free place */
+  sa_family_t family; /* of its address: a server that listens for both families gets each client where it belongs */
   bool is_full;
   bool may_have_unread;
 };
@@ -114,7 +115,7 @@ const struct ended *channel_ended(const struct helper *helper, uint32_t id);
 void channel_refuse(const struct channel *channel, uint32_t sequence, enum refuse_reason reason);
 
 /* receivers.c: the server's side. */
-bool receivers_add(struct helper *helper, int fd);
+bool receivers_add(struct helper *helper, int fd, sa_family_t family);
 void receiver_readable(struct helper *helper, unsigned index);
 void receiver_writable(struct helper *helper, unsigned index);
 /* Passes the batch on as far as there is room. */

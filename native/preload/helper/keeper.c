@@ -1,6 +1,8 @@
 #include "keeper.h"
 
 #include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
@@ -23,24 +25,39 @@ void keeper_name_process(char **arguments, bool is_keeper) {
 }
 
 /* Whether the server has closed its listening sockets. */
-static bool is_left(void) {
-  struct pollfd end = {.fd = PAIR_END};
-  return poll(&end, 1, 0) == 1 && (end.revents & POLLHUP);
+static bool is_left(const struct helper *helper) {
+  for (unsigned i = 0; i < MOST_RECEIVERS; i++) {
+    struct pollfd end = {.fd = helper->receivers[i].fd};
+    if (end.fd != -1 && !(poll(&end, 1, 0) == 1 && (end.revents & POLLHUP))) return false;
+  }
+  return true;
+}
+
+static int compare(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
+
+/* None of the helper's channels may stay, whose ends the door waits for; only the pairs' ends. */
+static void close_others(const struct helper *helper) {
+  int kept[MOST_RECEIVERS + 1], count = 0, next = FIRST_OTHER;
+  for (unsigned i = 0; i < MOST_RECEIVERS; i++)
+    if (helper->receivers[i].fd >= FIRST_OTHER) kept[count++] = helper->receivers[i].fd;
+  qsort(kept, (size_t)count, sizeof *kept, compare);
+  for (int i = 0; i < count; next = kept[i++] + 1)
+    if (kept[i] > next) close_range((unsigned)next, (unsigned)kept[i] - 1, 0);
+  close_range((unsigned)next, ~0u, 0);
 }
 
 /*
  * The keeper's life: waits for the helper's end. Returns in the helper's successor; the keeper itself ends here.
  * `process` is the helper's descriptor.
  */
-static void keep(int process, char **arguments) {
+static void keep(const struct helper *helper, int process, char **arguments) {
   keeper_name_process(arguments, true);
-  /* None of the helper's channels, whose ends the door waits for. */
   dup2(process, REPORT);
-  close_range(FIRST_OTHER, ~0u, 0);
+  close_others(helper);
   for (process = REPORT;;) {
     struct pollfd end = {.fd = process, .events = POLLIN};
     if (poll(&end, 1, -1) == -1) continue;
-    if (is_left()) _exit(0);
+    if (is_left(helper)) _exit(0);
     pid_t pid = fork();
     if (pid == 0) return;
     close(process);
@@ -64,11 +81,15 @@ static void watch_keeper(struct helper *helper, pid_t pid) {
 
 void keeper_adopt(struct helper *helper) { watch_keeper(helper, getppid()); }
 
+void keeper_renew(struct helper *helper) {
+  if (helper->keeper != -1) syscall(SYS_pidfd_send_signal, helper->keeper, SIGKILL, NULL, 0);
+}
+
 bool keeper_start(struct helper *helper, char **arguments) {
   int self = open_process(getpid());
   pid_t pid = self == -1 ? -1 : fork();
   if (pid == 0) {
-    keep(self, arguments);
+    keep(helper, self, arguments);
     close(REPORT);
     return true;
   }

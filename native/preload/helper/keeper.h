@@ -4,7 +4,7 @@
 #include "helper.h"
 
 /*
- * A second process that holds the path and the pair's end, and does nothing: if the helper is killed, the server's
+ * A second process that holds the path and the pairs' ends, and does nothing: if the helper is killed, the server's
  * listening sockets stay as they are, and the keeper starts the helper anew. If the keeper is killed, the helper does
  * the same for it. Each sees the other's end by a descriptor (pidfd_open(2)).
  */
@@ -17,6 +17,9 @@ void keeper_name_process(char **arguments, bool is_keeper);
  * helper's place: it has to begin anew.
  */
 bool keeper_start(struct helper *helper, char **arguments);
+
+/* There is another pair: ends the keeper, and with the next event one that knows of it is started. */
+void keeper_renew(struct helper *helper);
 
 /* In a killed helper's place: its keeper is this process's parent. */
 void keeper_adopt(struct helper *helper);

@@ -1,4 +1,4 @@
-/* sni-handoff-helper PATH: started by libsnihandoff.so, with descriptors as in spawn.c. */
+/* sni-handoff-helper PATH FAMILY: started by libsnihandoff.so, with descriptors as in spawn.c. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -153,14 +153,15 @@ static bool is_over(const struct helper *helper) {
 }
 
 /* Returns when it is over; or true in a process that has to begin anew in a killed helper's place. */
-static bool serve(struct helper *helper, char **arguments, bool is_successor) {
+static bool serve(struct helper *helper, const struct receiver *given, char **arguments, bool is_successor) {
   helper->epoll = epoll_create1(EPOLL_CLOEXEC);
+  watch(helper, PATH_DESCRIPTOR, WATCH_PATH, 0, EPOLLIN);
+  for (unsigned i = 0; i < MOST_RECEIVERS; i++)
+    if (given[i].fd != -1) receivers_add(helper, given[i].fd, given[i].family);
   if (is_successor)
     keeper_adopt(helper);
   else if (keeper_start(helper, arguments))
     return true;
-  watch(helper, PATH_DESCRIPTOR, WATCH_PATH, 0, EPOLLIN);
-  receivers_add(helper, PAIR_END);
   while (!is_over(helper)) {
     struct epoll_event events[EVENTS];
     int count = epoll_wait(helper->epoll, events, EVENTS, patience(helper));
@@ -227,7 +228,8 @@ static void report(int error) {
 
 int main(int count, char **arguments) {
   static struct helper helper;
-  if (count != 2 || fcntl(REPORT, F_GETFD) == -1) {
+  static struct receiver given[MOST_RECEIVERS];
+  if (count != 3 || fcntl(REPORT, F_GETFD) == -1) {
     fprintf(stderr, "sni-handoff-helper is started by libsnihandoff.so: LD_PRELOAD=$(sni-handoff preload)\n");
     return 2;
   }
@@ -245,11 +247,13 @@ int main(int count, char **arguments) {
   signal(SIGCHLD, SIG_IGN); /* no successor is left as a zombie */
   helper.options = mmap(NULL, sizeof *helper.options, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (helper.options == MAP_FAILED) return 1;
-  prepare(&helper, arguments[1]);
-  for (bool is_successor = false; serve(&helper, arguments, is_successor); is_successor = true) {
+  for (unsigned i = 0; i < MOST_RECEIVERS; i++) helper.receivers[i].fd = -1;
+  helper.receivers[0] = (struct receiver){.fd = PAIR_END, .family = (sa_family_t)atoi(arguments[2])};
+  for (bool is_successor = false;; is_successor = true) {
+    memcpy(given, helper.receivers, sizeof given);
+    prepare(&helper, arguments[1]);
+    if (!serve(&helper, given, arguments, is_successor)) return 0;
     keeper_name_process(arguments, false);
     listen(PATH_DESCRIPTOR, BACKLOG);
-    prepare(&helper, arguments[1]);
   }
-  return 0;
 }

@@ -13,13 +13,13 @@
 /* Bytes of a pair's queue. A message with its descriptors takes less than 1.5 KiB of it: so many windows find room. */
 enum { QUEUE = 512 * 1024, REST_MILLISECONDS = 10 };
 
-bool receivers_add(struct helper *helper, int fd) {
+bool receivers_add(struct helper *helper, int fd, sa_family_t family) {
   int size = QUEUE;
   for (unsigned i = 0; i < MOST_RECEIVERS; i++) {
     if (helper->receivers[i].fd != -1) continue;
     if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) == -1)
       setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-    helper->receivers[i] = (struct receiver){.fd = fd};
+    helper->receivers[i] = (struct receiver){.fd = fd, .family = family};
     helper->receiver_count++;
     watch(helper, fd, WATCH_RECEIVER, i, EPOLLIN);
     return true;
@@ -44,18 +44,42 @@ bool receivers_have_unread(struct helper *helper) {
   return any;
 }
 
-/* The one with the least to do, in turn; NULL if all are full. */
+static bool has_family(const struct helper *helper, sa_family_t family) {
+  for (unsigned i = 0, found = 0; i < MOST_RECEIVERS && found < helper->receiver_count; i++) {
+    if (helper->receivers[i].fd == -1) continue;
+    found++;
+    if (helper->receivers[i].family == family) return true;
+  }
+  return false;
+}
+
+/* The family of the client that comes next in the batch: an IPv4 one may have come to an IPv6 socket. */
+static sa_family_t next_family(const struct batch *batch) {
+  static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+  const struct delivery *delivery = &batch->deliveries[batch->sent];
+  struct sockaddr_in6 peer;
+  socklen_t length = sizeof peer;
+  if (delivery->client_length == 6) return AF_INET;
+  if (delivery->client_length > 0) return memcmp(delivery->rest + 2, mapped, sizeof mapped) == 0 ? AF_INET : AF_INET6;
+  if (getpeername(batch->connection[batch->sent], (struct sockaddr *)&peer, &length) == -1) return AF_INET;
+  return peer.sin6_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&peer.sin6_addr) ? AF_INET6 : AF_INET;
+}
+
+/* Of those of the next client's family, if there are any, the one with the least to do, in turn; NULL if all are full. */
 static struct receiver *choose(struct helper *helper) {
   struct receiver *best = NULL;
   int least = INT_MAX;
   unsigned found = 0;
+  if (helper->receiver_count == 1 && !helper->receivers[0].is_full && helper->receivers[0].fd != -1)
+    return &helper->receivers[0];
+  sa_family_t family = next_family(&helper->batch);
+  bool is_bound = has_family(helper, family);
   for (unsigned n = 0; n < MOST_RECEIVERS && found < helper->receiver_count; n++) {
     unsigned i = (helper->next_receiver + n) % MOST_RECEIVERS;
     struct receiver *receiver = &helper->receivers[i];
     if (receiver->fd == -1) continue;
     found++;
-    if (receiver->is_full) continue;
-    if (helper->receiver_count == 1) return receiver;
+    if (receiver->is_full || (is_bound && receiver->family != family)) continue;
     int bytes = unread(receiver);
     if (bytes >= least) continue;
     least = bytes;
