@@ -59,7 +59,7 @@ if __name__ == "__main__":
     path, certificate, key = sys.argv[1:]
     # uvicorn drains at SIGTERM, and raises the signal again when it has ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    config = uvicorn.Config(
-        application, ssl_certfile=certificate, ssl_keyfile=key, lifespan="off", access_log=False, log_level="warning"
-    )
+    quiet: Any = {"lifespan": "off", "access_log": False, "log_level": "warning"}
+    # uvloop asks the kernel for the client, which is a load balancer where one stands before the door.
+    config = uvicorn.Config(application, ssl_certfile=certificate, ssl_keyfile=key, loop="asyncio", **quiet)
     Server(config, path).run()

@@ -47,6 +47,7 @@ MAX_WINDOW = 128
 
 _header = struct.Struct("<BBHI")
 _field = struct.Struct("<HH")
+_ack = struct.Struct("<BBHIHHI")
 #: Sizes that the value of a known field may have.
 _sizes: Dict[int, Any] = {
     **dict.fromkeys((VERSIONS, WINDOW, WEIGHT), (2,)),
@@ -75,6 +76,10 @@ class PathInUse(OSError):
 def _encode(kind: int, sequence: int = 0, *fields: Tuple[int, bytes]) -> bytes:
     body = b"".join(_field.pack(number, len(value)) + value for number, value in fields)
     return _header.pack(VERSION, kind, _header.size + len(body), sequence) + body
+
+
+def _acknowledgement(sequence: int, open_: int) -> bytes:
+    return _ack.pack(VERSION, ACK, _ack.size, sequence, OPEN, 4, open_)
 
 
 def _decode(data: bytes) -> Tuple[int, int, Dict[int, bytes]]:
@@ -631,26 +636,24 @@ class _Channel:
             self._drain_due = False
         if not self._unsettled:
             return
-        while True:
-            refusal = next((each for each in self._unsettled if self._reason(each) > 0), None)
-            if refusal is None:
-                break
-            reason = self._reason(refusal)
-            if not self._send(_encode(REFUSE, refusal.sequence, (REASON, bytes((reason,))))):
-                return
-            self._unsettled.remove(refusal)
-            self._taking -= refusal.verdict == _TAKE
-            if refusal.sock is not None:
-                refusal.sock.close()
-            if reason == OVERLOADED:
-                self._rests = True
-                self._receiver._wake(_SOON)
+        if self._taking < len(self._unsettled) or self._receiver.refuses:
+            for refusal in [each for each in self._unsettled if self._reason(each) > 0]:
+                reason = self._reason(refusal)
+                if not self._send(_encode(REFUSE, refusal.sequence, (REASON, bytes((reason,))))):
+                    return
+                self._unsettled.remove(refusal)
+                self._taking -= refusal.verdict == _TAKE
+                if refusal.sock is not None:
+                    refusal.sock.close()
+                if reason == OVERLOADED:
+                    self._rests = True
+                    self._receiver._wake(_SOON)
         if not self._unsettled:
             return
         # Only what is taken or buried is left.
         sequence = self._unsettled[-1].sequence
         open_ = self._receiver.open + self._taking
-        if self._send(_encode(ACK, sequence, (OPEN, open_.to_bytes(4, "little")))):
+        if self._send(_acknowledgement(sequence, open_)):
             self._acknowledged = sequence
             self._reported_open = open_
             self._receiver._wake(_LATER)
@@ -716,7 +719,7 @@ class _Channel:
         elif with_count and open_ != self._reported_open and not self._rests:
             if self._acknowledged is None:
                 self._ready(max(1, self._offered), open_)
-            elif self._send(_encode(ACK, self._acknowledged, (OPEN, open_.to_bytes(4, "little")))):
+            elif self._send(_acknowledgement(self._acknowledged, open_)):
                 self._reported_open = open_
         if is_stuck or self._rests:
             return _SOON
