@@ -559,7 +559,7 @@ class _Channel:
                 resets += 1
                 if error.errno in (errno.ECONNRESET, errno.EPIPE) and resets < 8:
                     continue
-                self._receiver._warn(f"cannot read from {self._door}: {error.strerror}; its channel is closed")
+                self._warn(f"cannot read from {self._door}: {error.strerror}; its channel is closed")
                 return self.close()
             count += 1
             try:
@@ -572,7 +572,7 @@ class _Channel:
                 if self._receive(data, ancillary, flags):
                     return self.close()  # REVOKE.
             except Violation as violation:
-                self._receiver._warn(f"protocol violation by {self._door}: {violation}; its channel is closed")
+                self._warn(f"protocol violation by {self._door}: {violation}; its channel is closed")
                 return self.close()
         self._settle()
 
@@ -733,6 +733,9 @@ class _Channel:
         if self._send(_encode(READY, 0, *fields, *more)):
             self._offered, self._reported_open, self._rests = window, open_, False
 
+    def _warn(self, message: str) -> None:
+        self._receiver._warn(message, self.peer)
+
     @property
     def _door(self) -> str:
         return f"the door, process {self.peer.pid} of user {self.peer.uid}"
@@ -743,7 +746,9 @@ class _Channel:
 _COUNT_SECONDS = 0.25  # How often the open count is told while it changes.
 _ROOM_SECONDS = 0.02  # How soon a door that rests learns that there is room.
 _REST_SECONDS = 1.0  # After accept failed, most likely for want of descriptors.
-_MAX_WARNINGS = 100
+_MAX_CHANNELS_OF_ONE = 256  # A door has one for each of its workers; more would be there to take all descriptors.
+_MAX_CAUSES = 100
+_QUIET_SECONDS = 600.0
 
 
 class Receiver:
@@ -772,7 +777,7 @@ class Receiver:
         self._allowed = None if allowed_users is None else {_user(user) for user in allowed_users}
         self._channels: Set[_Channel] = set()
         self._places: Set[int] = set()
-        self._warned: Set[str] = set()
+        self._causes: Dict[str, float] = {}
         self._timer: Optional[asyncio.TimerHandle] = None
         self._timer_kind = _QUIET
         self._counted_at = 0.0
@@ -845,10 +850,13 @@ class Receiver:
 
     def _admit(self, sock: socket.socket) -> None:
         peer = _peer(sock)
+        who = f"process {peer.pid} of user {peer.uid}"
         if self._allowed is not None and peer.uid not in self._allowed:
             sock.close()
-            who = f"process {peer.pid} of user {peer.uid}"
-            return self._warn(f"{who} may not be a door at {self.path}: not one of allowed_users")
+            return self._warn(f"{who} may not be a door at {self.path}: not one of allowed_users", peer)
+        if sum(1 for channel in self._channels if channel.peer.pid == peer.pid) >= _MAX_CHANNELS_OF_ONE:
+            sock.close()
+            return self._warn(f"{who} has {_MAX_CHANNELS_OF_ONE} channels at {self.path}; another was refused", peer)
         channel = _Channel(self, sock, peer)
         self._channels.add(channel)
         self._wake(_LATER)
@@ -861,11 +869,17 @@ class Receiver:
         sock.take(fields, _Place(self._places))
         self._sink(sock)
 
-    def _warn(self, message: str) -> None:
-        """Each cause once."""
-        if message not in self._warned and len(self._warned) < _MAX_WARNINGS:
-            self._warned.add(message)
+    def _warn(self, message: str, peer: Optional[_Peer] = None) -> None:
+        """The same of one process, whatever numbers are in it, once, and again after it was quiet for ten minutes."""
+        cause = f"{peer} {re.sub('[0-9]+', '0', message)}"
+        now = time.monotonic()
+        if cause not in self._causes and len(self._causes) >= _MAX_CAUSES:
+            self._causes = {each: met for each, met in self._causes.items() if now - met < _QUIET_SECONDS}
+            if len(self._causes) >= _MAX_CAUSES:
+                return
+        if now - self._causes.get(cause, -_QUIET_SECONDS) >= _QUIET_SECONDS:
             log.warning("%s", message)
+        self._causes[cause] = now
 
     def _wake(self, kind: int) -> None:
         """Channels have something to tell soon, or later. Nothing runs while nothing changes."""

@@ -197,6 +197,24 @@ describe.each(["asyncio", "plain"])("%s:", (kind) => {
     await answer;
   });
 
+  it("a process that opens more channels than a door has workers is held to some, and told once", async () => {
+    await start(kind);
+    const doors = await Promise.all(Array.from({ length: 255 }, () => FakeDoor.open(path)));
+    for (let i = 0; i < 3; i++) {
+      const door = new FakeDoor(path);
+      await door.end();
+      door.close();
+    }
+    const who = `process ${process.pid} of user ${process.getuid!()}`;
+    expect(warnings()).toEqual([`${who} has 256 channels at ${path}; another was refused`]);
+    for (const door of doors) door.close();
+    const served = await client();
+    const answer = lineOf(served);
+    await bridge.deliver();
+    accept();
+    await answer;
+  });
+
   it("processes of other users than the allowed ones are no doors, and told once", async () => {
     receiver = new Child(...spawned(kind, { allowed_users: ["nobody"] }));
     await receiver.line("its listening", (line) => line.startsWith("listening on"));
