@@ -5,7 +5,13 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, it } from "vitest";
 import { compiled, complaints, sanitized } from "./support/c-programs.js";
-import { type ReceiverProgram, restartedUnderLoad, tenThousand } from "./support/receiver-trials.js";
+import {
+  conformance,
+  type ReceiverProgram,
+  receiverTrials,
+  restartedUnderLoad,
+  tenThousand,
+} from "./support/receiver-trials.js";
 
 const header = fileURLToPath(new URL("../../examples/c/sni_handoff.h", import.meta.url));
 const libraries = ["-lssl", "-lcrypto"];
@@ -47,14 +53,12 @@ describe("the header", () => {
   });
 });
 
+receiverTrials(receiver("examples/c/https.c", () => quick));
+
 describe("examples/c/https.c", () => {
-  it("serves 10,000 clients", () => tenThousand(receiver("examples/c", () => quick)));
-
-  it("is killed, and restarted, under load: no client notices", () =>
-    restartedUnderLoad(receiver("examples/c", () => quick)));
-
   it("does all that with clean memory: AddressSanitizer, leaks too, and UndefinedBehaviorSanitizer", async () => {
     const program = receiver("examples/c, sanitized", () => checked);
+    await conformance(program);
     await tenThousand(program, 1600);
     await restartedUnderLoad(program);
   });
