@@ -1011,7 +1011,7 @@ func adopt(fd int) (*net.TCPConn, error) {
 		if err == nil {
 			file.Close()
 		}
-		spare.file, _ = os.Open(os.DevNull)
+		spare.file, _ = os.Open("/")
 		spare.Unlock()
 		if err != nil {
 			time.Sleep(roomInterval)
@@ -1048,7 +1048,7 @@ func claim(path string, o Options) (socket *net.UnixListener, at string, unbind 
 	}()
 	spare.Lock()
 	if spare.file == nil {
-		spare.file, err = os.Open(os.DevNull)
+		spare.file, err = os.Open("/")
 	}
 	spare.Unlock()
 	if err != nil {
