@@ -117,7 +117,9 @@ const (
 	// How often doors learn how many connections are open, and how soon that there is room again.
 	countInterval = 250 * time.Millisecond
 	roomInterval  = 20 * time.Millisecond
-	maxLogged     = 100
+	// A door has a channel for each of its workers: more of one process would be there to take all descriptors.
+	maxChannels = 256
+	maxLogged   = 100
 )
 
 // Listener takes connections from doors. It listens on a unix socket, and each worker of a door connects a channel.
@@ -133,7 +135,8 @@ type Listener struct {
 	open     int // connections that are not closed, with those that wait for Accept, or for being acknowledged
 	waiting  int // of them, those that wait
 	channels map[*channel]bool
-	closing  bool
+	closing  bool          // Close was called: no more channels
+	closed   bool          // and doors were told
 	ended    chan struct{} // closed when no channel is left after Close
 	logged   map[string]bool
 
@@ -243,12 +246,15 @@ func (l *Listener) Close() error {
 		return nil
 	}
 	l.closing = true
+	l.mu.Unlock()
+	// First, so that doors find the successor there.
+	l.unbind()
+	err := l.socket.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for c := range l.channels {
 		go c.drain()
 	}
-	l.endIfDrained()
-	l.mu.Unlock()
-	l.unbind()
 	time.AfterFunc(l.options.DrainTimeout, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -256,7 +262,9 @@ func (l *Listener) Close() error {
 			c.conn.Close()
 		}
 	})
-	return l.socket.Close()
+	l.closed = true
+	l.endIfDrained()
+	return err
 }
 
 // Shutdown ends an http.Server without losing a client. The server's own Shutdown, called first, would drop connections
@@ -285,7 +293,7 @@ func (l *Listener) Shutdown(ctx context.Context, server interface {
 
 // endIfDrained is called whenever the last channel may be gone after Close.
 func (l *Listener) endIfDrained() {
-	if l.closing && len(l.channels) == 0 {
+	if l.closed && len(l.channels) == 0 {
 		close(l.ended)
 		l.arrival.Broadcast()
 	}
@@ -395,12 +403,21 @@ func (l *Listener) admitChannel(conn *net.UnixConn) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err != nil || l.closing {
+	if err != nil || l.closing || l.channelsOf(c.door.Pid) >= maxChannels {
 		conn.Close()
 		return
 	}
 	l.channels[c] = true
 	go c.run()
+}
+
+func (l *Listener) channelsOf(pid int32) (count int) {
+	for c := range l.channels {
+		if c.door.Pid == pid {
+			count++
+		}
+	}
+	return count
 }
 
 func (l *Listener) allows(uid uint32) bool {

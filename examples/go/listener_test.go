@@ -364,9 +364,7 @@ func TestRevoked(t *testing.T) {
 	if got, err := io.ReadAll(own); len(got) != 0 || err != nil { // its last descriptor was closed
 		t.Errorf("the client read %q, %v", got, err)
 	}
-	if open, _ := listener.state(); open != 0 {
-		t.Errorf("%d connections are open", open)
-	}
+	until(t, "none to be counted", func() bool { open, _ := listener.state(); return open == 0 })
 }
 
 func TestDoorDies(t *testing.T) {
@@ -536,6 +534,14 @@ func TestSeveralDoors(t *testing.T) {
 	good.handOver(file)
 	accept(t, listener)
 	good.expect("ACK 1 1")
+}
+
+func TestFloodOfChannels(t *testing.T) {
+	_, path := listen(t, Options{})
+	for i := 0; i < maxChannels; i++ {
+		connect(t, path).expect("READY 128 0")
+	}
+	connect(t, path).expect("end")
 }
 
 func TestPath(t *testing.T) {
