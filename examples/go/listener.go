@@ -397,18 +397,28 @@ func (l *Listener) admitChannel(conn *net.UnixConn) {
 	c.raw.Control(func(fd uintptr) {
 		c.door, err = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
 	})
-	if err == nil && !l.allows(c.door.Uid) {
+	if err != nil {
+		conn.Close()
+		return
+	}
+	if !l.allows(c.door.Uid) {
 		l.logOnce(fmt.Sprint("user", c.door.Uid), "%s may not be a door at %s: not one of AllowedUsers", c.doorName(), l.path)
 		err = syscall.EPERM
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err != nil || l.closing || l.channelsOf(c.door.Pid) >= maxChannels {
-		conn.Close()
-		return
+	isFlood := l.channelsOf(c.door.Pid) >= maxChannels
+	isAdmitted := err == nil && !l.closing && !isFlood
+	if isAdmitted {
+		l.channels[c] = true
+		go c.run()
 	}
-	l.channels[c] = true
-	go c.run()
+	l.mu.Unlock()
+	if !isAdmitted {
+		conn.Close()
+	}
+	if isFlood {
+		l.logOnce(fmt.Sprint("flood", c.door.Pid), "%s has %d channels open at %s, more than any door needs: another was refused", c.doorName(), maxChannels, l.path)
+	}
 }
 
 func (l *Listener) channelsOf(pid int32) (count int) {

@@ -537,11 +537,17 @@ func TestSeveralDoors(t *testing.T) {
 }
 
 func TestFloodOfChannels(t *testing.T) {
-	_, path := listen(t, Options{})
+	log := &logged{}
+	_, path := listen(t, Options{Logf: log.logf})
 	for i := 0; i < maxChannels; i++ {
 		connect(t, path).expect("READY 128 0")
 	}
 	connect(t, path).expect("end")
+	connect(t, path).expect("end")
+	until(t, "the complaint", func() bool { return len(log.all()) > 0 })
+	if lines := log.all(); len(lines) != 1 || !strings.Contains(lines[0], fmt.Sprintf("process %d of user %d has 256 channels open", os.Getpid(), os.Getuid())) {
+		t.Errorf("logged %q", lines)
+	}
 }
 
 func TestPath(t *testing.T) {
