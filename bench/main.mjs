@@ -16,11 +16,12 @@ import * as handoff from "./scenarios/handoff.mjs";
 import * as idle from "./scenarios/idle.mjs";
 import * as log from "./scenarios/log.mjs";
 import * as pauses from "./scenarios/pauses.mjs";
+import * as preload from "./scenarios/preload.mjs";
 import * as slow from "./scenarios/slow.mjs";
 import { makeWorkspace } from "./workspace.mjs";
 
 /** @type {Record<string, Scenario>} */
-const scenarios = { handoff, bulk, slow, pauses, log, idle };
+const scenarios = { handoff, bulk, preload, slow, pauses, log, idle };
 
 /**
  * @typedef {object} Scenario

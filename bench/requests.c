@@ -1,8 +1,9 @@
 /*
  * Clients that make one request per connection, for servers behind the door: connect, TLS handshake (-s), GET, read to
- * the end, begin again. A closed loop in one thread. Prints one JSON object as load.c does, with the CPU time of the
- * processes it was told to watch. SIGINT or SIGTERM ends it in order: requests that have begun are waited for, and those
- * that get no answer are counted.
+ * the end, begin again; or, with -k, one request after the other on a connection that is kept for as long as the server
+ * keeps it. A closed loop in one thread. Prints one JSON object as load.c does, with the CPU time of the processes it was
+ * told to watch. SIGINT or SIGTERM ends it in order: requests that have begun are waited for, and those that get no answer
+ * are counted.
  */
 #include "common.h"
 
@@ -31,6 +32,7 @@ static const char usage[] =
     "  -w SECONDS  warm-up before that, not measured (default 0.5)\n"
     "  -r MILLIS   a client's rest after each request (default 0: none)\n"
     "  -e TEXT     what a whole answer ends with, 15 bytes at most (default: any answer is whole)\n"
+    "  -k          keep connections; needs -e, to know an answer's end\n"
     "  -a SOURCES  client addresses, out of 127.64.0.0/16 (default 0: 127.0.0.1)\n"
     "  -u PID      report the CPU time of this process too; may be repeated\n";
 
@@ -38,6 +40,7 @@ enum { MOST_WATCHED = 64, EVENTS = 64, REST_MILLISECONDS = 20, LAST_ANSWERS_SECO
 enum stage { CONNECTING, SHAKING, READING, RESTING };
 /* Refused: no connection was made, and so none is lost. Halved: the answer has an end too early. */
 enum failure { REFUSED, RESET, CLOSED, HALVED, UNANSWERED, OTHER, FAILURES };
+static const char last_head[] = "\r\nConnection: close\r\n";
 static const char *const failure_names[FAILURES] = {"refused", "reset", "closed", "halved", "unanswered", "other"};
 
 struct client {
@@ -49,6 +52,8 @@ struct client {
     uint64_t due;
     /* The last bytes of the answer. */
     char tail[TAIL];
+    /* The server has said that it ends the connection behind this answer (RFC 9112 section 9.6). */
+    int is_last;
 #ifdef REQUESTS_TLS
     SSL *tls;
 #endif
@@ -63,6 +68,8 @@ static int epoll;
 static uint64_t completed, failures[FAILURES];
 static uint64_t rest;
 static const char *ending = "";
+static int is_keeping;
+static uint64_t connections;
 static uint64_t resting;
 static int is_measuring, is_ending;
 static struct histogram latency;
@@ -112,7 +119,7 @@ static enum failure failure_of(int code)
     }
 }
 
-static void complete(struct client *client)
+static void count_answer(struct client *client)
 {
     uint64_t now = clock_nanoseconds(CLOCK_MONOTONIC);
     completed++;
@@ -122,6 +129,11 @@ static void complete(struct client *client)
             longest_gap = now - answered_at;
         answered_at = now;
     }
+}
+
+static void complete(struct client *client)
+{
+    count_answer(client);
     leave(client);
     if (rest > 0 || is_ending)
         let_rest(client, rest);
@@ -129,14 +141,19 @@ static void complete(struct client *client)
         begin(client);
 }
 
-/* The server has ended the connection. */
-static void end(struct client *client)
+static int is_whole(const struct client *client)
 {
     size_t length = strlen(ending);
     size_t have = client->received < TAIL ? (size_t)client->received : TAIL;
+    return have >= length && memcmp(client->tail + have - length, ending, length) == 0;
+}
+
+/* The server has ended the connection. */
+static void end(struct client *client)
+{
     if (client->received == 0)
         give_up(client, CLOSED);
-    else if (have < length || memcmp(client->tail + have - length, ending, length) != 0)
+    else if (!is_whole(client))
         give_up(client, HALVED);
     else
         complete(client);
@@ -161,6 +178,7 @@ static void begin(struct client *client)
     const int on = 1;
     client->stage = CONNECTING;
     client->received = 0;
+    client->is_last = 0;
     client->began = clock_nanoseconds(CLOCK_MONOTONIC);
     client->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (client->fd < 0)
@@ -237,6 +255,22 @@ static int send_request(struct client *client)
     return write(client->fd, request, request_length) == (ssize_t)request_length;
 }
 
+/* The answer to a request on a kept connection is whole. 1: the next one is sent. */
+static int go_on(struct client *client)
+{
+    if (client->is_last || is_ending) {
+        complete(client);
+        return 0;
+    }
+    count_answer(client);
+    client->received = 0;
+    client->began = clock_nanoseconds(CLOCK_MONOTONIC);
+    if (send_request(client))
+        return 1;
+    give_up(client, failure_of(errno));
+    return 0;
+}
+
 static int connect_error(int fd)
 {
     int code = 0;
@@ -269,6 +303,7 @@ static void advance(struct client *client, uint32_t events)
             give_up(client, failure_of(errno));
             return;
         }
+        connections++;
         client->stage = READING;
     }
     for (;;) {
@@ -284,7 +319,12 @@ static void advance(struct client *client, uint32_t events)
             end(client);
             return;
         }
+        /* The head comes in one piece with the first bytes from any server that writes it at once. */
+        if (is_keeping && client->received == 0)
+            client->is_last = memmem(buffer, (size_t)count, last_head, sizeof last_head - 1) != NULL;
         receive_tail(client, buffer, (size_t)count);
+        if (is_keeping && is_whole(client) && !go_on(client))
+            return;
     }
 }
 
@@ -308,12 +348,12 @@ static int end_rests(struct client *clients, uint64_t count)
 }
 
 struct sample {
-    uint64_t time, completed, failures[FAILURES], watched[MOST_WATCHED];
+    uint64_t time, completed, connections, failures[FAILURES], watched[MOST_WATCHED];
 };
 
 static struct sample take_sample(const int *watched, unsigned count)
 {
-    struct sample sample = {.time = clock_nanoseconds(CLOCK_MONOTONIC), .completed = completed};
+    struct sample sample = {.time = clock_nanoseconds(CLOCK_MONOTONIC), .completed = completed, .connections = connections};
     memcpy(sample.failures, failures, sizeof failures);
     for (unsigned i = 0; i < count; i++)
         sample.watched[i] = process_cpu_nanoseconds(watched[i]);
@@ -334,7 +374,7 @@ int main(int count, char **arguments)
     int watched[MOST_WATCHED], option;
     unsigned watched_count = 0;
     end_with_parent(SIGKILL);
-    while ((option = getopt(count, arguments, "s:c:d:w:r:e:a:u:h")) != -1) {
+    while ((option = getopt(count, arguments, "s:c:d:w:r:e:ka:u:h")) != -1) {
         switch (option) {
         case 's': server_name = optarg; break;
         case 'c': clients = parse_number(optarg, "-c", 1, 10000); break;
@@ -346,6 +386,7 @@ int main(int count, char **arguments)
                 fail("-e: at most %d bytes", TAIL - 1);
             ending = optarg;
             break;
+        case 'k': is_keeping = 1; break;
         case 'a': sources = (uint32_t)parse_number(optarg, "-a", 0, 65000); break;
         case 'u':
             if (watched_count == MOST_WATCHED)
@@ -357,9 +398,11 @@ int main(int count, char **arguments)
     }
     if (optind != count - 1)
         print_usage(usage, 0);
+    if (is_keeping && (*ending == '\0' || rest > 0))
+        fail("-k needs -e, and goes without -r");
     server = parse_address(arguments[optind]);
-    request_length = (size_t)snprintf(request, sizeof request, "GET / HTTP/1.1\r\nHost: %.255s\r\nConnection: close\r\n\r\n",
-                                      server_name == NULL ? "localhost" : server_name);
+    request_length = (size_t)snprintf(request, sizeof request, "GET / HTTP/1.1\r\nHost: %.255s\r\n%s\r\n",
+                                      server_name == NULL ? "localhost" : server_name, is_keeping ? "" : "Connection: close\r\n");
 #ifdef REQUESTS_TLS
     context = SSL_CTX_new(TLS_client_method());
     if (context == NULL)
@@ -419,7 +462,8 @@ int main(int count, char **arguments)
     after = take_sample(watched, watched_count);
     double seconds = (double)(after.time - before.time) / 1e9;
     uint64_t failed = 0;
-    printf("{\"completed\":%" PRIu64 ",\"failures\":{", after.completed - before.completed);
+    printf("{\"completed\":%" PRIu64 ",\"connections\":%" PRIu64 ",\"failures\":{", after.completed - before.completed,
+           after.connections - before.connections);
     for (int kind = 0; kind < FAILURES; kind++) {
         uint64_t times = after.failures[kind] - before.failures[kind];
         failed += times;

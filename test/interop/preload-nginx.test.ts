@@ -1,0 +1,329 @@
+/** nginx as Debian builds it, unchanged, behind the door: under the preload library its own listen() receives. */
+import { chmodSync, existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { type Certificate, certificate } from "../support/certificates.js";
+import { Child } from "../support/child.js";
+import { openDescriptors } from "../support/descriptors.js";
+import { DoorProcess } from "../support/door-process.js";
+import { program } from "../support/programs.js";
+import { Scene } from "../support/scene.js";
+import { until } from "../support/wait.js";
+import { freePort } from "./support/free-port.js";
+import { ANSWER_END, Nginx, type NginxStart } from "./support/nginx.js";
+import { helpers, preloaded } from "./support/preload.js";
+import { Requests, type RequestsSummary } from "./support/requests.js";
+
+const NAME = "app.test";
+/** Kept connections have a name of their own, to tell them in the access log. */
+const KEPT = "kept.app.test";
+const RELOADS = 50;
+const UPGRADES = 5;
+
+let app: Certificate;
+let scene: Scene;
+const running: Nginx[] = [];
+
+beforeAll(async () => {
+  app = await certificate(NAME, KEPT);
+});
+
+beforeEach(() => {
+  scene = new Scene();
+});
+
+afterEach(async () => {
+  for (const nginx of running.splice(0)) await nginx.end("SIGTERM");
+  await until("the helpers to end", () => helpers().length === 0);
+  await scene.end();
+});
+
+/** nginx under the library; `listen` is its `listen`s, received on the path beside each. */
+async function startNginx(listen: Readonly<Record<string, string>>, more: Partial<NginxStart> = {}): Promise<Nginx> {
+  const nginx = await Nginx.start(received(listen, more));
+  running.push(nginx);
+  return nginx;
+}
+
+function received(listen: Readonly<Record<string, string>>, more: Partial<NginxStart> = {}): NginxStart {
+  const addresses = Object.fromEntries(Object.entries(listen).map(([value, path]) => [value.split(" ")[0], path]));
+  return {
+    folder: scene.folder,
+    certificate: app,
+    listen: Object.keys(listen),
+    environment: preloaded(addresses),
+    ...more,
+  };
+}
+
+function startDoor(more = ""): Promise<DoorProcess> {
+  const backends = `backends: { app: { handoff: "${scene.at("app")}"${more} } }\n`;
+  return scene.startDoor(`${backends}routes: { ${NAME}: app, ${KEPT}: app }\n`, { channels: 1 });
+}
+
+/** Requests until nginx has served so many. */
+async function load(nginx: Nginx, requests: number, port = scene.door.port): Promise<RequestsSummary> {
+  const clients = await Requests.start({ port, name: NAME, ending: ANSWER_END });
+  const before = nginx.served.length;
+  await until(`${requests} requests`, () => nginx.served.length >= before + requests);
+  return clients.stop();
+}
+
+/** Each request was served, once, and its client's own address is in the log. */
+function expectServedOnce(nginx: Nginx, { completed, failed, failures }: RequestsSummary): void {
+  expect(failed, JSON.stringify(failures)).toBe(0);
+  const served = nginx.served.filter(({ name }) => name === NAME);
+  expect(served.length).toBe(completed);
+  expect(served.filter(({ status, client }) => status !== 200 || !/^127\.64\.\d+\.\d+:\d+$/.test(client))).toEqual([]);
+}
+
+/** What is left when nginx has quit: nothing. */
+async function expectNothingLeft(nginx: Nginx): Promise<void> {
+  await nginx.end();
+  await until("the helpers to end", () => helpers().length === 0);
+  expect(existsSync(scene.at("app"))).toBe(false);
+}
+
+const LISTEN = "0.0.0.0:443";
+
+const ways: readonly [string, string, Partial<NginxStart>][] = [
+  ["two workers", LISTEN, {}],
+  ["as a daemon", LISTEN, { daemon: true }],
+  ["four workers that take turns (accept_mutex)", LISTEN, { workers: 4, events: "accept_mutex on;" }],
+  ["multi_accept", LISTEN, { events: "multi_accept on;" }],
+  ["accept_mutex and multi_accept", LISTEN, { events: "accept_mutex on; multi_accept on;" }],
+  ["reuseport: a listener for each worker", `${LISTEN} reuseport`, {}],
+  ["one address", "127.0.0.1:443", {}],
+  ["socket options", `${LISTEN} deferred backlog=4096 so_keepalive=on fastopen=16 rcvbuf=64k`, {}],
+];
+
+describe("as it is configured", () => {
+  it.each(ways)("%s: every request is served once, from its client's address", async (_, listen, more) => {
+    const nginx = await startNginx({ [listen]: scene.at("app") }, more);
+    await startDoor();
+    const summary = await load(nginx, 300);
+    expectServedOnce(nginx, summary);
+    expect(new Set(nginx.served.map(({ worker }) => worker)).size).toBeGreaterThan(1);
+    expect(new Set(nginx.served.map(({ server }) => server))).toEqual(new Set([`127.0.0.1:${scene.door.port}`]));
+    await expectNothingLeft(nginx);
+    expect(await scene.door.stop()).toMatchObject({ acknowledged: summary.completed, lost_after_read: 0, refused: 0 });
+  });
+});
+
+describe("while it is operated under load", () => {
+  it(`${RELOADS} reloads, ${UPGRADES} upgrades: no request of its own connection fails, kept ones as without the library`, async () => {
+    const operate = async (nginx: Nginx, port: number) => {
+      const each = await Requests.start({ port, name: NAME, ending: ANSWER_END });
+      const kept = await Requests.start({ port, name: KEPT, ending: ANSWER_END, keep: true });
+      for (let i = 0; i < RELOADS; i++) await nginx.reload();
+      for (let i = 0; i < UPGRADES; i++) await nginx.upgrade();
+      return { each: await each.stop(), kept: await kept.stop() };
+    };
+
+    const nginx = await startNginx({ [LISTEN]: scene.at("app") }, { daemon: true });
+    await startDoor();
+    await load(nginx, 50);
+    const before = await descriptors(nginx);
+    const first = nginx.served.length;
+    const received = await operate(nginx, scene.door.port);
+    expectServedOnce(nginx, { ...received.each, completed: received.each.completed + first });
+    expect(await descriptors(nginx)).toEqual(before);
+    await expectNothingLeft(nginx);
+
+    const port = await freePort();
+    const own = await Nginx.start({
+      ...{ folder: scene.folder, name: "own", certificate: app, daemon: true },
+      listen: [`127.0.0.1:${port}`],
+    });
+    running.push(own);
+    const accepted = await operate(own, port);
+    console.log(
+      `lost of kept connections: ${lost(received.kept)} received, ${lost(accepted.kept)} accepted by nginx itself; ` +
+        `of a connection a request: ${lost(received.each)} and ${lost(accepted.each)}`,
+    );
+    // An idle connection is closed by a worker that ends, whether it was received or accepted: at most one a client.
+    const { closed, reset, ...others } = received.kept.failures;
+    expect(Object.values(others).every((times) => times === 0)).toBe(true);
+    expect(closed! + reset!).toBeLessThanOrEqual(2 * accepted.kept.failed + RELOADS);
+  });
+
+  it("quit and started again while the door holds: none fails", async () => {
+    let nginx = await startNginx({ [LISTEN]: scene.at("app") });
+    await startDoor(", hold: 20s");
+    const clients = await Requests.start({ port: scene.door.port, name: NAME, ending: ANSWER_END });
+    for (let i = 0; i < 5; i++) {
+      const before = nginx.served.length;
+      await until("some requests", () => nginx.served.length > before + 50);
+      await expectNothingLeft(nginx);
+      nginx = await startNginx({ [LISTEN]: scene.at("app") });
+    }
+    const summary = await clients.stop();
+    expectServedOnce(nginx, summary);
+    await nginx.end();
+    expect(await scene.door.stop()).toMatchObject({ lost_after_read: 0, held_expired: 0 });
+  });
+
+  it("its helper killed: another one takes over, nothing is lost and nothing served twice", async () => {
+    const nginx = await startNginx({ [LISTEN]: scene.at("app") });
+    await startDoor(", hold: 20s");
+    await load(nginx, 50);
+    const before = await descriptors(nginx);
+    const first = nginx.served.length;
+    const clients = await Requests.start({ port: scene.door.port, name: NAME, ending: ANSWER_END });
+    for (let i = 0; i < 10; i++) {
+      const served = nginx.served.length;
+      await until("some requests", () => nginx.served.length > served + 50);
+      const [helper] = helpers() as [number];
+      process.kill(helper, "SIGKILL");
+      await until("another helper", () => helpers().length === 1 && helpers()[0] !== helper);
+    }
+    const summary = await clients.stop();
+    expectServedOnce(nginx, { ...summary, completed: summary.completed + first });
+    expect(await descriptors(nginx)).toEqual(before);
+    await expectNothingLeft(nginx);
+  });
+
+  it("HTTP/2 over 200 connections, by h2load: none fails", async () => {
+    const nginx = await startNginx({ [LISTEN]: scene.at("app") }, { workers: 4 });
+    await startDoor();
+    const to = `--connect-to=127.0.0.1:${scene.door.port}`;
+    const client = new Child(program("h2load"), ["-n", "20000", "-c", "200", "-m", "10", to, `https://${NAME}/`]);
+    await client.ended;
+    expect(client.lines.find((line) => line.startsWith("requests:"))).toBe(
+      "requests: 20000 total, 20000 started, 20000 done, 20000 succeeded, 0 failed, 0 errored, 0 timeout",
+    );
+    expect(nginx.served.length).toBe(20_000);
+    expect(new Set(nginx.served.map(({ worker }) => worker)).size).toBeGreaterThan(1);
+    await expectNothingLeft(nginx);
+    expect(await scene.door.stop()).toMatchObject({ acknowledged: 200 });
+  });
+});
+
+it("several listeners, of both families and of all addresses, each with its own path", async () => {
+  const names = ["any4.test", "any6.test", "one4.test", "one6.test"];
+  const certified = await certificate(...names);
+  const path = (name: string) => scene.at(name);
+  const nginx = await startNginx(
+    {
+      "0.0.0.0:443": path("any4.test"),
+      "[::]:443 ipv6only=on": path("any6.test"),
+      "127.0.0.1:8443": path("one4.test"),
+      "[::1]:8443": path("one6.test"),
+    },
+    { certificate: certified },
+  );
+  expect(helpers().length).toBeGreaterThan(0);
+  const backends = names.map((name) => `  ${name}: { handoff: "${path(name)}" }\n`).join("");
+  const routes = names.map((name) => `  ${name}: ${name}\n`).join("");
+  const configuration = `backends:\n${backends}routes:\n${routes}`;
+  const v4 = await scene.startDoor(configuration, { channels: 4 });
+  const v6 = await DoorProcess.start(scene.folder, configuration, { host: "[::1]" });
+  const both = await DoorProcess.start(scene.folder, configuration, { host: "[::]" });
+  const ask = async (door: DoorProcess, address: string, name: string) => {
+    await door.instances(name, 1);
+    const before = nginx.served.length;
+    const [trust, at] = [join(scene.folder, "nginx.crt"), `${name}:${door.port}:${address}`];
+    const curl = new Child(program("curl"), [
+      "-sS",
+      "--cacert",
+      trust,
+      "--resolve",
+      at,
+      `https://${name}:${door.port}/`,
+    ]);
+    const { status } = await curl.ended;
+    expect(status, curl.stderr).toBe(0);
+    expect(curl.lines).toEqual([`hello ${ANSWER_END.trimEnd()}`]);
+    await until("the line in the log", () => nginx.served.length > before);
+    const line = nginx.served.at(-1)!;
+    expect(line.name).toBe(name);
+    return [line.client.replace(/:\d+$/, ""), line.server];
+  };
+  try {
+    for (const name of ["any4.test", "one4.test"]) {
+      expect(await ask(v4, "127.0.0.1", name)).toEqual(["127.0.0.1", `127.0.0.1:${v4.port}`]);
+      // A socket of both families shows the client as an IPv4 socket would.
+      expect(await ask(both, "127.0.0.1", name)).toEqual(["127.0.0.1", `127.0.0.1:${both.port}`]);
+    }
+    for (const name of ["any6.test", "one6.test"]) {
+      expect(await ask(v6, "[::1]", name)).toEqual(["::1", `::1:${v6.port}`]);
+      expect(await ask(both, "[::1]", name)).toEqual(["::1", `::1:${both.port}`]);
+    }
+    await nginx.end();
+    await until("the helpers to end", () => helpers().length === 0);
+  } finally {
+    for (const door of [v6, both]) await door.kill();
+  }
+});
+
+describe("what it cannot do, it says as it would of a port", () => {
+  it("a path that another nginx receives on is an address in use, and stays that one's", async () => {
+    const nginx = await startNginx({ [LISTEN]: scene.at("app") });
+    const start = received({ [LISTEN]: scene.at("app") }, { name: "second" });
+    const second = Nginx.spawn(start);
+    expect((await second.child.ended).status).toBe(1);
+    expect(second.errors).toMatch(/bind\(\) to 0\.0\.0\.0:443 failed \(98: Address already in use\)/);
+    await startDoor();
+    expectServedOnce(nginx, await load(nginx, 50));
+    await expectNothingLeft(nginx);
+  });
+
+  it("a path that cannot be made", async () => {
+    const start = received({ [LISTEN]: join(scene.folder, "absent", "app.sock") });
+    const nginx = Nginx.spawn(start);
+    expect((await nginx.child.ended).status).toBe(1);
+    expect(nginx.errors).toMatch(/\[emerg\].* 0\.0\.0\.0:443,? .*failed \(2: No such file or directory\)/);
+    expect(nginx.child.stderr + nginx.errors).toContain(join(scene.folder, "absent", "app.sock"));
+    expect(helpers()).toEqual([]);
+  });
+
+  it("a folder that it may not write to", async () => {
+    const closed = join(scene.folder, "closed");
+    mkdirSync(closed, { mode: 0o555 });
+    chmodSync(scene.folder, 0o777);
+    // Root may write anywhere.
+    const prefix =
+      process.getuid!() === 0 ? [program("setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups"] : [];
+    const start = received({ "0.0.0.0:8443": join(closed, "app.sock") }, { prefix });
+    const nginx = Nginx.spawn(start);
+    expect((await nginx.child.ended).status).toBe(1);
+    expect(nginx.errors).toMatch(/\[emerg\].* 0\.0\.0\.0:8443,? .*failed \(13: Permission denied\)/);
+    expect(helpers()).toEqual([]);
+  });
+
+  it("nginx -t succeeds, beside one that runs as without, and leaves nothing", async () => {
+    const start = received({ [LISTEN]: scene.at("app") });
+    for (const isRunning of [false, true]) {
+      const nginx = isRunning ? await startNginx({ [LISTEN]: scene.at("app") }) : undefined;
+      const { status, said } = Nginx.check({ ...start, name: "checked" });
+      expect(status, said).toBe(0);
+      expect(existsSync(scene.at("app"))).toBe(isRunning);
+      await until("the helper of the one that runs", () => helpers().length === (isRunning ? 1 : 0));
+      if (nginx === undefined) continue;
+      await startDoor();
+      expectServedOnce(nginx, await load(nginx, 50));
+    }
+  });
+});
+
+function lost({ failed, completed }: RequestsSummary): string {
+  return `${failed} of ${completed + failed}`;
+}
+
+/** Of the master, a worker and the helper, once no client is there. */
+async function descriptors(nginx: Nginx): Promise<Record<string, number>> {
+  const count = () => {
+    const [worker] = nginx.workers as [number];
+    const [helper] = helpers() as [number];
+    const of = (pid: number) => openDescriptors(pid).length;
+    return { master: of(nginx.pid), worker: of(worker), helper: of(helper), helpers: helpers().length };
+  };
+  let last = "";
+  await until("no client to be there", async () => {
+    const before = last;
+    last = JSON.stringify(count());
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    return last === before;
+  });
+  return JSON.parse(last);
+}
