@@ -4,8 +4,8 @@
  */
 import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { chmod, mkdir, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { BenchFailure } from "../failure.mjs";
@@ -34,6 +34,7 @@ export const TLS_NAME = "app.bench.example";
  * @property {string} name
  * @property {string} title
  * @property {string} program that says its version with `-v`
+ * @property {string} debian the package it is in
  * @property {(site: Site) => Promise<string[]>} configure writes its files; the command that starts it in the foreground
  *
  * @typedef {object} Running
@@ -49,6 +50,7 @@ export const nginx = {
   name: "nginx",
   title: "nginx",
   program: "nginx",
+  debian: "nginx",
   async configure({ folder, workers, tls, plain, pem }) {
     await mkdir(join(folder, "logs"));
     await writeFile(join(folder, "site.crt"), pem.cert);
@@ -82,6 +84,7 @@ export const haproxy = {
   name: "haproxy",
   title: "HAProxy",
   program: "haproxy",
+  debian: "haproxy",
   async configure({ folder, workers, tls, plain, pem }) {
     await writeFile(join(folder, "site.pem"), `${pem.cert}\n${pem.key}\n`);
     await writeFile(
@@ -105,12 +108,58 @@ frontend site
   },
 };
 
-export const servers = [nginx, haproxy];
+/** The event MPM; with modules as Debian builds them: what another build has linked in is told by the error. @type {Server} */
+export const apache = {
+  name: "apache",
+  title: "Apache",
+  program: "apache2",
+  debian: "apache2-bin",
+  async configure({ folder, workers, tls, plain, pem }) {
+    await writeFile(join(folder, "site.crt"), pem.cert);
+    await writeFile(join(folder, "site.key"), pem.key);
+    await mkdir(join(folder, "site"));
+    // It serves as another user than root, who must get there.
+    await chmod(folder, 0o711);
+    await chmod(dirname(folder), 0o711);
+    await writeFile(join(folder, "site", "index.html"), `hello ${ANSWER_END}`);
+    const modules = ["mpm_event", "ssl", "dir", "authz_core"];
+    await writeFile(
+      join(folder, "apache.conf"),
+      `ServerRoot ${folder}
+${modules.map((name) => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so\n`).join("")}PidFile ${folder}/apache.pid
+DefaultRuntimeDir ${folder}
+Mutex file:${folder} default
+ErrorLog ${folder}/error.log
+LogLevel crit
+ServerName ${TLS_NAME}
+${process.getuid?.() === 0 ? "User nobody\nGroup nogroup\n" : ""}StartServers ${workers}
+ServerLimit ${workers}
+ThreadsPerChild 64
+MaxRequestWorkers ${64 * workers}
+KeepAlive On
+MaxKeepAliveRequests 0
+KeepAliveTimeout 60
+Listen ${tls} https
+Listen ${plain} http
+DocumentRoot ${folder}/site
+DirectoryIndex index.html
+<VirtualHost ${tls}>
+  SSLEngine on
+  SSLCertificateFile ${folder}/site.crt
+  SSLCertificateKeyFile ${folder}/site.key
+</VirtualHost>
+`,
+    );
+    return ["apache2", "-DFOREGROUND", "-f", join(folder, "apache.conf")];
+  },
+};
+
+export const servers = [nginx, haproxy, apache];
 
 /** Why a server cannot take part, and what to do about it; null if it can. @param {Server} server @returns {string | null} */
 export function missing(server) {
   if (versionText(server.program, "-v") === undefined) {
-    return `there is no ${server.program} here: apt-get install ${server.program} (in a clone: bash test/interop/install.sh ${server.program})`;
+    return `there is no ${server.program} here: apt-get install ${server.debian} (in a clone: bash test/interop/install.sh ${server.program})`;
   }
   const absent = [program, library].find((file) => !existsSync(file));
   return absent === undefined ? null : `${absent} is not there: build it first (npm run build)`;

@@ -160,17 +160,16 @@ async function measureCase(context, planned, stage) {
   const rounds = { own: [], preloaded: [], floor: [] };
   // The first round only warms up.
   for (let round = 0; round <= context.rounds; round++) {
-    const duration = round === 0 ? Math.max(FIRST_ROUND, context.duration) : context.duration;
-    const say = (/** @type {string} */ side) =>
+    const lasting = { ...context, duration: round === 0 ? Math.max(FIRST_ROUND, context.duration) : context.duration };
+    const measure = async (/** @type {"own" | "preloaded"} */ side) => {
       context.progress(`${stage.server.title}, ${planned.title}: round ${round} of ${context.rounds}, ${side}`);
-    say("own accept");
-    const own = await measureRound({ ...context, duration }, planned, stage, stage.own);
-    say("preload");
-    const preloaded = await measureRound({ ...context, duration }, planned, stage, stage.preloaded);
-    say("C floor");
-    const bare = planned.isConnectionEach
-      ? await measureFloor({ ...context, duration }, planned, stage, preloaded.rate)
-      : null;
+      return measureRound(lasting, planned, stage, stage[side]);
+    };
+    // Each goes first in every second round.
+    const first = round % 2 === 0 ? await measure("own") : null;
+    const preloaded = await measure("preloaded");
+    const own = first ?? (await measure("own"));
+    const bare = planned.isConnectionEach ? await measureFloor(lasting, planned, stage, preloaded.rate) : null;
     if (context.signal.aborted) {
       break;
     }

@@ -106,7 +106,7 @@ describe("as it is configured", () => {
     expect(new Set(nginx.served.map(({ worker }) => worker)).size).toBeGreaterThan(1);
     expect(new Set(nginx.served.map(({ server }) => server))).toEqual(new Set([`127.0.0.1:${scene.door.port}`]));
     await expectNothingLeft(nginx);
-    expect(await scene.door.stop()).toMatchObject({ acknowledged: summary.completed, lost_after_read: 0, refused: 0 });
+    expect(await scene.door.stop()).toMatchObject({ acknowledged: summary.completed, lost_after_read: 0, refused_by_instance: 0 });
   });
 });
 
@@ -160,7 +160,7 @@ describe("while it is operated under load", () => {
     const summary = await clients.stop();
     expectServedOnce(nginx, summary);
     await nginx.end();
-    expect(await scene.door.stop()).toMatchObject({ lost_after_read: 0, held_expired: 0 });
+    expect(await scene.door.stop()).toMatchObject({ lost_after_read: 0, hold_timeout: 0 });
   });
 
   it("its helper killed: another one takes over, nothing is lost and nothing served twice", async () => {
