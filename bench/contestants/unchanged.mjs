@@ -3,7 +3,7 @@
  * door. Two ports each: over TLS, and plain, where the load generator's bare hellos are answered as a broken request is.
  */
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -199,7 +199,6 @@ export async function startPreloaded(start) {
     LD_PRELOAD: library,
     SNI_HANDOFF: `${addresses.tls}=${paths.tls},${addresses.plain}=${paths.plain}`,
   });
-  const isHelper = (/** @type {number} */ pid) => commandOf(pid) === "sni-handoff-hel";
   const file = join(folder, "door.yaml");
   const configuration = {
     workers: 1,
@@ -217,8 +216,8 @@ export async function startPreloaded(start) {
   );
   return {
     addresses: { tls: address, plain: address },
-    serverPids: () => processTree(server.child.pid).filter((pid) => !isHelper(pid)),
-    helperPids: () => processTree(server.child.pid).filter(isHelper),
+    serverPids: () => processTree(server.child.pid),
+    helperPids: () => helpersOf(folder),
     doorPids: () => processTree(door.pid),
     async stop() {
       await door.stop();
@@ -252,11 +251,17 @@ async function spawnServer({ server, folder, workers, pem, programs, signal }, a
   };
 }
 
-/** @param {number} pid @returns {string} the first 15 bytes of its program's name, "" if it is gone */
-function commandOf(pid) {
-  try {
-    return readFileSync(`/proc/${pid}/comm`, "utf8").trim();
-  } catch {
-    return "";
-  }
+/** The helpers of the paths in a folder: they leave the server's processes (daemon(7)). @param {string} folder @returns {number[]} */
+function helpersOf(folder) {
+  return readdirSync("/proc")
+    .filter((entry) => /^\d+$/.test(entry))
+    .map(Number)
+    .filter((pid) => {
+      try {
+        const [command, ...rest] = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+        return command.endsWith("/sni-handoff-helper") && rest.some((argument) => argument.startsWith(`${folder}/`));
+      } catch {
+        return false; // gone
+      }
+    });
 }

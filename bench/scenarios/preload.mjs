@@ -22,11 +22,14 @@ import { count, figure, spread, table } from "../table.mjs";
 
 const CLIENTS = 64;
 
-/** `bound`: the least share of the server's own requests a second. */
+/**
+ * `bound`: the least share of the server's own requests a second. The door's code is compiled by Node after its first
+ * thousands of connections: the case with the most comes first.
+ */
 const cases = /** @type {const} */ ([
+  { name: "hello", title: "no TLS, a bare hello and its refusal a connection", bound: null, isConnectionEach: true },
   { name: "kept", title: "TLS, kept connections", bound: 0.97, isConnectionEach: false },
   { name: "tls", title: "TLS, a connection a request", bound: 0.9, isConnectionEach: true },
-  { name: "hello", title: "no TLS, a bare hello and its refusal a connection", bound: null, isConnectionEach: true },
 ]);
 
 /** The helper's CPU for a connection, as a multiple of the C floor's. */
@@ -218,8 +221,9 @@ async function measureRound(context, planned, stage, running) {
 }
 
 /**
- * The floor with as many connections a second: what wakes more often for less pays more for each. (Bare hellos, at full
- * load as in the case of these.)
+ * The floor as the helper is: with bare hellos at full load; otherwise with as many connections a second as the preloaded
+ * server has, beside the same TLS clients on the server's own port. Who is woken for each of few connections, on cores
+ * that compute something else, pays more for it than who is woken for sixty.
  *
  * @param {import("../main.mjs").Context} context
  * @param {Case} planned
@@ -227,15 +231,17 @@ async function measureRound(context, planned, stage, running) {
  * @param {number} rate connections per second of the preloaded server
  * @returns {Promise<number | null>} CPU microseconds for each connection
  */
-async function measureFloor(context, planned, { bare, hello }, rate) {
+async function measureFloor(context, planned, stage, rate) {
   const { threads, signal, duration: seconds, warmUp } = context;
-  const pids = bare.routerPids();
-  const rest = planned.name === "hello" ? 0 : Math.round((CLIENTS / rate) * 1e6);
+  const pids = stage.bare.routerPids();
+  const isAlone = planned.name === "hello";
+  const beside = isAlone ? null : measureRound(context, planned, stage, stage.own);
   const result = await runLoad({
-    ...{ load: context.programs.load, address: bare.address, hello, names: 1, signal, rest },
-    ...{ clients: CLIENTS, threads, sources: context.limits.sources, seconds, warmUp, firstSegment: 0, pause: 0 },
-    watch: pids,
+    ...{ load: context.programs.load, address: stage.bare.address, hello: stage.hello, names: 1, signal },
+    ...{ clients: CLIENTS, threads: isAlone ? threads : 1, sources: context.limits.sources, seconds, warmUp },
+    ...{ firstSegment: 0, pause: 0, rest: isAlone ? 0 : Math.round((CLIENTS / rate) * 1e6), watch: pids },
   });
+  await beside;
   const used = perConnection(result, pids, "cpuSeconds");
   return used === null ? null : used * 1e6;
 }

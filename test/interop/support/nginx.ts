@@ -124,6 +124,19 @@ export class Nginx {
     await endOf(before, "SIGQUIT");
   }
 
+  /** An upgrade that is undone: HUP gives the one before its workers again, QUIT ends the new one. */
+  async rollBack(): Promise<void> {
+    const before = this.pid;
+    process.kill(before, "SIGUSR2");
+    const after = await this.ready(before);
+    process.kill(before, "SIGWINCH");
+    await until("the end of the workers before", () => workersOf(before).length === 0);
+    process.kill(before, "SIGHUP");
+    await until("the workers again", () => workersOf(before).length === this.count);
+    await endOf(after, "SIGQUIT");
+    await until("its pid file again", () => masterOf(this.start) === before);
+  }
+
   /** SIGQUIT, which finishes requests, or another signal. Resolves when it is gone. */
   async end(signal: NodeJS.Signals = "SIGQUIT"): Promise<void> {
     if (this.pid !== 0) await endOf(this.pid, signal);
