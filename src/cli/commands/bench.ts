@@ -12,7 +12,7 @@ export const bench: Command = {
     scenarios: {
       type: "string",
       array: true,
-      describe: "What to measure: handoff, bulk, slow, pauses, log, idle, or list. Default: list",
+      describe: "What to measure: handoff, bulk, preload, slow, pauses, log, idle, or list. Default: list",
     },
   },
   options: {
