@@ -26,10 +26,6 @@ export class OpenWork {
     server.prependListener("session", this.onSession);
   }
 
-  get open(): number {
-    return this.sockets.size;
-  }
-
   /**
    * Each connection ends when its open requests are answered: HTTP/1 by `Connection: close`, HTTP/2 by GOAWAY (RFC 9113
    * §6.8). One whose first request is still to come may make it. What became a WebSocket is its application's to end.
@@ -44,10 +40,10 @@ export class OpenWork {
 
   /** Whatever is still open is closed now. Returns how many connections that were. */
   destroy(): number {
-    const { size } = this.sockets;
+    const open = [...this.sockets].filter((socket) => !socket.destroyed);
     for (const session of this.sessions.keys()) session.destroy();
-    for (const socket of this.sockets) socket.destroy();
-    return size;
+    for (const socket of open) socket.destroy();
+    return open.length;
   }
 
   /** Looks no more. */
