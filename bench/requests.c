@@ -31,6 +31,8 @@ static const char usage[] =
     "  -d SECONDS  how long to measure (default 2)\n"
     "  -w SECONDS  warm-up before that, not measured (default 0.5)\n"
     "  -r MILLIS   a client's rest after each request (default 0: none)\n"
+    "  -q FILE     sent in place of the request, 511 bytes at most; the server ends the connection\n"
+    "  -l PROTOCOL offered by ALPN (with -s)\n"
     "  -e TEXT     what a whole answer ends with, 15 bytes at most (default: any answer is whole)\n"
     "  -k          keep connections; needs -e, to know an answer's end\n"
     "  -a SOURCES  client addresses, out of 127.64.0.0/16 (default 0: 127.0.0.1)\n"
@@ -60,7 +62,7 @@ struct client {
 };
 
 static struct sockaddr_in server;
-static const char *server_name;
+static const char *server_name, *protocol;
 static char request[512];
 static size_t request_length;
 static uint32_t sources, next_source;
@@ -368,19 +370,36 @@ static void on_signal(int signal)
     is_told_to_end = 1;
 }
 
+/* Returns its length. */
+static size_t read_request(const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    if (file == NULL)
+        fail_errno("%s", path);
+    size_t length = fread(request, 1, sizeof request, file);
+    if (ferror(file))
+        fail_errno("%s", path);
+    fclose(file);
+    if (length == 0 || length == sizeof request)
+        fail("-q: 1 to %zu bytes", sizeof request - 1);
+    return length;
+}
+
 int main(int count, char **arguments)
 {
     uint64_t clients = 64, duration = 2 * NANOSECONDS_PER_SECOND, warm_up = NANOSECONDS_PER_SECOND / 2;
     int watched[MOST_WATCHED], option;
     unsigned watched_count = 0;
     end_with_parent(SIGKILL);
-    while ((option = getopt(count, arguments, "s:c:d:w:r:e:ka:u:h")) != -1) {
+    while ((option = getopt(count, arguments, "s:c:d:w:r:q:l:e:ka:u:h")) != -1) {
         switch (option) {
         case 's': server_name = optarg; break;
         case 'c': clients = parse_number(optarg, "-c", 1, 10000); break;
         case 'd': duration = parse_seconds(optarg, "-d"); break;
         case 'w': warm_up = parse_seconds(optarg, "-w"); break;
         case 'r': rest = 1000000 * parse_number(optarg, "-r", 0, 60000); break;
+        case 'q': request_length = read_request(optarg); break;
+        case 'l': protocol = optarg; break;
         case 'e':
             if (strlen(optarg) >= TAIL)
                 fail("-e: at most %d bytes", TAIL - 1);
@@ -401,13 +420,25 @@ int main(int count, char **arguments)
     if (is_keeping && (*ending == '\0' || rest > 0))
         fail("-k needs -e, and goes without -r");
     server = parse_address(arguments[optind]);
-    request_length = (size_t)snprintf(request, sizeof request, "GET / HTTP/1.1\r\nHost: %.255s\r\n%s\r\n",
-                                      server_name == NULL ? "localhost" : server_name, is_keeping ? "" : "Connection: close\r\n");
+    if (request_length == 0)
+        request_length = (size_t)snprintf(request, sizeof request, "GET / HTTP/1.1\r\nHost: %.255s\r\n%s\r\n",
+                                          server_name == NULL ? "localhost" : server_name,
+                                          is_keeping ? "" : "Connection: close\r\n");
 #ifdef REQUESTS_TLS
     context = SSL_CTX_new(TLS_client_method());
     if (context == NULL)
         fail("no TLS");
     SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF);
+    if (protocol != NULL) {
+        unsigned char offer[256];
+        size_t length = strlen(protocol);
+        if (length == 0 || length >= sizeof offer)
+            fail("-l: 1 to %zu bytes", sizeof offer - 1);
+        offer[0] = (unsigned char)length;
+        memcpy(offer + 1, protocol, length);
+        if (SSL_CTX_set_alpn_protos(context, offer, (unsigned)length + 1) != 0)
+            fail("no ALPN");
+    }
 #else
     if (server_name != NULL)
         fail("compiled without TLS");
