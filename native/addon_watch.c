@@ -8,9 +8,6 @@
 #include "arguments.h"
 #include "messages.h"
 
-/* Full batches read for one wake of a channel: the others shall have their turn. */
-enum { MOST_BATCHES = 4 };
-
 enum { SELECT_READABLE = 1, SELECT_WRITABLE = 2 };
 _Static_assert((int)UV_READABLE == SELECT_READABLE && (int)UV_WRITABLE == SELECT_WRITABLE, "events pass unchanged");
 
@@ -113,27 +110,24 @@ static napi_value deliver_first(napi_env env, napi_callback_info info) {
 }
 
 /* Closing the watch does not stop the deliveries that onBatch asked for: their descriptors are JavaScript's already. */
-static bool deliver(struct watch *watch, napi_value self, napi_value first, napi_value each) {
+static void deliver(struct watch *watch, napi_value self, napi_value first, napi_value each) {
   watch->deliveries = 0;
   bool runs = call(watch, self, first, 0, false);
   int64_t deliveries = watch->deliveries;
   for (int64_t i = 1; runs && i < deliveries; i++) runs = call(watch, self, each, (double)i, true);
-  return runs;
 }
 
+/* One batch: libuv reports the rest in its next turn, so that other channels, sockets and timers have theirs between. */
 static void read_messages(struct watch *watch, napi_value self, napi_value first) {
   napi_value each;
   if (napi_get_reference_value(watch->env, watch->on_each, &each) != napi_ok) return;
-  for (int i = 0; i < MOST_BATCHES && !watch->closed && watch->selected != 0; i++) {
-    watch->count = receive_batch_receive(watch->batch, watch->fd, true);
-    int end = watch->batch->end[0];
-    if (end == RECEIVE_CLOSED || end == RECEIVE_FAILED) {
-      watch->ended = true;
-      uv_poll_stop(&watch->poll);
-    }
-    if (watch->count == 0 && end == RECEIVE_EMPTY) return;
-    if (!deliver(watch, self, first, each) || end != RECEIVE_FULL) return;
+  watch->count = receive_batch_receive(watch->batch, watch->fd, true);
+  int end = watch->batch->end[0];
+  if (end == RECEIVE_CLOSED || end == RECEIVE_FAILED) {
+    watch->ended = true;
+    uv_poll_stop(&watch->poll);
   }
+  if (watch->count > 0 || end != RECEIVE_EMPTY) deliver(watch, self, first, each);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events) {
