@@ -10,6 +10,7 @@ const program = join(copyExample("node-cluster", new Folder().path), "server.mjs
 const cluster: ReceiverProgram = {
   name: "examples/node-cluster",
   inFolder: true,
+  sockets: 2,
   command: ({ socket, cert, key }) => [process.execPath, program, socket, cert, key, "2"],
 };
 

@@ -23,6 +23,8 @@ export interface ReceiverProgram {
   readonly options?: Pick<SpawnOptions, "cwd" | "env">;
   /** The socket is in a folder: several processes, each with its own. Default false. */
   readonly inFolder?: boolean;
+  /** How many sockets it has there. Default 1. */
+  readonly sockets?: number;
   /** What it says, on either output, when it listens. Default: a line that begins with "listening on ". */
   readonly listening?: RegExp;
   /**

@@ -149,11 +149,15 @@ class Stage {
     this.files = files;
   }
 
+  private get channelCount(): number {
+    return WORKERS * (this.program.sockets ?? 1);
+  }
+
   async open(): Promise<void> {
     await this.start();
     await this.scene.startDoor(
       `backends: { app: { handoff: "${this.files.socket}", hold: 50s } }\nroutes: { ${NAME}: app }\n`,
-      { workers: WORKERS, channels: WORKERS },
+      { workers: WORKERS, channels: this.channelCount },
     );
   }
 
@@ -165,7 +169,7 @@ class Stage {
   async channels(): Promise<void> {
     const { pids } = this.receiver;
     const isToIt = ({ event, pid }: LogLine) => event === "channel.ready" && pids.includes(pid as number);
-    await until("all channels", () => this.scene.door.log.filter(isToIt).length >= WORKERS);
+    await until("all channels", () => this.scene.door.log.filter(isToIt).length >= this.channelCount);
   }
 
   curls(requests: number): Curls {
