@@ -1,0 +1,230 @@
+/** What a server that nobody changes sees of its listening sockets and connections. */
+import { once } from "node:events";
+import { existsSync, statSync } from "node:fs";
+import type { Socket } from "node:net";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { ADDRESS_BYTES, writeAddress } from "../../src/addresses.js";
+import { MessageType } from "../../src/handoff/layout.js";
+import { native } from "../../src/native/addon.js";
+import { openDescriptors } from "../support/descriptors.js";
+import { FakeDoor } from "../support/fake-door.js";
+import { Folder } from "../support/folder.js";
+import { TcpListener } from "../support/tcp.js";
+import { until } from "../support/wait.js";
+import { compileServer, type Said, Server } from "./server.js";
+
+const folder = new Folder();
+let program: string;
+let tcp: TcpListener;
+let number = 0;
+const servers: Server[] = [];
+const doors: FakeDoor[] = [];
+
+beforeAll(() => {
+  program = compileServer(folder);
+  tcp = new TcpListener();
+});
+afterAll(() => tcp.close());
+afterEach(async () => {
+  for (const door of doors.splice(0)) door.close();
+  await Promise.all(servers.splice(0).map((server) => server.kill()));
+});
+
+const v4 = packed("IPv4", "192.0.2.1", 12345);
+const v6 = packed("IPv6", "2001:db8::1", 56324);
+
+const newPath = () => folder.at(`${number++}.sock`);
+
+/** Starts it with `address` (of the environment) received on a new path. */
+async function serve(args: readonly string[], address = "0.0.0.0:443", path = newPath()): Promise<Server> {
+  const server = new Server(program, path, args, { SNI_HANDOFF: `${address}=${path}` });
+  servers.push(server);
+  await server.serving();
+  return server;
+}
+
+async function door(server: Server): Promise<FakeDoor> {
+  const opened = await FakeDoor.open(server.path);
+  doors.push(opened);
+  return opened;
+}
+
+async function answerTo(client: Socket): Promise<Said> {
+  let text = "";
+  client.on("data", (data) => {
+    text += data;
+  });
+  await once(client, "close");
+  return JSON.parse(text) as Said;
+}
+
+/** Hands one connection over; what the server told the client. */
+async function handOver(to: FakeDoor, told: Parameters<FakeDoor["handOver"]>[1] = {}): Promise<[Said, number]> {
+  const { client, descriptor } = await tcp.pair();
+  const answer = answerTo(client);
+  const port = client.localPort!;
+  const sequence = to.handOver(descriptor, told);
+  await to.acknowledged(sequence);
+  native.close(descriptor);
+  return [await answer, port];
+}
+
+describe("the listening socket", () => {
+  it("looks like TCP's before and after listen(2)", async () => {
+    const server = await serve(["0.0.0.0:443"]);
+    const facts = {
+      address: "0.0.0.0:443",
+      peer: "ENOTCONN",
+      type: 1,
+      domain: 2,
+      protocol: 6,
+      flags: 2048,
+      closeOnExec: 0,
+    };
+    expect(server.said).toEqual([
+      { when: "bound", listening: 0, ...facts },
+      { when: "listening", listening: 1, ...facts },
+      { when: "serving" },
+    ]);
+    expect(server.child.stderr).toBe(`sni-handoff: 0.0.0.0:443 is received on ${server.path}\n`);
+    expect(statSync(server.path).mode & 0o7777).toBe(0o660);
+  });
+
+  it("is one for each of several, of both families, each with its clients", async () => {
+    const server = await serve(["0.0.0.0:443", "[::]:443"], "443");
+    expect(server.said.filter(({ when }) => when === "listening").map(({ address }) => address)).toEqual([
+      "0.0.0.0:443",
+      "[::]:443",
+    ]);
+    const opened = await door(server);
+    const [answer, port] = await handOver(opened);
+    expect(answer).toMatchObject({ told: `127.0.0.1:${port}`, peer: `127.0.0.1:${port}` });
+    const [other] = await handOver(opened, { consumed: 52, client: v6, server: v6 });
+    expect(other).toMatchObject({ told: "[2001:db8::1]:56324", peer: "[2001:db8::1]:56324" });
+  });
+
+  it("survives an exec that cleans the environment, and is shared by workers", async () => {
+    const again = await serve(["-x", "0.0.0.0:443"]);
+    expect(again.said.at(-2)).toMatchObject({ when: "inherited", address: "0.0.0.0:443", type: 1, listening: 1 });
+    const [answer, port] = await handOver(await door(again));
+    expect(answer.told).toBe(`127.0.0.1:${port}`);
+
+    const workers = await serve(["-w", "3", "-r", "0.0.0.0:443", "0.0.0.0:443"]);
+    const opened = await door(workers);
+    const before = openDescriptors(await workers.helper("helper")).length;
+    for (let i = 0; i < 20; i++) expect((await handOver(opened))[0].pid).not.toBe(workers.child.pid);
+    expect(openDescriptors(await workers.helper("helper")).length).toBe(before);
+  });
+});
+
+describe("a connection", () => {
+  it("has the accept's flags, the client's address and the listener's options", async () => {
+    const plain = await door(await serve(["0.0.0.0:443"]));
+    const [answer, port] = await handOver(plain);
+    expect(answer).toEqual({
+      pid: expect.any(Number),
+      told: `127.0.0.1:${port}`,
+      peer: `127.0.0.1:${port}`,
+      local: `127.0.0.1:${tcp.port}`,
+      nodelay: 0,
+      keepAlive: 0,
+      nonBlocking: 1,
+      closeOnExec: 1,
+    });
+    const [other] = await handOver(await door(await serve(["-o", "0.0.0.0:443"])));
+    expect(other).toMatchObject({ nodelay: 1, keepAlive: 1 });
+  });
+
+  it("has a PROXY header's addresses, in the listener's family", async () => {
+    const told = { consumed: 28, client: v4, server: v4 };
+    const [answer] = await handOver(await door(await serve(["0.0.0.0:443"])), told);
+    expect(answer).toMatchObject({ told: "192.0.2.1:12345", peer: "192.0.2.1:12345", local: "192.0.2.1:12345" });
+    const opened = await door(await serve(["[::]:443"], "[::]:443"));
+    const [mapped] = await handOver(opened, told);
+    expect(mapped).toMatchObject({ told: "[::ffff:192.0.2.1]:12345", local: "[::ffff:192.0.2.1]:12345" });
+    const [real, port] = await handOver(opened);
+    expect(real).toMatchObject({ told: `[::ffff:127.0.0.1]:${port}`, local: `[::ffff:127.0.0.1]:${tcp.port}` });
+  });
+
+  it("is refused if it is none, and acknowledged if its client is gone", async () => {
+    const server = await serve(["0.0.0.0:443"]);
+    const opened = await door(server);
+    const [pipe, other] = native.socketPair("stream");
+    expect(await opened.refused(opened.handOver(pipe))).toMatchObject({ reason: 2 });
+    native.close(pipe);
+    native.close(other);
+    const { client, descriptor } = await tcp.pair();
+    client.resetAndDestroy();
+    await until("the reset", () => isDead(descriptor));
+    await opened.acknowledged(opened.handOver(descriptor));
+    native.close(descriptor);
+    await handOver(opened);
+    expect(server.child.running).toBe(true);
+  });
+
+  it("waits in the queue as in a backlog for a server that is slow, acknowledged before the door takes it back", async () => {
+    const opened = await door(await serve(["-a", "900", "0.0.0.0:443"]));
+    const begun = performance.now();
+    const pairs = await Promise.all([tcp.pair(), tcp.pair()]);
+    const answers = pairs.map(({ client }) => answerTo(client));
+    for (const { descriptor } of pairs) opened.handOver(descriptor);
+    await opened.acknowledged(2);
+    expect(performance.now() - begun).toBeLessThan(850);
+    for (const { descriptor } of pairs) native.close(descriptor);
+    expect(await Promise.all(answers)).toHaveLength(2);
+  });
+});
+
+describe("the helper", () => {
+  it.each(["helper", "keeper"] as const)("is there again when the %s was killed", async (name) => {
+    const server = await serve(["0.0.0.0:443"]);
+    await handOver(await door(server));
+    const killed = await server.helper(name);
+    process.kill(killed, "SIGKILL");
+    await until("another one", async () => (await server.helper(name)) !== killed);
+    await until("both", () => server.helpers().length === 2);
+    await handOver(await door(server));
+  });
+
+  it("is there again when both were killed at once", async () => {
+    const server = await serve(["-w", "2", "0.0.0.0:443"]);
+    await handOver(await door(server));
+    const before = server.helpers();
+    process.kill(await server.helper("keeper"), "SIGSTOP");
+    process.kill(await server.helper("helper"), "SIGKILL");
+    process.kill(await server.helper("keeper"), "SIGKILL");
+    await until("others", () => server.helpers().length >= 2 && !server.helpers().some((pid) => before.includes(pid)));
+    for (let i = 0; i < 5; i++) await handOver(await door(server));
+  });
+
+  it("says DRAIN and lets go of the path when the last listener is closed", async () => {
+    const server = await serve(["0.0.0.0:443"]);
+    const opened = await door(server);
+    await server.child.end("SIGTERM");
+    await opened.next(MessageType.DRAIN);
+    await until("the path's end", () => !existsSync(server.path));
+    const { client, descriptor } = await tcp.pair();
+    expect(await opened.refused(opened.handOver(descriptor))).toMatchObject({ reason: 4 });
+    native.close(descriptor);
+    client.destroy();
+    opened.close();
+    await until("the helper's end", () => server.helpers().length === 0);
+  });
+});
+
+/** As the data plane has it. */
+function packed(family: "IPv4" | "IPv6", address: string, port: number): Uint8Array {
+  const bytes = new Uint8Array(ADDRESS_BYTES);
+  writeAddress({ family, address, port }, bytes, 0);
+  return bytes;
+}
+
+/** Whether the client's reset has arrived: the kernel knows no peer any more. */
+function isDead(descriptor: number): boolean {
+  try {
+    native.peerAddress(descriptor);
+    return false;
+  } catch {
+    return true;
+  }
+}
