@@ -1,8 +1,10 @@
 /* The door's channels: what comes is checked, refused at once where it must be, and collected for the server. */
 #include <errno.h>
+#include <linux/tcp.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "helper.h"
@@ -10,6 +12,8 @@
 
 /* A pair's end for another process of the server: receivers.c. */
 enum { FDS = 4 };
+/* States of include/net/tcp_states.h. */
+enum { STATE_CLOSE = 7, STATE_LISTEN = 10 };
 
 static void ask_for_credentials(int fd, struct ucred *out) {
   socklen_t length = sizeof *out;
@@ -17,29 +21,52 @@ static void ask_for_credentials(int fd, struct ucred *out) {
   getsockopt(fd, SOL_SOCKET, SO_PEERCRED, out, &length);
 }
 
+static void rest(void) {
+  struct timespec time = {.tv_nsec = 10000000};
+  nanosleep(&time, NULL);
+}
+
 static bool send_bytes(int fd, const uint8_t *bytes, size_t length) {
   return send(fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)length;
+}
+
+static unsigned channels_of(const struct helper *helper, pid_t pid) {
+  unsigned count = 0;
+  for (unsigned i = 0; i < MOST_CHANNELS; i++)
+    if (helper->channels[i].fd != -1 && helper->channels[i].pid == pid) count++;
+  return count;
+}
+
+static void add_channel(struct helper *helper, int fd) {
+  struct ucred peer;
+  uint8_t ready[64];
+  unsigned index = 0;
+  ask_for_credentials(fd, &peer);
+  while (index < MOST_CHANNELS && helper->channels[index].fd != -1) index++;
+  bool is_flood = index == MOST_CHANNELS || channels_of(helper, peer.pid) >= MOST_CHANNELS_OF_ONE;
+  if (is_flood)
+    tell(CAUSE_FLOOD, peer.pid, "%s: process %d of user %d has too many channels; more of its are closed", helper->path,
+         (int)peer.pid, (int)peer.uid);
+  if (is_flood || !send_bytes(fd, ready, protocol_ready(ready))) {
+    close(fd);
+    return;
+  }
+  helper->channels[index] = (struct channel){.fd = fd, .id = helper->next_id++, .pid = peer.pid};
+  helper->channel_count++;
+  if (!helper->is_waiting) watch(helper, fd, WATCH_CHANNEL, index, EPOLLIN);
 }
 
 void channels_accept(struct helper *helper) {
   for (;;) {
     int fd = accept4(helper->path_descriptor, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd == -1 && (errno == EINTR || errno == ECONNABORTED)) continue;
-    if (fd == -1) {
-      if (errno != EAGAIN) tell(CAUSE_LIMIT, "%s: a door cannot be accepted: %s", helper->path, strerror(errno));
+    if (fd != -1) {
+      add_channel(helper, fd);
+    } else if (errno != EINTR && errno != ECONNABORTED) {
+      if (errno == EAGAIN) return;
+      tell(CAUSE_LIMIT, 0, "%s: a door cannot be accepted: %s", helper->path, strerror(errno));
+      rest(); /* it is in the backlog still, and tells so at once */
       return;
     }
-    unsigned index = 0;
-    while (index < MOST_CHANNELS && helper->channels[index].fd != -1) index++;
-    uint8_t ready[64];
-    if (index == MOST_CHANNELS || !send_bytes(fd, ready, protocol_ready(ready))) {
-      if (index == MOST_CHANNELS) tell(CAUSE_LIMIT, "%s: more than %d channels; the next is closed", helper->path, index);
-      close(fd);
-      continue;
-    }
-    helper->channels[index] = (struct channel){.fd = fd, .id = helper->next_id++};
-    helper->channel_count++;
-    if (helper->batch.count == 0) watch(helper, fd, WATCH_CHANNEL, index, EPOLLIN);
   }
 }
 
@@ -68,7 +95,7 @@ static void end_channel(struct helper *helper, struct channel *channel, const st
 static void violate(struct helper *helper, struct channel *channel, const char *rule) {
   struct ucred peer;
   ask_for_credentials(channel->fd, &peer);
-  tell(CAUSE_VIOLATION, "%s: process %d of user %d sent %s; its channel is closed", helper->path, (int)peer.pid,
+  tell(CAUSE_VIOLATION, peer.pid, "%s: process %d of user %d sent %s; its channel is closed", helper->path, (int)peer.pid,
        (int)peer.uid, rule);
   /* Copies of it are in the queue: an ACK must fail there, too. */
   shutdown(channel->fd, SHUT_RDWR);
@@ -110,9 +137,15 @@ static int option_of(int fd, int name) {
   return getsockopt(fd, SOL_SOCKET, name, &value, &length) == 0 ? value : -1;
 }
 
-/* A TCP socket, and no listening one. */
-static bool is_tcp(int fd) {
-  return option_of(fd, SO_PROTOCOL) == IPPROTO_TCP && option_of(fd, SO_ACCEPTCONN) == 0;
+/*
+ * A TCP socket that is connected, or was: not one that listens, nor one that never was connected. In CLOSE, the latter has
+ * received no segment.
+ */
+static bool is_connection(int fd) {
+  struct tcp_info info;
+  socklen_t length = sizeof info;
+  if (option_of(fd, SO_PROTOCOL) != IPPROTO_TCP || getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == -1) return false;
+  return info.tcpi_state != STATE_LISTEN && (info.tcpi_state != STATE_CLOSE || info.tcpi_segs_in > 0);
 }
 
 static void add_to_batch(struct helper *helper, const struct channel *channel, const struct message *message, int fd) {
@@ -148,12 +181,12 @@ static const char *take_handoff(struct helper *helper, struct channel *channel, 
   channel->has_sent = true;
   channel->latest = message->sequence;
   if (count != 1) {
-    tell(CAUSE_LIMIT, "%s: a connection came with %d descriptors and is refused; if none, raise LimitNOFILE=",
+    tell(CAUSE_DESCRIPTORS, 0, "%s: a connection came with %d descriptors and is refused; if none, raise LimitNOFILE=",
          helper->path, count);
     reason = REFUSE_NO_DESCRIPTOR;
   } else if (helper->is_draining) {
     reason = REFUSE_DRAINING;
-  } else if (!is_tcp(fd)) {
+  } else if (!is_connection(fd)) {
     reason = REFUSE_NOT_TCP;
   }
   if (reason == 0) {

@@ -16,7 +16,7 @@
  * the server's loses it.
  */
 
-enum { MOST_CHANNELS = 512, MOST_RECEIVERS = 512, MOST_RETURNED = 128, BATCH = 32 };
+enum { MOST_CHANNELS = 1024, MOST_CHANNELS_OF_ONE = 256, MOST_RECEIVERS = 512, MOST_RETURNED = 128, BATCH = 32 };
 
 /* Kinds of epoll events; the index of the channel or receiver is in the lower half. */
 enum watched { WATCH_PATH, WATCH_CHANNEL, WATCH_RECEIVER, WATCH_KEEPER };
@@ -25,6 +25,7 @@ enum watched { WATCH_PATH, WATCH_CHANNEL, WATCH_RECEIVER, WATCH_KEEPER };
 struct channel {
   int fd;      /* -1: a free place */
   uint32_t id; /* never used again, also not by the helper after this one */
+  pid_t pid;   /* the door's */
   bool has_sent;
   uint32_t latest; /* sequence last passed on */
   bool has_aged;
@@ -135,8 +136,11 @@ uint64_t now_milliseconds(void);
 void start_ticking(struct helper *helper);
 /* The last listener of the server is closed. */
 void begin_to_end(struct helper *helper, bool has_lost);
-/* One line to standard error, or to the system's log where that is a pipe; each cause once. */
-enum cause { CAUSE_VIOLATION, CAUSE_STRANGER, CAUSE_LIMIT, CAUSES };
-__attribute__((format(printf, 2, 3))) void tell(enum cause cause, const char *format, ...);
+/*
+ * One line to standard error, or to the system's log where that is a pipe; each cause once for each process that is one
+ * (0: none).
+ */
+enum cause { CAUSE_VIOLATION = 1, CAUSE_FLOOD, CAUSE_DESCRIPTORS, CAUSE_LIMIT };
+__attribute__((format(printf, 3, 4))) void tell(enum cause cause, pid_t process, const char *format, ...);
 
 #endif

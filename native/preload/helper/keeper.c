@@ -74,7 +74,7 @@ static void watch_keeper(struct helper *helper, pid_t pid) {
   }
   helper->keeper = pid == -1 ? -1 : open_process(pid);
   if (helper->keeper == -1)
-    tell(CAUSE_LIMIT, "%s: no second process can be started to hold it; it ends with this one", helper->path);
+    tell(CAUSE_LIMIT, 0, "%s: no second process can be started to hold it; it ends with this one", helper->path);
   else
     watch(helper, helper->keeper, WATCH_KEEPER, 0, EPOLLIN);
 }

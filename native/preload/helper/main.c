@@ -34,12 +34,25 @@ uint64_t now_milliseconds(void) {
   return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
 }
 
-void tell(enum cause cause, const char *format, ...) {
-  static bool is_told[CAUSES];
+/* The last of them: a flood of processes makes no flood of lines either. */
+static bool is_told(enum cause cause, pid_t process) {
+  static struct {
+    enum cause cause;
+    pid_t process;
+  } told[64];
+  static unsigned count;
+  for (unsigned i = 0; i < 64; i++)
+    if (told[i].cause == cause && told[i].process == process) return true;
+  if (count == 64) return true;
+  told[count].cause = cause;
+  told[count++].process = process;
+  return false;
+}
+
+void tell(enum cause cause, pid_t process, const char *format, ...) {
   struct stat status;
   va_list arguments;
-  if (is_told[cause]) return;
-  is_told[cause] = true;
+  if (is_told(cause, process)) return;
   va_start(arguments, format);
   /* Who reads a server's pipe to its end would wait for this process, too: it has let go of it. */
   if (fstat(STDERR_FILENO, &status) == 0 && !S_ISCHR(status.st_mode)) {

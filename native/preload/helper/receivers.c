@@ -24,7 +24,7 @@ bool receivers_add(struct helper *helper, int fd, sa_family_t family) {
     watch(helper, fd, WATCH_RECEIVER, i, EPOLLIN);
     return true;
   }
-  tell(CAUSE_LIMIT, "%s: more than %d listeners; the next is not served", helper->path, MOST_RECEIVERS);
+  tell(CAUSE_LIMIT, 0, "%s: more than %d listeners; the next is not served", helper->path, MOST_RECEIVERS);
   return false;
 }
 
