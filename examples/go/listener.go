@@ -848,7 +848,7 @@ func send(fd uintptr, bytes []byte) error {
 
 func (c *channel) doorName() string {
 	if c.door.Pid == 0 {
-		return fmt.Sprintf("a process of another pid namespace, of user %d,", c.door.Uid)
+		return fmt.Sprintf("a process of another pid namespace of user %d", c.door.Uid)
 	}
 	return fmt.Sprintf("process %d of user %d", c.door.Pid, c.door.Uid)
 }

@@ -10,6 +10,7 @@ import { PeerError } from "../errors.js";
 import { Arrival, type MessageWatch, native, ReceiveEnd } from "../native/addon.js";
 import { userId } from "./accounts.js";
 import { atExit } from "./at-exit.js";
+import { processName } from "./process-name.js";
 import { integer, listen, type PathOptions } from "./receiver-options.js";
 import type { Sink } from "./sink.js";
 
@@ -309,7 +310,7 @@ export class DatagramReceiver extends EventEmitter<DatagramReceiverEvents> {
     if (reason === "closing" || this.warned.has(reason)) return;
     this.warned.add(reason);
     this.warn(
-      `a datagram of process ${pid} of user ${uid} at ${this.path} was not taken: ${explain[reason]}`,
+      `a datagram of ${processName(pid)} of user ${uid} at ${this.path} was not taken: ${explain[reason]}`,
       pid,
       uid,
     );

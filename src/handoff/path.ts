@@ -7,6 +7,7 @@ import { type BigIntStats, lstatSync, readdirSync, statSync, unlinkSync } from "
 import { dirname, join } from "node:path";
 import { HandoffError, SystemCallError } from "../errors.js";
 import { native, type UnixListenOptions } from "../native/addon.js";
+import { processName } from "./process-name.js";
 
 /** sun_path of unix(7) has 108 bytes, one of them for the NUL. */
 const MAX_PATH_LENGTH = 107;
@@ -204,7 +205,7 @@ function kindOf(stats: { isDirectory(): boolean; isSymbolicLink(): boolean; isFi
 }
 
 function inUse(path: string, type: ListeningType, pid: number | undefined): HandoffError {
-  const owner = pid === undefined ? "a living process" : `process ${pid}`;
+  const owner = pid === undefined ? "a living process" : processName(pid);
   const remedy =
     type !== "seqpacket"
       ? "stop it, or choose another path"

@@ -8,6 +8,7 @@ import { Arrival, type Credentials, type MessageWatch, native, ReceiveEnd } from
 import { InstanceChannel, REVOKED, TAKEN_IN, type Unsettled, Verdict } from "./instance-channel.js";
 import { HEADER_LENGTH, MAX_MESSAGE_LENGTH, MessageType, RefuseReason } from "./layout.js";
 import { encodeAck, encodeDrain, encodeReady, encodeRefuse, Message } from "./message.js";
+import { processName } from "./process-name.js";
 import { RoomWatch } from "./room-watch.js";
 import type { Sink } from "./sink.js";
 
@@ -296,7 +297,7 @@ export class ReceiverChannel {
   }
 
   private get door(): string {
-    return `the door, process ${this.peer.pid} of user ${this.peer.uid}`;
+    return `the door, ${processName(this.peer.pid)} of user ${this.peer.uid}`;
   }
 
   private warn(code: ErrorCode, what: string): void {

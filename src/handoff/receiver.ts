@@ -10,6 +10,7 @@ import { atExit } from "./at-exit.js";
 import { ChannelListener } from "./channel-listener.js";
 import { Idleness } from "./idleness.js";
 import { MAX_WINDOW, type RefuseReason } from "./layout.js";
+import { processName } from "./process-name.js";
 import { type ChannelCounts, type ChannelHost, ReceiverChannel } from "./receiver-channel.js";
 import { integer, listen, type ReceiverOptions } from "./receiver-options.js";
 import { Reporter } from "./reporter.js";
@@ -245,7 +246,7 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
 
   private checkPermission(peer: Credentials): void {
     const { pid, uid } = peer;
-    const who = `process ${pid} of user ${uid}`;
+    const who = `${processName(pid)} of user ${uid}`;
     if (this.allowedUids !== undefined && !this.allowedUids.has(uid)) {
       const message = `${who} may not be a door at ${this.path}: not one of allowedUsers`;
       throw new PeerError("ERR_NOT_PERMITTED", message, peer);

@@ -18,6 +18,17 @@ const container = fileURLToPath(new URL("../../examples/container/container.sh",
 const SOMEBODY = 100_000;
 const asSomebody = ["setpriv", `--reuid=${SOMEBODY}`, `--regid=${SOMEBODY}`, "--clear-groups", "--"];
 
+const ownPids = ["unshare", "--pid", "--fork", "--kill-child", "--"];
+const nodeExample: ReceiverProgram = {
+  name: "examples/node-https",
+  command: ({ socket, cert, key }) => [
+    process.execPath,
+    fileURLToPath(new URL("../../examples/node-https/server.mjs", import.meta.url)),
+    ...[cert, key, socket],
+  ],
+  listening: /^receiving on /m,
+};
+
 let scene: Scene;
 let app: Certificate;
 let binary: string;
@@ -150,11 +161,14 @@ it("with a user namespace and a socket of somebody else's: only whom the configu
   expect(told).toBe(`hello from go: ${client}`);
 });
 
-it("a second one at the path says that another has it", async () => {
+it("a second one at the path says that another has it, which has no number where it is", async () => {
   const files = shared(0);
   await start(inContainer(`${scene.folder}/root`), files);
   const second = start(inContainer(`${scene.folder}/second`), files);
   await expect(second).rejects.toThrow(
     "cannot listen on /run/app/app.sock: it is in use by a process of another pid namespace; stop it",
   );
+  // The Node library, among the host's files.
+  const third = start({ ...nodeExample, command: (at) => [...ownPids, ...nodeExample.command(at)] }, files);
+  await expect(third).rejects.toThrow(`${files.socket} is in use by a process of another pid namespace; stop it`);
 });
