@@ -4,11 +4,13 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -131,6 +133,22 @@ static int group_of(const struct environment *environment, gid_t *out) {
   return 0;
 }
 
+static int cannot_give(const char *path, const struct environment *environment) {
+  say("cannot give %s to group %s: this program must be in that group, or root with CAP_CHOWN", path, environment->group);
+  return EPERM;
+}
+
+/* chown(2): a group of the process's, or any with CAP_CHOWN. */
+static bool may_give(gid_t group) {
+  gid_t groups[NGROUPS_MAX];
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+  struct __user_cap_data_struct capabilities[_LINUX_CAPABILITY_U32S_3];
+  if (group == (gid_t)-1 || group == getegid()) return true;
+  for (int i = 0, count = getgroups(NGROUPS_MAX, groups); i < count; i++)
+    if (groups[i] == group) return true;
+  return syscall(SYS_capget, &header, capabilities) == -1 || (capabilities[0].effective & 1U << CAP_CHOWN) != 0;
+}
+
 /* Binds with the mode and group wanted. Returns 0 or the errno; negative if it was said why. */
 static int bind_path(int fd, const char *path, const struct environment *environment, gid_t group) {
   struct sockaddr_un address;
@@ -139,8 +157,7 @@ static int bind_path(int fd, const char *path, const struct environment *environ
   fchmod(fd, environment->mode);
   if (real()->bind(fd, (struct sockaddr *)&address, sizeof address) == -1) return errno;
   int error = group == (gid_t)-1 || lchown(path, (uid_t)-1, group) == 0 ? 0 : errno;
-  if (error == EPERM)
-    say("cannot give %s to group %s: this program's user must be root or in that group", path, environment->group);
+  if (error == EPERM) cannot_give(path, environment);
   if (error == 0 && chmod(path, environment->mode) == -1) error = errno;
   if (error != 0) unlink(path);
   return error == EPERM ? -EPERM : error;
@@ -203,16 +220,20 @@ int claim_path(const struct target *target, const struct environment *environmen
   return error;
 }
 
-int claim_probe(const struct target *target) {
+int claim_probe(const struct target *target, const struct environment *environment, bool is_shared) {
   char path[MOST_SOCKET_PATH];
   pid_t owner;
+  gid_t group;
   if (!socket_path(target, 1, path)) return ENAMETOOLONG;
+  int unknown = group_of(environment, &group);
+  if (unknown != 0) return unknown;
+  if (!may_give(group)) return cannot_give(path, environment);
   int folder = open_folder(path);
   if (folder == -1) return fail(path, errno);
   int error = faccessat(folder, ".", W_OK | X_OK, AT_EACCESS) == 0 ? 0 : errno;
   close(folder);
   if (error != 0) return fail(path, error);
-  if (target->path[strlen(target->path) - 1] == '/') return 0;
+  if (is_shared || target->path[strlen(target->path) - 1] == '/') return 0;
   for (int waited = 0; probe(path, &owner) == PROBE_ALIVE; waited += PAUSE_MILLISECONDS) {
     if (waited >= LEAVING_MILLISECONDS) return in_use(path, owner);
     pause_shortly();

@@ -18,8 +18,12 @@ struct claim {
 /* Why it failed: an errno that bind(2) may give, after a line on standard error that says path and reason; or 0. */
 int claim_path(const struct target *target, const struct environment *environment, struct claim *out);
 
-/* Whether a living process has the path now: 0, or the errno for bind(2), said like the above. Changes nothing. */
-int claim_probe(const struct target *target);
+/*
+ * Whether the path can be had: 0, or the errno for bind(2), said like the above. Changes nothing. `is_shared`: a living
+ * process may have it. What fails is to fail here: some programs cannot do with a listen(2) that does (HAProxy 2.6 ends by
+ * an assertion).
+ */
+int claim_probe(const struct target *target, const struct environment *environment, bool is_shared);
 
 /* A connection to whoever has the path, or -1. */
 int claim_connect(const char *path);

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,13 +11,12 @@
 #include "claim.h"
 #include "identity.h"
 #include "inherited.h"
+#include "joining.h"
 #include "listeners.h"
 #include "real.h"
 #include "replace.h"
 #include "say.h"
 #include "spawn.h"
-
-enum { JOIN_MILLISECONDS = 2000 };
 
 /* Also of a process that has none yet: one may come by exec or SCM_RIGHTS at any time. */
 bool listening_any(void) { return configuration()->count > 0; }
@@ -65,13 +63,23 @@ static void mention_other_address(const union address *address) {
       address_port(address), near->path);
 }
 
+static bool is_folder(const struct target *target) { return target->path[strlen(target->path) - 1] == '/'; }
+
+/* Whether the path can be had, alone or with whoever has it: 0 or the errno. */
+static int probe(int fd, const struct target *target) {
+  bool is_shared = option_of(fd, SOL_SOCKET, SO_REUSEPORT);
+  int error = claim_probe(target, configuration(), is_shared);
+  if (error != 0 || !is_shared || is_folder(target) || may_join(target->path)) return error;
+  return claim_probe(target, configuration(), false);
+}
+
 static int bind_received(int fd, const union address *address, const struct target *target) {
   struct bound bound = {.target = target, .address = *address};
   /* Another one of this process: it shares what comes, as SO_REUSEPORT would. */
   if (identity_search(has_address, address) != -1) {
     if (!option_of(fd, SOL_SOCKET, SO_REUSEPORT)) return fail(EADDRINUSE);
-  } else if (identity_search(has_target, target) == -1 && !option_of(fd, SOL_SOCKET, SO_REUSEPORT)) {
-    int error = claim_probe(target);
+  } else if (identity_search(has_target, target) == -1) {
+    int error = probe(fd, target);
     if (error != 0) return fail(error);
   }
   int error = bound_add(fd, &bound);
@@ -105,32 +113,6 @@ static int put(int fd, int replacement, const struct identity *identity, bool is
   return replace_descriptor(fd, replacement);
 }
 
-/*
- * An end of a pair with the helper that has the path already, if it is this server's (of the same user). Returns the
- * descriptor or -1.
- */
-static int join(const char *path, sa_family_t family) {
-  uint8_t message[MOST_MESSAGE];
-  CONTROL_FOR(1) control;
-  struct iovec vector = {message, sizeof message};
-  struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
-  int joined = -1, channel = claim_connect(path);
-  if (channel == -1) return -1;
-  put_head(message, MESSAGE_JOIN, PROTOCOL_HEAD, family);
-  struct pollfd wait = {.fd = channel, .events = POLLIN};
-  if (send(channel, message, PROTOCOL_HEAD, MSG_NOSIGNAL) == PROTOCOL_HEAD)
-    while (joined == -1 && poll(&wait, 1, JOIN_MILLISECONDS) == 1) { /* READY comes first */
-      header.msg_control = &control;
-      header.msg_controllen = sizeof control;
-      if (recvmsg(channel, &header, MSG_CMSG_CLOEXEC) <= 0) break;
-      struct cmsghdr *part = CMSG_FIRSTHDR(&header);
-      if (message[1] == MESSAGE_JOINED && part != NULL && part->cmsg_type == SCM_RIGHTS)
-        memcpy(&joined, CMSG_DATA(part), sizeof joined);
-    }
-  close(channel);
-  return joined;
-}
-
 /* A new pair and a new helper. Returns this process's end, or -1 with errno; `path` is where. */
 static int start(const struct target *target, sa_family_t family, char path[MOST_SOCKET_PATH]) {
   struct claim claim;
@@ -149,8 +131,6 @@ static int start(const struct target *target, sa_family_t family, char path[MOST
   unlink(claim.path);
   return fail(error);
 }
-
-static bool is_folder(const struct target *target) { return target->path[strlen(target->path) - 1] == '/'; }
 
 static void announce(const struct bound *bound, const char *path) {
   char text[ADDRESS_TEXT];
@@ -182,8 +162,10 @@ static int replacement_for(int fd, const struct bound *bound, struct identity *i
       identity->is_silent = true;
       return socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     }
-    if (identity_search(has_target, target) != -1 || option_of(fd, SOL_SOCKET, SO_REUSEPORT))
-      joined = join(path, same.family);
+    if (identity_search(has_target, target) != -1)
+      joined = join(path, same.family, JOIN_AGAIN);
+    else if (option_of(fd, SOL_SOCKET, SO_REUSEPORT))
+      joined = join(path, same.family, JOIN_SHARED);
   }
   return joined != -1 ? joined : start(target, same.family, path);
 }
@@ -194,11 +176,14 @@ static int listen_received(int fd, const struct bound *bound) {
   char path[MOST_SOCKET_PATH];
   int same = identity_search(has_address, &bound->address);
   int count = inherited_collect(fd, bound->address.any.sa_family, options);
+  bool is_shared = option_of(fd, SOL_SOCKET, SO_REUSEPORT);
   int replacement = same != -1 ? dup(same) : replacement_for(fd, bound, &identity, path);
   if (replacement == -1) return -1;
   bound_remove(fd);
   int error = put(fd, replacement, &identity, same == -1);
   if (error != 0) return fail(error);
+  if (is_shared && !identity.is_silent)
+    listening_tell_option(fd, &(struct inherited_option){SOL_SOCKET, SO_REUSEPORT, {1}, sizeof(int)});
   for (int i = 0; i < count && !identity.is_silent; i++) {
     inherited_remember(&options[i]);
     listening_tell_option(fd, &options[i]);
@@ -222,7 +207,7 @@ int listening_revive(int fd) {
   const struct target *target = target_of(&identity.address);
   if (target == NULL) return EINVAL;
   sa_family_t family = identity.address.any.sa_family;
-  int replacement = is_folder(target) ? -1 : join(target->path, family);
+  int replacement = is_folder(target) ? -1 : join(target->path, family, JOIN_AGAIN);
   if (replacement == -1) replacement = start(target, family, path);
   return replacement == -1 ? errno : put(fd, replacement, &identity, true);
 }

@@ -59,6 +59,12 @@ struct request {
  */
 enum { MESSAGE_JOIN = 200, MESSAGE_JOINED = 201 };
 
+/*
+ * Sequence of a JOIN: the listener's family, and in the upper half by what right: SO_REUSEPORT, if the server's first listener allows it; of a listener that was this path's; or
+ * whether the first may be, which is answered without a descriptor.
+ */
+enum join { JOIN_SHARED, JOIN_AGAIN, JOIN_QUESTION };
+
 /* ACK, REFUSE and the like have this head: version, type, length, sequence (src/handoff/PROTOCOL.md). */
 enum { PROTOCOL_VERSION = 1, PROTOCOL_HEAD = 8, MOST_MESSAGE = 1024 };
 

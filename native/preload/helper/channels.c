@@ -198,28 +198,41 @@ static const char *take_handoff(struct helper *helper, struct channel *channel, 
   return NULL;
 }
 
-/* Gives another process of the server an end of a pair, if it is of the same user. */
-static const char *take_join(struct helper *helper, const struct channel *channel, sa_family_t family) {
-  struct ucred peer;
-  int pair[2];
-  ask_for_credentials(channel->fd, &peer);
-  if (peer.uid != 0 && peer.uid != geteuid()) return "a request that only its server's user may make";
-  if (helper->is_draining || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1) return "a late request";
+/* `fd`: a pair's end, which stays the caller's, or -1. */
+static const char *answer_join(const struct channel *channel, int fd) {
   uint8_t bytes[PROTOCOL_HEAD];
   put_head(bytes, MESSAGE_JOINED, sizeof bytes, 0);
   CONTROL_FOR(1) control = {0};
   control.header = (struct cmsghdr){CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
-  memcpy(CMSG_DATA(&control.header), &pair[0], sizeof(int));
+  memcpy(CMSG_DATA(&control.header), &fd, sizeof(int));
   struct iovec vector = {bytes, sizeof bytes};
-  struct msghdr header = {
-      .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+  struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
+  if (fd != -1) {
+    header.msg_control = &control;
+    header.msg_controllen = sizeof control;
+  }
+  ssize_t sent = sendmsg(channel->fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+  return sent == -1 ? "a request and did not wait for the answer" : NULL;
+}
+
+/* Gives another process of the server an end of a pair, if it is of the same user. */
+static const char *take_join(struct helper *helper, const struct channel *channel, sa_family_t family, enum join how) {
+  struct ucred peer;
+  int pair[2];
+  ask_for_credentials(channel->fd, &peer);
+  if (peer.uid != 0 && peer.uid != geteuid()) return "a request that only its server's user may make";
+  if (how != JOIN_AGAIN && !helper->options->is_shared)
+    return "a request to listen there, too, and who listens has no SO_REUSEPORT";
+  if (helper->is_draining) return "a late request";
+  if (how == JOIN_QUESTION) return answer_join(channel, -1);
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1) return "a request that finds no descriptors";
   if (receivers_add(helper, pair[1], family))
     keeper_renew(helper);
   else
     close(pair[1]);
-  ssize_t sent = sendmsg(channel->fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+  const char *rule = answer_join(channel, pair[0]);
   close(pair[0]);
-  return sent == -1 ? "a request and did not wait for the answer" : NULL;
+  return rule;
 }
 
 /* Receiving, a batch a call. */
@@ -263,7 +276,7 @@ static const char *take(struct helper *helper, struct channel *channel, unsigned
     ended->latest = message.sequence;
     return NULL;
   }
-  if (message.type == MESSAGE_JOIN) return take_join(helper, channel, (sa_family_t)message.sequence);
+  if (message.type == MESSAGE_JOIN) return take_join(helper, channel, (sa_family_t)message.sequence, (enum join)(message.sequence >> 16));
   return "a message of an unknown type";
 }
 

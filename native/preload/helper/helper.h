@@ -69,6 +69,7 @@ struct batch {
 
 /* What was set on the listening sockets: shared memory, so that a helper's successor has it. */
 struct options {
+  bool is_shared; /* SO_REUSEPORT: another process of the user may listen here, too */
   unsigned count;
   struct inherited_option list[MOST_INHERITED];
 };

@@ -186,6 +186,10 @@ void receiver_writable(struct helper *helper, unsigned index) {
 
 static void remember_option(struct options *options, const struct inherited_option *option) {
   unsigned i = 0;
+  if (option->level == SOL_SOCKET && option->name == SO_REUSEPORT) {
+    options->is_shared = option->value[0] != 0;
+    return;
+  }
   while (i < options->count && (options->list[i].level != option->level || options->list[i].name != option->name)) i++;
   if (i == MOST_INHERITED) return;
   options->list[i] = *option;
