@@ -22,14 +22,18 @@ import { count, figure, spread, table } from "../table.mjs";
 
 const CLIENTS = 64;
 
+/** What the clients of the second case rest, so that there are about 1,000 connections a second. Microseconds. */
+const REST = 64_000;
+
 /**
  * `bound`: the least share of the server's own requests a second. The door's code is compiled by Node after its first
  * thousands of connections: the case with the most comes first.
  */
 const cases = /** @type {const} */ ([
-  { name: "hello", title: "no TLS, a bare hello and its refusal a connection", bound: null, isConnectionEach: true },
-  { name: "kept", title: "TLS, kept connections", bound: 0.97, isConnectionEach: false },
-  { name: "tls", title: "TLS, a connection a request", bound: 0.9, isConnectionEach: true },
+  { name: "hello", title: "bare hellos and their refusals", tls: false, rest: 0, bound: null },
+  { name: "paced", title: "the same, about 1,000 a second", tls: false, rest: REST, bound: null },
+  { name: "kept", title: "TLS, kept connections", tls: true, keep: true, bound: 0.97 },
+  { name: "tls", title: "TLS, a connection a request", tls: true, keep: false, bound: 0.9 },
 ]);
 
 /** The helper's CPU for a connection, as a multiple of the C floor's. */
@@ -172,7 +176,7 @@ async function measureCase(context, planned, stage) {
     const first = round % 2 === 0 ? await measure("own") : null;
     const preloaded = await measure("preloaded");
     const own = first ?? (await measure("own"));
-    const bare = planned.isConnectionEach ? await measureFloor(lasting, planned, stage, preloaded.rate) : null;
+    const bare = planned.tls ? null : await measureFloor(lasting, planned, stage);
     if (context.signal.aborted) {
       break;
     }
@@ -199,10 +203,11 @@ async function measureRound(context, planned, stage, running) {
     pids.reduce((all, pid) => all + of(pid), 0);
   const { threads, signal, duration: seconds, warmUp } = context;
   const { sources } = context.limits;
-  if (planned.name === "hello") {
+  if (!planned.tls) {
     const result = await runLoad({
       ...{ load: context.programs.load, address: running.addresses.plain, hello: stage.hello, names: 1, signal },
       ...{ clients: CLIENTS, threads, sources, seconds, warmUp, firstSegment: 0, pause: 0, watch },
+      rest: planned.rest,
     });
     const of = (/** @type {number[]} */ pids) =>
       pids.length === 0 ? 0 : (perConnection(result, pids, "cpuSeconds") ?? 0) * 1e6;
@@ -211,7 +216,7 @@ async function measureRound(context, planned, stage, running) {
   }
   const result = await runRequests({
     ...{ requests: stage.requests, address: running.addresses.tls, name: TLS_NAME, ending: ANSWER_END, signal },
-    ...{ keep: !planned.isConnectionEach, clients: CLIENTS, threads, sources, seconds, warmUp, watch },
+    ...{ keep: planned.keep, clients: CLIENTS, threads, sources, seconds, warmUp, watch },
   });
   const of = (/** @type {number[]} */ pids) => sum(pids, (pid) => (result.cpuSeconds.get(pid) ?? 0) * 1e6);
   return {
@@ -221,27 +226,21 @@ async function measureRound(context, planned, stage, running) {
 }
 
 /**
- * The floor as the helper is: with bare hellos at full load; otherwise with as many connections a second as the preloaded
- * server has, beside the same TLS clients on the server's own port. Who is woken for each of few connections, on cores
- * that compute something else, pays more for it than who is woken for sixty.
+ * CPU microseconds of the floor for each connection of the same clients.
  *
  * @param {import("../main.mjs").Context} context
- * @param {Case} planned
+ * @param {Exclude<Case, { tls: true }>} planned
  * @param {Stage} stage
- * @param {number} rate connections per second of the preloaded server
- * @returns {Promise<number | null>} CPU microseconds for each connection
+ * @returns {Promise<number | null>}
  */
-async function measureFloor(context, planned, stage, rate) {
+async function measureFloor(context, planned, { bare, hello }) {
   const { threads, signal, duration: seconds, warmUp } = context;
-  const pids = stage.bare.routerPids();
-  const isAlone = planned.name === "hello";
-  const beside = isAlone ? null : measureRound(context, planned, stage, stage.own);
+  const pids = bare.routerPids();
   const result = await runLoad({
-    ...{ load: context.programs.load, address: stage.bare.address, hello: stage.hello, names: 1, signal },
-    ...{ clients: CLIENTS, threads: isAlone ? threads : 1, sources: context.limits.sources, seconds, warmUp },
-    ...{ firstSegment: 0, pause: 0, rest: isAlone ? 0 : Math.round((CLIENTS / rate) * 1e6), watch: pids },
+    ...{ load: context.programs.load, address: bare.address, hello, names: 1, signal, rest: planned.rest },
+    ...{ clients: CLIENTS, threads, sources: context.limits.sources, seconds, warmUp, firstSegment: 0, pause: 0 },
+    watch: pids,
   });
-  await beside;
   const used = perConnection(result, pids, "cpuSeconds");
   return used === null ? null : used * 1e6;
 }
@@ -302,12 +301,9 @@ function serverText(summaries) {
 
 /** @param {ReturnType<typeof summarizeCase>[]} summaries */
 function boundsOf(summaries) {
-  return summaries.flatMap(({ title, case: { title: what, bound, isConnectionEach }, rateToOwn, helperCpuToFloor }) => [
-    ...(bound === null
-      ? []
-      : [atLeast(`${title}, ${what}: requests/s, of its own accept`, rateToOwn?.median, bound, "")]),
-    ...(isConnectionEach
-      ? [atMost(`${title}, ${what}: the helper's CPU, of the C floor`, helperCpuToFloor?.median, HELPER_BOUND, "")]
-      : []),
-  ]);
+  return summaries.map(({ title, case: { title: what, bound }, rateToOwn, helperCpuToFloor }) =>
+    bound === null
+      ? atMost(`${title}, ${what}: the helper's CPU, of the C floor's`, helperCpuToFloor?.median, HELPER_BOUND, "")
+      : atLeast(`${title}, ${what}: requests/s, of its own accept`, rateToOwn?.median, bound, ""),
+  );
 }
