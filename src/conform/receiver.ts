@@ -52,7 +52,7 @@ export class Receiver {
     return this.listensAt(this.path);
   }
 
-  private listensAt(path: string): boolean {
+  listensAt(path: string): boolean {
     try {
       new Channel(path, this.timeout, () => {}).close();
       return true;
@@ -96,10 +96,16 @@ export class Receiver {
     await this.greet();
   }
 
-  /** Ends whatever is left of it, and starts it where no socket file is left. Throws ERR_USAGE. */
-  async startAfresh(): Promise<void> {
+  /** Ends whatever is left of it, and removes the socket file that it leaves, being killed. */
+  async end(): Promise<void> {
+    if (this.command === undefined) return;
     await this.kill();
-    if (!this.isFolder && isKind(this.path, "isSocket")) unlinkSync(this.path);
+    if (!this.isFolder && isKind(this.path, "isSocket") && !this.listens) unlinkSync(this.path);
+  }
+
+  /** Starts it where nothing is left of the one before. Throws ERR_USAGE. */
+  async startAfresh(): Promise<void> {
+    await this.end();
     await this.start();
   }
 

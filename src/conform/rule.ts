@@ -12,6 +12,8 @@ export interface Rule {
   readonly remedy: string;
   /** Needs --start: the receiver is stopped, limited, killed, or started again. */
   readonly needsStart?: boolean;
+  /** The receiver is asked to end: the next rule has a new one. */
+  readonly ends?: boolean;
   /** Throws `Broken` if the receiver breaks the rule, `Skip` if it cannot be tried here. */
   run(stage: Stage): Promise<void>;
 }

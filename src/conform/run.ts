@@ -26,32 +26,44 @@ export async function* conform(options: Options): AsyncGenerator<RuleResult> {
   const connections = new Connections();
   /** What rules that were kept have handed over. */
   const given = new Map<string, string>();
-  let mayBeGone = false;
+  let before: Rule | undefined;
   try {
     await receiver.begin();
     for (const rule of chosen) {
-      const isInDoubt = mayBeGone || !receiver.isAlive;
-      if (receiver.command !== undefined && isInDoubt && !(await receiver.isThere())) await receiver.startAfresh();
-      mayBeGone = rule.needsStart === true;
       const stage = new Stage(options, receiver, connections, given);
-      const result = await tryRule(rule, stage);
-      if (result.outcome === "passed")
+      const result = await tryRule(rule, stage, before);
+      before = rule;
+      if (result.outcome === "passed") {
         for (const [identity, what] of stage.given) given.set(identity, `${what} of the rule ${rule.name}`);
+      }
       yield result;
     }
   } finally {
-    await receiver.kill();
+    await receiver.end();
     connections.close();
   }
 }
 
-async function tryRule(rule: Rule, stage: Stage): Promise<RuleResult> {
+/** A receiver that the rule before has ended is started again. */
+async function beThere(receiver: Receiver, before: Rule | undefined): Promise<void> {
+  if (receiver.command === undefined) return;
+  const isInDoubt = before?.needsStart === true || !receiver.isAlive;
+  if (before?.ends !== true && (!isInDoubt || (await receiver.isThere()))) return;
+  try {
+    await receiver.startAfresh();
+  } catch (error) {
+    throw new Broken(`a receiver that starts again after the rule ${before?.name}`, (error as Error).message);
+  }
+}
+
+async function tryRule(rule: Rule, stage: Stage, before: Rule | undefined): Promise<RuleResult> {
   const begun = performance.now();
   const end = (outcome: RuleResult["outcome"], details: Partial<RuleResult> = {}): RuleResult => {
     return { rule, outcome, milliseconds: Math.round(performance.now() - begun), ...details };
   };
   if (rule.needsStart && stage.receiver.command === undefined) return end("skipped", { reason: "needs --start" });
   try {
+    await beThere(stage.receiver, before);
     await rule.run(stage);
     return end("passed");
   } catch (error) {

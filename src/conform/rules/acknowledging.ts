@@ -119,6 +119,18 @@ export const acknowledgingRules: readonly Rule[] = [
     },
   },
   {
+    name: "useless-fields",
+    where: "Messages",
+    says: "known fields that a HANDOFF has no use for are ignored",
+    remedy: "pass over fields of READY, ACK and REFUSE in a HANDOFF",
+    run: (stage) =>
+      handWith(stage, [
+        [FieldType.OPEN, word(7)],
+        [FieldType.WINDOW, Buffer.from([5, 0])],
+        [FieldType.REASON, Buffer.from([3])],
+      ]),
+  },
+  {
     name: "all-fields",
     where: "Messages",
     says: "every known field, in any order, is read or passed over, in a message of up to 1024 bytes",
