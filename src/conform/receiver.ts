@@ -100,7 +100,9 @@ export class Receiver {
   async end(): Promise<void> {
     if (this.command === undefined) return;
     await this.kill();
-    if (!this.isFolder && isKind(this.path, "isSocket") && !this.listens) unlinkSync(this.path);
+    // Others that a rule has started may be on their way out.
+    const isFree = await eventually(() => !this.listens, this.timeout);
+    if (isFree && !this.isFolder && isKind(this.path, "isSocket")) unlinkSync(this.path);
   }
 
   /** Starts it where nothing is left of the one before. Throws ERR_USAGE. */

@@ -22,6 +22,14 @@ describe("every rule", () => {
     expect(rules.filter(({ says, remedy }) => says === "" || remedy === "")).toEqual([]);
   });
 
+  test("that PROTOCOL.md names for a step of writing a receiver is there", () => {
+    const steps = protocol.split("## Writing a receiver")[1]!.split("\n## ")[0]!;
+    const named = [...steps.matchAll(/`([a-z0-9]+(?:-[a-z0-9]+)+)`/g)].map((match) => match[1]!);
+    expect(named.length).toBeGreaterThan(20);
+    const names = rules.map(({ name }) => name);
+    expect(named.filter((name) => !names.includes(name) && name !== "sni-handoff")).toEqual([]);
+  });
+
   test.each(rules.map(({ name, where }) => [name, where]))("%s: PROTOCOL.md has the place %j", (_, where) => {
     expect(protocol).toMatch(new RegExp(`^## ${where}$|\\*\\*${where}\\.?\\*\\*`, "m"));
   });
