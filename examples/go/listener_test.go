@@ -165,7 +165,16 @@ func listen(t *testing.T, options Options) (*Listener, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { listener.Close() })
+	t.Cleanup(func() {
+		listener.Close()
+		for { // to the end, so that nothing of it is open in the next test
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			conn.Close()
+		}
+	})
 	return listener, path
 }
 

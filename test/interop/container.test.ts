@@ -53,11 +53,14 @@ afterEach(async () => {
 function inContainer(root: string, prefix: readonly string[] = []): ReceiverProgram {
   mkdirSync(root, { recursive: true });
   copyFileSync(binary, `${root}/https`);
+  // Where anybody can reach it.
+  const script = `${scene.folder}/container.sh`;
+  copyFileSync(container, script);
   return {
     name: "a container",
     command: ({ socket }) => {
       const command = ["/https", "/run/app/app.sock", "/run/app/cert.pem", "/run/app/key.pem"];
-      return [...prefix, container, root, dirname(socket), ...command];
+      return [...prefix, script, root, dirname(socket), ...command];
     },
   };
 }
