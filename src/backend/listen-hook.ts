@@ -19,15 +19,15 @@ import { type ListenHandle, ServerSink } from "./server-sink.js";
 type Family = 4 | 6;
 
 /** `address` is null for no host; `port` and `family` are -1 for a path or a handle, `family` is a text for datagrams. */
-type Bind = (
-  this: ServerInternals,
+type BindArguments = [
   address: string | null,
   port: number | null,
   family: Family | -1 | null,
   backlog: number,
   descriptor: number | undefined,
-  flags: number,
-) => void;
+  ...more: unknown[],
+];
+type Bind = (this: ServerInternals, ...args: BindArguments) => void;
 
 interface ServerInternals extends Server {
   _handle: ListenHandle | null;
@@ -68,11 +68,10 @@ export function hookListen(rules: readonly ListenRule[], say: (line: string) => 
   /** Of this process: path -> what is received there. */
   const received = new Map<string, string>();
 
-  prototype._listen2 = function (this: ServerInternals, address, port, family, backlog, descriptor, flags) {
+  prototype._listen2 = function (this: ServerInternals, ...args) {
+    const [address, port, family, backlog, descriptor, ...more] = args;
     const rule = find(rules, { address, port, addressType: family, fd: descriptor });
-    if (rule === undefined || this._handle !== null) {
-      return bind.call(this, address, port, family, backlog, descriptor, flags);
-    }
+    if (rule === undefined || this._handle !== null) return bind.apply(this, args);
     const own = ownAddress(rule, address, port!);
     const sink = new ServerSink(this);
     try {
@@ -81,7 +80,7 @@ export function hookListen(rules: readonly ListenRule[], say: (line: string) => 
       receiver.once("drained", () => received.delete(receiver.path));
       const listen = (handle: ListenHandle) => {
         this._handle = handle;
-        bind.call(this, own.address, port, own.family === "IPv6" ? 6 : 4, backlog, undefined, flags);
+        bind.call(this, own.address, port, own.family === "IPv6" ? 6 : 4, backlog, undefined, ...more);
       };
       begin(this, receiver, sink, { address: own, listen });
       say(`${formatRule(own)} is received on ${receiver.path}`);
