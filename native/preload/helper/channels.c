@@ -1,8 +1,9 @@
 /* The door's channels: what comes is checked, refused at once where it must be, and collected for the server. */
 #include <errno.h>
-#include <linux/tcp.h>
+#include <linux/sockios.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -12,8 +13,6 @@
 
 /* A pair's end for another process of the server: receivers.c. */
 enum { FDS = 4 };
-/* States of include/net/tcp_states.h. */
-enum { STATE_CLOSE = 7, STATE_LISTEN = 10 };
 
 static void ask_for_credentials(int fd, struct ucred *out) {
   socklen_t length = sizeof *out;
@@ -131,21 +130,13 @@ static void discard(struct msghdr *header) {
   if (take_descriptors(header, &fd) > 0) close(fd);
 }
 
-static int option_of(int fd, int name) {
-  int value = -1;
-  socklen_t length = sizeof value;
-  return getsockopt(fd, SOL_SOCKET, name, &value, &length) == 0 ? value : -1;
-}
-
 /*
- * A TCP socket that is connected, or was: not one that listens, nor one that never was connected. In CLOSE, the latter has
- * received no segment.
+ * Whether it is a TCP socket that does not listen, by the cheapest call that tells: SIOCOUTQNSD is TCP's alone, and EINVAL
+ * in LISTEN (tcp_ioctl in Linux's net/ipv4/tcp.c).
  */
 static bool is_connection(int fd) {
-  struct tcp_info info;
-  socklen_t length = sizeof info;
-  if (option_of(fd, SO_PROTOCOL) != IPPROTO_TCP || getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == -1) return false;
-  return info.tcpi_state != STATE_LISTEN && (info.tcpi_state != STATE_CLOSE || info.tcpi_segs_in > 0);
+  int unsent;
+  return ioctl(fd, SIOCOUTQNSD, &unsent) == 0;
 }
 
 static void add_to_batch(struct helper *helper, const struct channel *channel, const struct message *message, int fd) {
@@ -245,7 +236,8 @@ static union {
 } controls[BATCH];
 
 static int receive(int fd) {
-  for (unsigned i = 0; i < BATCH; i++) {
+  static unsigned used = BATCH; /* headers that the kernel has written to */
+  for (unsigned i = 0; i < used; i++) {
     vectors[i] = (struct iovec){buffers[i], sizeof buffers[i]};
     headers[i].msg_hdr = (struct msghdr){.msg_iov = &vectors[i],
                                          .msg_iovlen = 1,
@@ -255,6 +247,7 @@ static int receive(int fd) {
   /* Errors come before messages that are still queued (PROTOCOL.md, "Read to the end first"): once each. */
   for (int attempt = 0;; attempt++) {
     int count = recvmmsg(fd, headers, BATCH, MSG_DONTWAIT | MSG_CMSG_CLOEXEC, NULL);
+    used = count > 0 ? (unsigned)count : 1;
     if (count != -1 || attempt == 8 || errno == EAGAIN) return count;
   }
 }

@@ -19,7 +19,7 @@
 enum { MOST_CHANNELS = 1024, MOST_CHANNELS_OF_ONE = 256, MOST_RECEIVERS = 512, MOST_RETURNED = 128, BATCH = 32 };
 
 /* Kinds of epoll events; the index of the channel or receiver is in the lower half. */
-enum watched { WATCH_PATH, WATCH_CHANNEL, WATCH_RECEIVER, WATCH_KEEPER };
+enum watched { WATCH_PATH, WATCH_CHANNEL, WATCH_RECEIVER, WATCH_KEEPER, WATCH_TIMER };
 
 /* A door's worker. */
 struct channel {
@@ -81,7 +81,8 @@ struct helper {
   uint64_t path_inode[2]; /* device and inode: removed at the end only if it still is this one */
   bool is_draining;
   uint64_t ends_at;       /* draining: milliseconds of CLOCK_MONOTONIC */
-  uint64_t ticks_at;      /* 0: nothing to look after */
+  int timer;              /* of the next tick: a timeout of epoll_wait(2) would be set anew for each connection */
+  bool is_ticking;
   bool must_recycle;      /* something may be lost that the door has still */
   bool is_waiting;        /* the batch finds no room */
   uint64_t rests_until;   /* waiting: when to try again, or 0 for an event that tells */

@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -77,11 +78,16 @@ void watch(struct helper *helper, int fd, enum watched kind, unsigned index, uin
 }
 
 void start_ticking(struct helper *helper) {
-  if (helper->ticks_at == 0) helper->ticks_at = now_milliseconds() + TICK_MILLISECONDS;
+  const struct itimerspec time = {.it_value.tv_nsec = TICK_MILLISECONDS * 1000000L};
+  if (helper->is_ticking) return;
+  helper->is_ticking = true;
+  timerfd_settime(helper->timer, 0, &time, NULL);
 }
 
 static void tick(struct helper *helper) {
-  helper->ticks_at = 0;
+  uint64_t times;
+  helper->is_ticking = read(helper->timer, &times, sizeof times) == -1;
+  if (helper->is_ticking) return;
   returned_settle(helper);
   if (receivers_have_unread(helper)) {
     channels_age(helper);
@@ -128,8 +134,7 @@ static void recycle(struct helper *helper) {
 
 /* Milliseconds until something is due, as epoll_wait(2) wants it. */
 static int patience(const struct helper *helper) {
-  uint64_t due = helper->ticks_at;
-  if (helper->is_draining && (due == 0 || helper->ends_at < due)) due = helper->ends_at;
+  uint64_t due = helper->is_draining ? helper->ends_at : 0;
   if (helper->rests_until != 0 && (due == 0 || helper->rests_until < due)) due = helper->rests_until;
   if (due == 0) return -1;
   uint64_t now = now_milliseconds();
@@ -152,13 +157,10 @@ static void handle(struct helper *helper, const struct epoll_event *event) {
     case WATCH_KEEPER:
       helper->has_lost_keeper = true;
       break;
+    case WATCH_TIMER:
+      tick(helper);
+      break;
   }
-}
-
-static void handle_due(struct helper *helper) {
-  uint64_t now = now_milliseconds();
-  if (helper->rests_until != 0 && helper->rests_until <= now) receivers_pass_again(helper);
-  if (helper->ticks_at != 0 && helper->ticks_at <= now) tick(helper);
 }
 
 static bool is_over(const struct helper *helper) {
@@ -168,6 +170,8 @@ static bool is_over(const struct helper *helper) {
 /* Returns when it is over; or true in a process that has to begin anew in a killed helper's place. */
 static bool serve(struct helper *helper, const struct receiver *given, char **arguments, bool is_successor) {
   helper->epoll = epoll_create1(EPOLL_CLOEXEC);
+  helper->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+  watch(helper, helper->timer, WATCH_TIMER, 0, EPOLLIN);
   watch(helper, PATH_DESCRIPTOR, WATCH_PATH, 0, EPOLLIN);
   for (unsigned i = 0; i < MOST_RECEIVERS; i++)
     if (given[i].fd != -1) receivers_add(helper, given[i].fd, given[i].family);
@@ -180,7 +184,7 @@ static bool serve(struct helper *helper, const struct receiver *given, char **ar
     int count = epoll_wait(helper->epoll, events, EVENTS, patience(helper));
     for (int i = 0; i < count; i++) handle(helper, &events[i]);
     if (helper->must_recycle && !helper->is_draining) recycle(helper);
-    if (helper->ticks_at != 0 || helper->rests_until != 0) handle_due(helper);
+    if (helper->rests_until != 0 && helper->rests_until <= now_milliseconds()) receivers_pass_again(helper);
     if (helper->has_lost_keeper && !helper->is_draining) {
       helper->has_lost_keeper = false;
       if (keeper_start(helper, arguments)) return true;

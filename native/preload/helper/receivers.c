@@ -131,6 +131,18 @@ static int send_some(const struct receiver *receiver, const struct batch *batch,
   return sendmmsg(receiver->fd, &headers[batch->sent], most, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+/* Closes the next `count` of the batch: descriptors that came together have numbers in a row, mostly. */
+static void close_sent(struct batch *batch, unsigned count) {
+  for (unsigned end = batch->sent + count; batch->sent < end;) {
+    int first = batch->connection[batch->sent], last = first;
+    while (++batch->sent < end && batch->connection[batch->sent] == last + 1) last++;
+    if (first == last)
+      close(first);
+    else
+      close_range((unsigned)first, (unsigned)last, 0);
+  }
+}
+
 /* The batch waits until the server has taken some of what it has: the door waits meanwhile, since channels are not read. */
 static void wait_for_room(struct helper *helper, bool is_at_limit) {
   if (!helper->is_waiting) channels_watch(helper, false);
@@ -160,7 +172,7 @@ void receivers_pass(struct helper *helper) {
     int count = send_some(receiver, batch, helper->receiver_count > 1);
     if (count > 0) {
       receiver->may_have_unread = true;
-      for (int i = 0; i < count; i++) close(batch->connection[batch->sent++]);
+      close_sent(batch, (unsigned)count);
     } else if (errno == EAGAIN || errno == ETOOMANYREFS || errno == ENOBUFS || errno == ENOMEM) {
       receiver->is_full = true;
       is_at_limit = is_at_limit || errno != EAGAIN; /* of descriptors on their way: no event tells when that ends */
