@@ -163,7 +163,8 @@ static int bind_path(int fd, const char *path, const struct environment *environ
   return error == EPERM ? -EPERM : error;
 }
 
-static int claim_locked(int fd, const char *path, const struct environment *environment, gid_t group) {
+static int claim_locked(int fd, const char *path, const struct environment *environment, gid_t group,
+                        bool is_revival) {
   for (int waited = 0;;) {
     int error = bind_path(fd, path, environment, group);
     if (error == 0) return 0;
@@ -172,6 +173,7 @@ static int claim_locked(int fd, const char *path, const struct environment *envi
     pid_t owner;
     switch (probe(path, &owner)) {
       case PROBE_ALIVE:
+        if (is_revival) return EADDRINUSE;
         if (waited >= LEAVING_MILLISECONDS) return in_use(path, owner);
         pause_shortly();
         waited += PAUSE_MILLISECONDS;
@@ -201,7 +203,8 @@ static bool socket_path(const struct target *target, int attempt, char *out) {
   return false;
 }
 
-int claim_path(const struct target *target, const struct environment *environment, struct claim *out) {
+int claim_path(const struct target *target, const struct environment *environment, bool is_revival,
+               struct claim *out) {
   pid_t owner;
   gid_t group;
   bool is_folder = target->path[strlen(target->path) - 1] == '/';
@@ -211,13 +214,20 @@ int claim_path(const struct target *target, const struct environment *environmen
   while (is_folder && probe(out->path, &owner) == PROBE_ALIVE && attempt++ < MOST_TARGETS);
   int error = group_of(environment, &group);
   if (error != 0) return error;
-  int lock = lock_folder(out->path);
-  if (lock == -1) return fail(out->path, errno);
+  out->lock = lock_folder(out->path);
+  if (out->lock == -1) return fail(out->path, errno);
   out->descriptor = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  error = out->descriptor == -1 ? errno : claim_locked(out->descriptor, out->path, environment, group);
-  if (error != 0 && out->descriptor != -1) close(out->descriptor);
-  close(lock);
+  if (out->descriptor == -1)
+    error = errno;
+  else
+    error = claim_locked(out->descriptor, out->path, environment, group, is_revival);
+  if (error != 0) claim_close(out);
   return error;
+}
+
+void claim_close(const struct claim *claim) {
+  if (claim->descriptor != -1) close(claim->descriptor);
+  close(claim->lock);
 }
 
 int claim_probe(const struct target *target, const struct environment *environment, bool is_shared) {

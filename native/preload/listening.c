@@ -114,10 +114,10 @@ static int put(int fd, int replacement, const struct identity *identity, bool is
 }
 
 /* A new pair and a new helper. Returns this process's end, or -1 with errno; `path` is where. */
-static int start(const struct target *target, sa_family_t family, char path[MOST_SOCKET_PATH]) {
+static int start(const struct target *target, sa_family_t family, bool is_revival, char path[MOST_SOCKET_PATH]) {
   struct claim claim;
   int pair[2];
-  int error = claim_path(target, configuration(), &claim);
+  int error = claim_path(target, configuration(), is_revival, &claim);
   if (error != 0) return fail(error);
   strcpy(path, claim.path);
   error = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1 ? errno : 0;
@@ -126,10 +126,9 @@ static int start(const struct target *target, sa_family_t family, char path[MOST
     close(pair[1]);
     if (error != 0) close(pair[0]);
   }
-  close(claim.descriptor);
-  if (error == 0) return pair[0];
-  unlink(claim.path);
-  return fail(error);
+  if (error != 0) unlink(claim.path);
+  claim_close(&claim);
+  return error == 0 ? pair[0] : fail(error);
 }
 
 static void announce(const struct bound *bound, const char *path) {
@@ -167,7 +166,7 @@ static int replacement_for(int fd, const struct bound *bound, struct identity *i
     else if (option_of(fd, SOL_SOCKET, SO_REUSEPORT))
       joined = join(path, same.family, JOIN_SHARED);
   }
-  return joined != -1 ? joined : start(target, same.family, path);
+  return joined != -1 ? joined : start(target, same.family, false, path);
 }
 
 static int listen_received(int fd, const struct bound *bound) {
@@ -207,7 +206,12 @@ int listening_revive(int fd) {
   const struct target *target = target_of(&identity.address);
   if (target == NULL) return EINVAL;
   sa_family_t family = identity.address.any.sa_family;
-  int replacement = is_folder(target) ? -1 : join(target->path, family, JOIN_AGAIN);
-  if (replacement == -1) replacement = start(target, family, path);
+  int replacement = -1;
+  /* Another process of the server may be at it. */
+  for (int attempt = 0; replacement == -1 && attempt < 3; attempt++) {
+    if (!is_folder(target)) replacement = join(target->path, family, JOIN_AGAIN);
+    if (replacement == -1) replacement = start(target, family, true, path);
+    if (replacement == -1 && errno != EADDRINUSE) break;
+  }
   return replacement == -1 ? errno : put(fd, replacement, &identity, true);
 }

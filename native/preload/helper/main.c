@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -96,12 +97,32 @@ static void tick(struct helper *helper) {
   if (helper->returned_count > 0) start_ticking(helper);
 }
 
+/* The path's folder, locked; -1 if somebody else works there. */
+static int lock_folder(const char *path) {
+  char folder[sizeof(((struct helper *)0)->path)];
+  const struct timespec pause = {.tv_nsec = 5000000};
+  snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
+  int fd = open(folder[0] == 0 ? "/" : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  for (int attempt = 0; fd != -1 && attempt < 10; attempt++) {
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
+    nanosleep(&pause, NULL);
+  }
+  if (fd != -1) close(fd);
+  return -1;
+}
+
+/* Removes the path, if it still is the one that was bound. */
 static void release_path(struct helper *helper) {
   struct stat status;
   if (helper->path_descriptor == -1) return;
-  if (lstat(helper->path, &status) == 0 && status.st_dev == helper->path_inode[0] &&
+  /* From now on it looks dead, though the keeper has it, too: a successor that has the lock removes it by itself. */
+  shutdown(helper->path_descriptor, SHUT_RDWR);
+  int lock = lock_folder(helper->path);
+  if (lock != -1 && lstat(helper->path, &status) == 0 && status.st_dev == helper->path_inode[0] &&
       status.st_ino == helper->path_inode[1])
     unlink(helper->path);
+  if (lock != -1) close(lock);
+  epoll_ctl(helper->epoll, EPOLL_CTL_DEL, helper->path_descriptor, NULL);
   close(helper->path_descriptor);
   helper->path_descriptor = -1;
 }
