@@ -22,7 +22,7 @@ async function broken(fault: string, needsStart: boolean): Promise<string[]> {
     sockets: 40,
     serverName: "localhost",
     probe: "echo",
-    timeout: 1500,
+    timeout: 2500,
     stopSignal: "SIGTERM",
   })) {
     if (outcome !== "passed") failed.push(rule.name);
