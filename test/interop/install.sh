@@ -62,6 +62,7 @@ how[uvicorn]='python_program uvicorn 0.54.0'
 how[chromium]='apt chromium'
 how[gcc]='apt build-essential'
 how[clang]='apt clang'
+how[cargo]='apt cargo'
 how[openssl-headers]='apt libssl-dev'
 
 names=("$@")

@@ -1,0 +1,34 @@
+/** examples/rust, compiled for the tests. */
+import { execFile } from "node:child_process";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { peer, peersFolder } from "./peers.js";
+
+const example = fileURLToPath(new URL("../../../examples/rust", import.meta.url));
+const files = ["Cargo.toml", "src/main.rs", "src/listener.rs"];
+
+/** The program's path. It is built beside the peers' programs: what it depends on is compiled, and its versions are chosen, once. */
+export async function buildRust(): Promise<string> {
+  const folder = join(peersFolder, "rust-receiver");
+  for (const file of files) writeIfOther(join(folder, file), readFileSync(join(example, file), "utf8"));
+  const cargo = (...args: string[]) =>
+    promisify(execFile)(peer("cargo"), ["rustc", "--release", ...args, "--", "-D", "warnings"], {
+      cwd: folder,
+      env: { ...process.env, CARGO_TARGET_DIR: join(folder, "target") },
+    });
+  await cargo("--offline").catch(() => cargo());
+  return join(folder, "target/release/sni-handoff-example");
+}
+
+/** cargo compiles again what is newer than its program. */
+function writeIfOther(path: string, text: string): void {
+  mkdirSync(dirname(path), { recursive: true });
+  try {
+    if (readFileSync(path, "utf8") === text) return;
+  } catch {
+    // Not there yet.
+  }
+  writeFileSync(path, text);
+}
