@@ -129,8 +129,8 @@ int sni_handoff_fd(const struct sni_handoff *receiver);
 /* Does what is due, without blocking. Returns 1, or 0 once it is drained: nothing more will come. */
 int sni_handoff_step(struct sni_handoff *receiver);
 
-/* Asks the doors for no more and removes the path, so that a successor can have it. What is on the way is still delivered,
- * or, if `refuse`, given back to the doors for other instances. Go on with step until it returns 0. */
+/* Asks the doors for no more and removes the path, so that a successor can have it. What is on the way is still
+ * delivered, or, if `refuse`, given back to the doors for other instances. Go on with step until it returns 0. */
 void sni_handoff_drain(struct sni_handoff *receiver, int refuse);
 
 /* A connection is over (with `tells_ended`). */
@@ -226,8 +226,8 @@ enum snih_verdict {
 enum {
   SNIH_BATCH = 32,            /* messages read by one recvmmsg, acknowledged by one ACK */
   SNIH_ACCEPTS = 64,          /* channels accepted in one step */
-  SNIH_MOST_CHANNELS = 1024,  /* one for each worker of each door */
-  SNIH_MOST_WARNINGS = 64,    /* different ones that are told */
+  SNIH_MOST_CHANNELS = 256,   /* of one process: more than any door has workers */
+  SNIH_WARNINGS = 64,         /* that are remembered, so that each is told once */
   SNIH_BACKLOG = 511,         /* of channels, not connections */
   SNIH_ACCEPT_REST = 1000,    /* milliseconds after a failed accept: a ready listener would take a whole processor */
   SNIH_COUNT_INTERVAL = 250,  /* milliseconds after which a changed open count is told */
@@ -261,7 +261,8 @@ struct snih_channel {
 
 enum snih_timer { SNIH_AT_REST, SNIH_AT_REPORT, SNIH_AT_DEADLINE, SNIH_TIMERS };
 
-/* Room for more descriptors than may come, so that they are seen and closed, and for what a manager's socket was told to pass. */
+/* Room for more descriptors than may come, so that they are seen and closed, and for what a manager's socket was told to
+ * pass. */
 union snih_control {
   size_t alignment; /* of struct cmsghdr, which pedantic compilers allow in no array */
   char bytes[256];
@@ -276,8 +277,8 @@ struct sni_handoff {
   struct sni_handoff_counts counts;
   uint64_t due[SNIH_TIMERS]; /* CLOCK_MONOTONIC, nanoseconds; 0: not set */
   uint64_t armed;
-  uint64_t warned[SNIH_MOST_WARNINGS];
-  unsigned warned_count;
+  uint64_t warned[SNIH_WARNINGS]; /* a ring of hashes */
+  unsigned next_warned;
   char path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
   dev_t device; /* of the path that was bound here */
   ino_t inode;
@@ -313,20 +314,29 @@ static uint64_t snih_now(void) {
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-__attribute__((format(printf, 2, 3))) static void snih_warn(struct sni_handoff *receiver, const char *format, ...) {
+/* Once for each cause and process: numbers in the text make no other cause. */
+__attribute__((format(printf, 3, 4))) static void snih_warn(struct sni_handoff *receiver, pid_t pid, const char *format,
+                                                            ...) {
   char text[SNIH_ERROR];
   va_list arguments;
   va_start(arguments, format);
   vsnprintf(text, sizeof text, format, arguments);
   va_end(arguments);
-  uint64_t hash = 14695981039346656037u; /* FNV-1a */
-  for (const char *at = text; *at != 0; at++) hash = (hash ^ (uint8_t)*at) * 1099511628211u;
-  for (unsigned i = 0; i < receiver->warned_count; i++)
+  uint64_t hash = 14695981039346656037u ^ (uint64_t)pid; /* FNV-1a */
+  for (const char *at = text; *at != 0; at++)
+    if (*at < '0' || *at > '9') hash = (hash ^ (uint8_t)*at) * 1099511628211u;
+  for (unsigned i = 0; i < SNIH_WARNINGS; i++)
     if (receiver->warned[i] == hash) return;
-  if (receiver->warned_count == SNIH_MOST_WARNINGS) return;
-  receiver->warned[receiver->warned_count++] = hash;
+  receiver->warned[receiver->next_warned++ % SNIH_WARNINGS] = hash;
   if (receiver->options.on_warning != NULL) receiver->options.on_warning(receiver->options.context, text);
   else fprintf(stderr, "sni-handoff: %s\n", text);
+}
+
+/* A process as messages name it: one of another pid namespace has no number here (pid_namespaces(7)). */
+static const char *snih_name(const struct ucred *process, char name[64]) {
+  if (process->pid == 0) snprintf(name, 64, "a process of another pid namespace, of user %u", (unsigned)process->uid);
+  else snprintf(name, 64, "process %d of user %u", (int)process->pid, (unsigned)process->uid);
+  return name;
 }
 
 /* Sets what was wrong with a message; returns -1. */
@@ -789,11 +799,12 @@ static int snih_receive(struct sni_handoff *receiver, int fd, int *is_ended) {
 }
 
 static void snih_read(struct sni_handoff *receiver, struct snih_channel *channel) {
+  char name[64];
   int is_ended, result = 0;
   int count = snih_receive(receiver, channel->fd, &is_ended);
   if (count == -1) {
-    snih_warn(receiver, "cannot read from the door, process %d of user %u: %s; its channel is closed",
-              (int)channel->peer.pid, (unsigned)channel->peer.uid, strerror(errno));
+    snih_warn(receiver, channel->peer.pid, "cannot read from the door, %s: %s; its channel is closed",
+              snih_name(&channel->peer, name), strerror(errno));
     result = 1;
   }
   for (int i = 0; i < count; i++) {
@@ -806,8 +817,8 @@ static void snih_read(struct sni_handoff *receiver, struct snih_channel *channel
     }
   }
   if (result == -1)
-    snih_warn(receiver, "protocol violation by the door, process %d of user %u: %s; its channel is closed",
-              (int)channel->peer.pid, (unsigned)channel->peer.uid, receiver->wrong);
+    snih_warn(receiver, channel->peer.pid, "protocol violation by the door, %s: %s; its channel is closed",
+              snih_name(&channel->peer, name), receiver->wrong);
   if (result != 0) {
     snih_discard(receiver, channel);
     snih_end_channel(receiver, channel);
@@ -831,19 +842,23 @@ static int snih_is_allowed(const struct sni_handoff *receiver, uid_t uid) {
 
 /* Takes `fd` over. */
 static void snih_admit(struct sni_handoff *receiver, int fd) {
+  char name[64];
   struct ucred peer;
   memset(&peer, 0, sizeof peer);
   socklen_t length = sizeof peer;
   getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length);
   if (!snih_is_allowed(receiver, peer.uid)) {
-    snih_warn(receiver, "process %d of user %u may not be a door at %s: not one of the allowed users", (int)peer.pid,
-              (unsigned)peer.uid, receiver->path);
+    snih_warn(receiver, peer.pid, "%s may not be a door at %s: not one of the allowed users", snih_name(&peer, name),
+              receiver->path);
     close(fd);
     return;
   }
-  if (receiver->counts.channels >= SNIH_MOST_CHANNELS) {
-    snih_warn(receiver, "%d channels are open at %s; that of process %d of user %u is closed", SNIH_MOST_CHANNELS,
-              receiver->path, (int)peer.pid, (unsigned)peer.uid);
+  unsigned channels = 0;
+  for (const struct snih_channel *each = receiver->channels; each != NULL; each = each->next)
+    channels += each->peer.pid == peer.pid && !each->is_closed;
+  if (channels >= SNIH_MOST_CHANNELS) {
+    snih_warn(receiver, peer.pid, "%s has %d channels at %s, more than any door needs: another is closed",
+              snih_name(&peer, name), SNIH_MOST_CHANNELS, receiver->path);
     close(fd);
     return;
   }
@@ -852,7 +867,7 @@ static void snih_admit(struct sni_handoff *receiver, int fd) {
     channel->unsettled = (struct snih_unsettled *)calloc(receiver->options.window, sizeof *channel->unsettled);
   if (channel == NULL || channel->unsettled == NULL ||
       snih_watch(receiver, EPOLL_CTL_ADD, fd, EPOLLIN, channel) == -1) {
-    snih_warn(receiver, "cannot take a channel: %s", strerror(errno));
+    snih_warn(receiver, 0, "cannot take a channel: %s", strerror(errno));
     if (channel != NULL) free(channel->unsettled);
     free(channel);
     close(fd);
@@ -875,7 +890,7 @@ static void snih_accept(struct sni_handoff *receiver) {
     } else if (errno == EAGAIN) {
       return;
     } else if (errno != EINTR && errno != ECONNABORTED) {
-      snih_warn(receiver, "cannot accept a channel at %s: %s", receiver->path, strerror(errno));
+      snih_warn(receiver, 0, "cannot accept a channel at %s: %s", receiver->path, strerror(errno));
       snih_watch(receiver, EPOLL_CTL_MOD, receiver->listener, 0, &receiver->listener);
       snih_due(receiver, SNIH_AT_REST, SNIH_ACCEPT_REST);
       return;
@@ -981,11 +996,11 @@ static int snih_lock(const char *folder, char *error) {
 enum snih_found { SNIH_ABSENT, SNIH_STALE, SNIH_ALIVE, SNIH_UNUSABLE };
 
 /* What is at a path that could not be bound. */
-static enum snih_found snih_probe(const char *path, struct ucred *owner, char *error) {
+static enum snih_found snih_probe(const char *path, char owner[64], char *error) {
   struct stat status;
   struct sockaddr_un address;
   socklen_t length;
-  memset(owner, 0, sizeof *owner);
+  strcpy(owner, "a living process");
   if (path[0] != '@') {
     if (lstat(path, &status) == -1) return SNIH_ABSENT;
     if (!S_ISSOCK(status.st_mode)) {
@@ -999,13 +1014,15 @@ static enum snih_found snih_probe(const char *path, struct ucred *owner, char *e
                    : connect(fd, (const struct sockaddr *)&address, length);
   enum snih_found found = SNIH_ALIVE;
   if (result == 0) {
-    length = sizeof *owner;
-    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, owner, &length);
+    struct ucred holder;
+    length = sizeof holder;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &holder, &length) == 0) snih_name(&holder, owner);
   } else if (errno == ECONNREFUSED) {
     found = path[0] == '@' ? SNIH_ABSENT : SNIH_STALE;
   } else if (errno == ENOENT) {
     found = SNIH_ABSENT;
-  } else if (errno != EAGAIN && errno != EPROTOTYPE) { /* a full backlog, a socket of another type: somebody lives there */
+    /* A full backlog, a socket of another type: somebody lives there. */
+  } else if (errno != EAGAIN && errno != EPROTOTYPE) {
     snih_fail(error, "cannot connect to %s, to see whether it is in use: %s", path, strerror(errno));
     found = SNIH_UNUSABLE;
   }
@@ -1056,16 +1073,15 @@ static int snih_listen(struct sni_handoff *receiver, const char *path) {
 }
 
 static int snih_bind(struct sni_handoff *receiver, const char *path, char *error) {
-  struct ucred owner;
+  char owner[64];
   for (int attempt = 0;; attempt++) {
     receiver->listener = snih_listen(receiver, path);
     if (receiver->listener != -1) break;
     if (errno != EADDRINUSE || attempt == 3) return snih_fail(error, "cannot listen on %s: %s", path, strerror(errno));
-    switch (snih_probe(path, &owner, error)) {
+    switch (snih_probe(path, owner, error)) {
       case SNIH_ALIVE:
-        if (owner.pid == 0) return snih_fail(error, "%s is in use by a living process; stop it or choose another path", path);
-        return snih_fail(error, "%s is in use by process %d of user %u; stop it, choose another path, or use a folder for several processes",
-                         path, (int)owner.pid, (unsigned)owner.uid);
+        return snih_fail(error, "%s is in use by %s; stop it, choose another path, or use a folder for several processes",
+                         path, owner);
       case SNIH_UNUSABLE:
         return -1;
       case SNIH_STALE:
@@ -1093,10 +1109,10 @@ static int snih_bind_in_folder(struct sni_handoff *receiver, const char *folder,
   const char *slash = length > 0 && folder[length - 1] == '/' ? "" : "/";
   DIR *entries = opendir(folder);
   for (struct dirent *each; entries != NULL && (each = readdir(entries)) != NULL;) {
-    struct ucred owner;
+    char owner[64];
     if (!snih_is_own_name(each->d_name)) continue;
     if ((size_t)snprintf(path, sizeof path, "%s%s%s", folder, slash, each->d_name) >= sizeof path) continue;
-    if (snih_probe(path, &owner, ignored) == SNIH_STALE) unlink(path);
+    if (snih_probe(path, owner, ignored) == SNIH_STALE) unlink(path);
   }
   if (entries != NULL) closedir(entries);
   uint32_t random = (uint32_t)(snih_now() ^ (uintptr_t)receiver >> 4);
@@ -1184,7 +1200,8 @@ static int snih_take_passed(struct sni_handoff *receiver, const char *path, cons
     size = sizeof listens;
     getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size);
     if (!is_unix || type != SOCK_SEQPACKET || !listens)
-      return snih_fail(error, "the passed descriptor %d is no listening SEQPACKET socket: ListenSequentialPacket= in the .socket unit", fd);
+      return snih_fail(error, "the passed descriptor %d is no listening SEQPACKET socket: %s", fd,
+                       "ListenSequentialPacket= in the .socket unit");
     if (fcntl(fd, F_SETFD, FD_CLOEXEC) == -1 || fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) == -1)
       return snih_fail(error, "cannot use the passed descriptor %d: %s", fd, strerror(errno));
     receiver->listener = fd;

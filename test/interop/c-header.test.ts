@@ -271,6 +271,26 @@ describe("a door", () => {
     ]);
   });
 
+  it("that opens more channels than any door needs is told of once", async () => {
+    await start();
+    const doors: FakeDoor[] = [];
+    try {
+      for (let i = 0; i < 256; i++) doors.push(await FakeDoor.open(path));
+      for (let i = 0; i < 3; i++) {
+        const door = new FakeDoor(path);
+        await door.end();
+        expect(door.received).toEqual([]);
+        door.close();
+      }
+    } finally {
+      for (const door of doors) door.close();
+    }
+    const who = `process ${process.pid} of user ${process.getuid!()}`;
+    const warning = `${who} has 256 channels at ${path}, more than any door needs: another is closed`;
+    expect(await said(1)).toEqual([{ warning }]);
+    expect(await FakeDoor.open(path).then((door) => door.close())).toBeUndefined();
+  });
+
   it("that sends an empty record has not ended", async () => {
     await start();
     const door = await FakeDoor.open(path);

@@ -13,7 +13,7 @@
 #![allow(dead_code)] // a copy need not use all of it
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, VecDeque},
     ffi::{CString, OsStr},
     fs, io,
     mem::{self, MaybeUninit},
@@ -133,7 +133,8 @@ impl Listener {
         let path = bound.path.clone();
         let (sender, handed) = mpsc::channel(options.queue);
         let (stage, watched) = watch::channel(Stage::Open);
-        let shared = Arc::new(Shared { options, path: path.clone(), warned: Mutex::default() });
+        let shared =
+            Arc::new(Shared { options, path: path.clone(), warned: Mutex::default(), channels: Mutex::default() });
         #[allow(deprecated)] // what replaces it came with tokio 1.54
         let bound = AsyncFd::with_interest(bound, Interest::READABLE)?;
         tokio::spawn(accept_channels(bound, shared, sender, watched));
@@ -172,15 +173,23 @@ impl Listener {
 struct Shared {
     options: Options,
     path: PathBuf,
-    warned: Mutex<HashSet<String>>,
+    warned: Mutex<VecDeque<(i32, String)>>,
+    /// How many channels each process has.
+    channels: Mutex<HashMap<i32, usize>>,
 }
 
 impl Shared {
-    fn warn(&self, text: String) {
+    /// Once for each cause and process: numbers in the text make no other cause.
+    fn warn(&self, pid: i32, text: String) {
+        let cause = (pid, text.chars().filter(|character| !character.is_ascii_digit()).collect());
         {
             let mut warned = self.warned.lock().unwrap();
-            if warned.len() >= MOST_WARNINGS || !warned.insert(text.clone()) {
+            if warned.contains(&cause) {
                 return;
+            }
+            warned.push_back(cause);
+            if warned.len() > WARNINGS {
+                warned.pop_front();
             }
         }
         (self.options.on_warning)(&text);
@@ -218,9 +227,10 @@ const SERVER_ADDRESS: u16 = 14;
 
 /// Messages read by one recvmmsg(2), acknowledged by one ACK.
 const BATCH: usize = 32;
-/// One for each worker of each door.
-const MOST_CHANNELS: usize = 1024;
-const MOST_WARNINGS: usize = 64;
+/// Of one process: more than any door has workers.
+const MOST_CHANNELS: usize = 256;
+/// That are remembered, so that each is told once.
+const WARNINGS: usize = 64;
 /// Of channels, not connections.
 const BACKLOG: i32 = 511;
 /// After a failed accept, most likely for want of descriptors: a ready listener would take a whole processor.
@@ -236,7 +246,6 @@ async fn accept_channels(
     sender: mpsc::Sender<Handed>,
     mut stage: watch::Receiver<Stage>,
 ) {
-    let count = Arc::new(());
     while *stage.borrow_and_update() == Stage::Open {
         let mut guard = tokio::select! {
             ready = bound.readable() => match ready {
@@ -248,16 +257,16 @@ async fn accept_channels(
         };
         match accept_channel(bound.as_raw_fd()) {
             Ok(channel) => {
-                if let Some(peer) = admitted(&shared, &channel, Arc::strong_count(&count)) {
+                if let Some(peer) = admitted(&shared, &channel) {
                     let state = Channel::new(channel.as_raw_fd(), peer, shared.clone(), sender.clone());
-                    tokio::spawn(state.run(channel, stage.clone(), count.clone()));
+                    tokio::spawn(state.run(channel, stage.clone()));
                 }
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => guard.clear_ready(),
                 io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
                 _ => {
-                    shared.warn(format!("cannot accept a channel at {}: {error}", shared.path.display()));
+                    shared.warn(0, format!("cannot accept a channel at {}: {error}", shared.path.display()));
                     drop(guard);
                     sleep(ACCEPT_REST).await;
                 }
@@ -271,20 +280,28 @@ fn accept_channel(listener: RawFd) -> io::Result<OwnedFd> {
     owned(unsafe { libc::accept4(listener, std::ptr::null_mut(), std::ptr::null_mut(), flags) })
 }
 
-fn admitted(shared: &Shared, channel: &OwnedFd, channels: usize) -> Option<libc::ucred> {
+fn admitted(shared: &Shared, channel: &OwnedFd) -> Option<libc::ucred> {
     let peer = peer_of(channel.as_raw_fd());
-    let (path, pid, uid) = (shared.path.display(), peer.pid, peer.uid);
-    if shared.options.allowed_users.as_ref().is_some_and(|allowed| !allowed.contains(&uid)) {
-        shared.warn(format!("process {pid} of user {uid} may not be a door at {path}: not one of the allowed users"));
+    let (path, door) = (shared.path.display(), name_of(&peer));
+    if shared.options.allowed_users.as_ref().is_some_and(|allowed| !allowed.contains(&peer.uid)) {
+        shared.warn(peer.pid, format!("{door} may not be a door at {path}: not one of the allowed users"));
         return None;
     }
-    if channels > MOST_CHANNELS {
-        shared.warn(format!(
-            "{MOST_CHANNELS} channels are open at {path}; that of process {pid} of user {uid} is closed"
-        ));
+    if *shared.channels.lock().unwrap().get(&peer.pid).unwrap_or(&0) >= MOST_CHANNELS {
+        let much =
+            format!("{door} has {MOST_CHANNELS} channels at {path}, more than any door needs: another is closed");
+        shared.warn(peer.pid, much);
         return None;
     }
     Some(peer)
+}
+
+/// A process as messages name it: one of another pid namespace has no number here (pid_namespaces(7)).
+fn name_of(process: &libc::ucred) -> String {
+    match process.pid {
+        0 => format!("a process of another pid namespace, of user {}", process.uid),
+        pid => format!("process {pid} of user {}", process.uid),
+    }
 }
 
 /// What becomes of a HANDOFF.
@@ -349,6 +366,7 @@ struct Channel {
 
 impl Channel {
     fn new(fd: RawFd, peer: libc::ucred, shared: Arc<Shared>, sender: mpsc::Sender<Handed>) -> Self {
+        *shared.channels.lock().unwrap().entry(peer.pid).or_default() += 1;
         Self {
             fd,
             peer,
@@ -366,11 +384,11 @@ impl Channel {
     }
 
     /// Its whole life. What is unsettled when this returns is closed.
-    async fn run(mut self, socket: OwnedFd, mut stage: watch::Receiver<Stage>, _counted: Arc<()>) {
+    async fn run(mut self, socket: OwnedFd, mut stage: watch::Receiver<Stage>) {
         #[allow(deprecated)] // as above
         let socket = match AsyncFd::new(socket) {
             Ok(socket) => socket,
-            Err(error) => return self.shared.warn(format!("cannot take a channel: {error}")),
+            Err(error) => return self.shared.warn(0, format!("cannot take a channel: {error}")),
         };
         let sender = self.sender.clone();
         let mut deadline = None;
@@ -494,13 +512,15 @@ impl Channel {
             Ok((Ok(()), step)) => step,
             Ok((Err(None), _)) => Step::Lost,
             Ok((Err(Some(wrong)), _)) => {
-                let libc::ucred { pid, uid, .. } = self.peer;
-                let door = format!("the door, process {pid} of user {uid}");
-                self.shared.warn(format!("protocol violation by {door}: {wrong}; its channel is closed"));
+                let door = name_of(&self.peer);
+                let violation = format!("protocol violation by the door, {door}: {wrong}; its channel is closed");
+                self.shared.warn(self.peer.pid, violation);
                 Step::Lost
             }
             Err(error) => {
-                self.shared.warn(format!("cannot read from process {}: {error}; its channel is closed", self.peer.pid));
+                let door = name_of(&self.peer);
+                let failure = format!("cannot read from the door, {door}: {error}; its channel is closed");
+                self.shared.warn(self.peer.pid, failure);
                 Step::Lost
             }
         }
@@ -547,6 +567,18 @@ impl Channel {
         self.last_received = Some(sequence);
         self.unsettled.push(Unsettled { sequence, verdict, socket, info, place });
         Ok(())
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        let mut channels = self.shared.channels.lock().unwrap();
+        if let Some(count) = channels.get_mut(&self.peer.pid) {
+            *count -= 1;
+            if *count == 0 {
+                channels.remove(&self.peer.pid);
+            }
+        }
     }
 }
 
@@ -890,8 +922,7 @@ fn bind(path: &Path, options: &Options) -> io::Result<Bound> {
             Found::Absent => {}
             Found::Stale => fs::remove_file(path)?,
             Found::Alive(owner) => {
-                let owner = owner
-                    .map_or("a living process".into(), |owner| format!("process {} of user {}", owner.pid, owner.uid));
+                let owner = owner.map_or("a living process".into(), |owner| name_of(&owner));
                 let remedy = "stop it, choose another path, or use a folder for several processes";
                 return Err(io::Error::new(io::ErrorKind::AddrInUse, format!("{name} is in use by {owner}; {remedy}")));
             }

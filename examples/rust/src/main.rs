@@ -3,21 +3,24 @@
 //!     cargo run --release -- /run/app/door.sock cert.pem key.pem
 //!
 //! SIGTERM: takes what is on the way, finishes the requests that are open, and exits with 0.
-use std::{error::Error, net::SocketAddr, sync::Arc, time::Duration};
+use std::{error::Error, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use axum::{extract::Extension, routing::get, Router};
+use axum::{
+    extract::{Extension, Request},
+    middleware::map_request,
+    routing::get,
+    Router,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{
-        conn::auto,
-        graceful::{GracefulShutdown, Watcher},
-    },
+    server::conn::auto,
     service::TowerToHyperService,
 };
 use listener::Listener;
 use tokio::{
     net::TcpStream,
     signal::unix::{signal, SignalKind},
+    sync::{watch, Notify},
     time::timeout,
 };
 use tokio_rustls::{
@@ -51,24 +54,39 @@ fn tls(certificate: &str, key: &str) -> Result<TlsAcceptor, Failure> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// A connection's whole life.
+/// A connection's whole life. `end` changes when the program is to end, and has a receiver as long as this lasts.
 async fn serve(
     stream: TcpStream,
     client: SocketAddr,
     tls: TlsAcceptor,
     app: Router,
-    watcher: Watcher,
+    mut end: watch::Receiver<()>,
 ) -> Result<(), Failure> {
     stream.set_nodelay(true)?;
     let stream = timeout(HANDSHAKE, tls.accept(stream)).await??;
-    // By ALPN, not by the first bytes: a graceful end would cut off a client that has not sent any yet.
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let service = TowerToHyperService::new(app.layer(Extension(client)));
+    let asked = Arc::new(Notify::new());
+    let asks = asked.clone();
+    let app = app.layer(map_request(move |mut request: Request| {
+        asks.notify_one();
+        request.extensions_mut().insert(client);
+        async { request }
+    }));
     let server = auto::Builder::new(TokioExecutor::new());
     let mut server = if is_http2 { server.http2_only() } else { server.http1_only() };
     server.http1().timer(TokioTimer::new());
-    let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    watcher.watch(connection.into_owned()).await
+    let service = TowerToHyperService::new(app);
+    let mut connection = pin!(server.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    // hyper's graceful end cuts off a client that has not asked for anything yet: its first request is waited for.
+    let asked_and_ending = async {
+        end.changed().await.ok();
+        asked.notified().await;
+    };
+    tokio::select! {
+        result = connection.as_mut() => return result,
+        () = asked_and_ending => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
 }
 
 #[tokio::main]
@@ -80,7 +98,7 @@ async fn main() -> Result<(), Failure> {
     };
     let tls = tls(certificate, key)?;
     let app = Router::new().fallback(get(hello));
-    let open = GracefulShutdown::new();
+    let (end, ending) = watch::channel(());
     let mut stop = signal(SignalKind::terminate())?;
     let mut listener = Listener::bind(path)?;
     println!("listening on {path}");
@@ -88,7 +106,7 @@ async fn main() -> Result<(), Failure> {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, client)) => {
-                    let served = serve(stream, client, tls.clone(), app.clone(), open.watcher());
+                    let served = serve(stream, client, tls.clone(), app.clone(), ending.clone());
                     // How a connection fails is its client's business.
                     tokio::spawn(async { served.await.ok() });
                 }
@@ -97,6 +115,8 @@ async fn main() -> Result<(), Failure> {
             _ = stop.recv() => listener.drain(),
         }
     }
-    timeout(FINISH, open.shutdown()).await.ok();
+    drop(ending);
+    end.send_replace(());
+    timeout(FINISH, end.closed()).await.ok();
     Ok(())
 }
