@@ -58,16 +58,25 @@ function received(listen: Readonly<Record<string, string>>, more: Partial<NginxS
 }
 
 function startDoor(more = ""): Promise<DoorProcess> {
-  const backends = `backends: { app: { handoff: "${scene.at("app")}"${more} } }\n`;
-  return scene.startDoor(`${backends}routes: { ${NAME}: app, ${KEPT}: app }\n`, { channels: 1 });
+  return scene.startDoor(configuration(more), { channels: 1 });
 }
 
-/** Requests until nginx has served so many. */
-async function load(nginx: Nginx, requests: number, port = scene.door.port): Promise<RequestsSummary> {
-  const clients = await Requests.start({ port, name: NAME, ending: ANSWER_END });
+function configuration(more = ""): string {
+  const backends = `backends: { app: { handoff: "${scene.at("app")}"${more} } }\n`;
+  return `${backends}routes: { ${NAME}: app, ${KEPT}: app }\n`;
+}
+
+/** Requests until nginx has served so many, by so many workers. */
+async function load(nginx: Nginx, requests: number, workers = 1): Promise<RequestsSummary> {
+  const clients = await Requests.start({ port: scene.door.port, name: NAME, ending: ANSWER_END });
   const before = nginx.served.length;
   await until(`${requests} requests`, () => nginx.served.length >= before + requests);
+  await until(`${workers} workers to serve`, () => workersOf(nginx).size >= workers);
   return clients.stop();
+}
+
+function workersOf(nginx: Nginx): Set<number> {
+  return new Set(nginx.served.map(({ worker }) => worker));
 }
 
 /** Each request was served, once, and its client's own address is in the log. */
@@ -102,11 +111,10 @@ describe("as it is configured", () => {
   it.each(ways)("%s: every request is served once, from its client's address", async (_, listen, more) => {
     const nginx = await startNginx({ [listen]: scene.at("app") }, more);
     await startDoor();
-    const summary = await load(nginx, 300);
+    const summary = await load(nginx, 300, 2);
     expectServedOnce(nginx, summary);
     // nginx asks the socket only where its listener has no address of its own.
     const server = listen.startsWith("0.0.0.0") ? `127.0.0.1:${scene.door.port}` : listen;
-    expect(new Set(nginx.served.map(({ worker }) => worker)).size).toBeGreaterThan(1);
     expect(new Set(nginx.served.map(({ server }) => server))).toEqual(new Set([server]));
     await expectNothingLeft(nginx);
     expect(await scene.door.stop()).toMatchObject({
@@ -207,7 +215,7 @@ describe("while it is operated under load", () => {
       "requests: 20000 total, 20000 started, 20000 done, 20000 succeeded, 0 failed, 0 errored, 0 timeout",
     );
     expect(nginx.served.length).toBe(20_000);
-    expect(new Set(nginx.served.map(({ worker }) => worker)).size).toBeGreaterThan(1);
+    expect(workersOf(nginx).size).toBeGreaterThan(1);
     await expectNothingLeft(nginx);
     expect(await scene.door.stop()).toMatchObject({ acknowledged: 200 });
   });
@@ -229,10 +237,10 @@ it("several listeners, of both families and of all addresses, each with its own 
   expect(helpers().length).toBeGreaterThan(0);
   const backends = names.map((name) => `  ${name}: { handoff: "${path(name)}" }\n`).join("");
   const routes = names.map((name) => `  ${name}: ${name}\n`).join("");
-  const configuration = `backends:\n${backends}routes:\n${routes}`;
-  const v4 = await scene.startDoor(configuration, { channels: 4 });
-  const v6 = await DoorProcess.start(scene.folder, configuration, { host: "[::1]" });
-  const both = await DoorProcess.start(scene.folder, configuration, { host: "[::]" });
+  const four = `backends:\n${backends}routes:\n${routes}`;
+  const v4 = await scene.startDoor(four, { channels: 4 });
+  const v6 = await DoorProcess.start(scene.folder, four, { host: "[::1]" });
+  const both = await DoorProcess.start(scene.folder, four, { host: "[::]" });
   const ask = async (door: DoorProcess, address: string, name: string) => {
     await door.instances(name, 1);
     const before = nginx.served.length;
@@ -267,6 +275,30 @@ it("several listeners, of both families and of all addresses, each with its own 
     await until("the helpers to end", () => helpers().length === 0);
   } finally {
     for (const door of [v6, both]) await door.kill();
+  }
+});
+
+it("one path for a port: the listeners of both families get the clients of theirs", async () => {
+  // The third is none of its own: nginx asks each socket which address it came to, and takes the answer for one of IPv4.
+  const nginx = await Nginx.start({
+    ...{ folder: scene.folder, certificate: app, listen: ["443", "[::]:443", "127.0.0.1:443"] },
+    environment: preloaded({ 443: scene.at("app") }),
+  });
+  running.push(nginx);
+  await startDoor();
+  const both = await DoorProcess.start(scene.folder, configuration(), { host: "[::]" });
+  try {
+    for (let i = 0; i < 5; i++) {
+      expect(await askOnce(nginx, scene.door, "127.0.0.1", NAME)).toEqual([
+        "127.0.0.1",
+        `127.0.0.1:${scene.door.port}`,
+      ]);
+      expect(await askOnce(nginx, both, "127.0.0.1", NAME)).toEqual(["127.0.0.1", `127.0.0.1:${both.port}`]);
+      expect(await askOnce(nginx, both, "[::1]", NAME)).toEqual(["::1", `::1:${both.port}`]);
+    }
+    await expectNothingLeft(nginx);
+  } finally {
+    await both.kill();
   }
 });
 
@@ -320,6 +352,21 @@ describe("what it cannot do, it says as it would of a port", () => {
     }
   });
 });
+
+/** By curl, which checks the certificate: the addresses of client and server in nginx's log. */
+async function askOnce(nginx: Nginx, door: DoorProcess, address: string, name: string, backend = "app") {
+  await door.instances(backend, 1);
+  const before = nginx.served.length;
+  const [trust, at] = [join(scene.folder, "nginx.crt"), `${name}:${door.port}:${address}`];
+  const curl = new Child(program("curl"), ["-sS", "--cacert", trust, "--resolve", at, `https://${name}:${door.port}/`]);
+  const { status } = await curl.ended;
+  expect(status, curl.stderr).toBe(0);
+  expect(curl.lines).toEqual([`hello ${ANSWER_END.trimEnd()}`]);
+  await until("the line in the log", () => nginx.served.length > before);
+  const line = nginx.served.at(-1)!;
+  expect(line.name).toBe(name);
+  return [line.client.replace(/:\d+$/, ""), line.server];
+}
 
 function lost({ failed, completed }: RequestsSummary): string {
   return `${failed} of ${completed + failed}`;
