@@ -175,6 +175,20 @@ describe("a connection", () => {
   });
 });
 
+it("what a killed server has not accepted is the door's again, at once", async () => {
+  const server = await serve(["-a", "60000", "0.0.0.0:443"]);
+  const opened = await door(server);
+  const { client, descriptor } = await tcp.pair();
+  opened.handOver(descriptor);
+  const begun = performance.now();
+  server.child.process.kill("SIGKILL");
+  await opened.end();
+  expect(performance.now() - begun).toBeLessThan(8000);
+  expect(opened.received.at(-1)!.type).toBe(MessageType.DRAIN);
+  native.close(descriptor);
+  client.destroy();
+});
+
 describe("the helper", () => {
   it.each(["helper", "keeper"] as const)("is there again when the %s was killed", async (name) => {
     const server = await serve(["0.0.0.0:443"]);

@@ -90,8 +90,8 @@ static struct receiver *choose(struct helper *helper) {
   return best;
 }
 
-static void remove_receiver(struct helper *helper, struct receiver *receiver) {
-  bool has_lost = receiver->may_have_unread;
+/* Its last descriptor was closed; `has_lost`: before everything in its queue was taken. */
+static void remove_receiver(struct helper *helper, struct receiver *receiver, bool has_lost) {
   epoll_ctl(helper->epoll, EPOLL_CTL_DEL, receiver->fd, NULL);
   close(receiver->fd);
   receiver->fd = -1;
@@ -177,7 +177,7 @@ void receivers_pass(struct helper *helper) {
       receiver->is_full = true;
       is_at_limit = is_at_limit || errno != EAGAIN; /* of descriptors on their way: no event tells when that ends */
     } else if (errno != EINTR) {
-      remove_receiver(helper, receiver);
+      remove_receiver(helper, receiver, errno == ECONNRESET);
     }
   }
   batch->count = batch->sent = 0;
@@ -210,6 +210,7 @@ static void remember_option(struct options *options, const struct inherited_opti
 
 void receiver_readable(struct helper *helper, unsigned index) {
   struct receiver *receiver = &helper->receivers[index];
+  bool has_lost = false;
   for (int errors = 0; receiver->fd != -1;) {
     struct request request;
     CONTROL_FOR(1) control;
@@ -218,8 +219,10 @@ void receiver_readable(struct helper *helper, unsigned index) {
         .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     ssize_t length = recvmsg(receiver->fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (length == -1 && errno == EAGAIN) return;
-    if (length == -1 && errors++ < 8) continue; /* ECONNRESET comes before what is queued */
-    if (length <= 0) return remove_receiver(helper, receiver);
+    /* ECONNRESET comes before what is queued, and says that the other end was closed with messages unread. */
+    has_lost = has_lost || (length == -1 && errno == ECONNRESET);
+    if (length == -1 && errors++ < 8) continue;
+    if (length <= 0) return remove_receiver(helper, receiver, has_lost);
     struct cmsghdr *part = CMSG_FIRSTHDR(&header);
     int fd = -1;
     if (part != NULL && part->cmsg_type == SCM_RIGHTS) memcpy(&fd, CMSG_DATA(part), sizeof fd);
