@@ -3,6 +3,10 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { ServerHttp2Session } from "node:http2";
 import type { Server, Socket } from "node:net";
 
+/** Events of a request that is answered, and of one that makes another protocol of its connection. */
+const REQUESTS = ["request", "checkContinue", "checkExpectation"] as const;
+const UPGRADES = ["upgrade", "connect"] as const;
+
 interface Requests {
   /** Not answered yet. */
   active: number;
@@ -50,8 +54,8 @@ export class OpenWork {
   stop(): void {
     this.server.removeListener("connection", this.onConnection);
     this.server.removeListener("session", this.onSession);
-    this.server.removeListener("request", this.onRequest);
-    this.server.removeListener("upgrade", this.onUpgrade);
+    for (const event of REQUESTS) this.server.removeListener(event, this.onRequest);
+    for (const event of UPGRADES) this.server.removeListener(event, this.onUpgrade);
   }
 
   private readonly onConnection = (socket: Socket): void => {
@@ -60,12 +64,16 @@ export class OpenWork {
     this.watchRequests();
   };
 
-  /** Not before the application is set up: a first 'request' or 'upgrade' listener changes what a server does. */
+  /** Not before the application is set up: a first listener of these events changes what a server does. */
   private watchRequests(): void {
     if (this.watchesRequests) return;
     this.watchesRequests = true;
-    if (this.server.listenerCount("request") > 0) this.server.prependListener("request", this.onRequest);
-    if (this.server.listenerCount("upgrade") > 0) this.server.prependListener("upgrade", this.onUpgrade);
+    for (const event of REQUESTS) this.listen(event, this.onRequest);
+    for (const event of UPGRADES) this.listen(event, this.onUpgrade);
+  }
+
+  private listen(event: string, listener: (...args: never[]) => void): void {
+    if (this.server.listenerCount(event) > 0) this.server.prependListener(event, listener as () => void);
   }
 
   private readonly onRequest = (request: IncomingMessage, response: ServerResponse): void => {

@@ -137,6 +137,20 @@ describe("HTTP/1", () => {
     await ended();
   });
 
+  it("a request that waits for 100 Continue is open, where the program answers it itself", async () => {
+    await run(`${httpServer} server.on("checkContinue", answer); drainOnSignal(receiver);`);
+    const { socket, seen } = await client();
+    socket.write(get("/"));
+    await until("the first answer", () => seen.text.includes("at once"));
+    socket.write("POST /slow HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n");
+    await asked(1);
+    await terminate();
+    child.process.kill("SIGUSR2");
+    await until("the end", () => seen.ended);
+    expect(seen.text).toContain("done");
+    await ended();
+  });
+
   it("requests behind one another on a connection are all answered", async () => {
     await run(`${httpServer} drainOnSignal(receiver);`);
     const { socket, seen } = await client();
@@ -189,6 +203,37 @@ describe("HTTP/2", () => {
     await once(fresh, "close");
     child.process.kill("SIGUSR2");
     expect(await slow).toBe("done");
+    await ended();
+  });
+});
+
+describe("what became another protocol", () => {
+  it("is left to the program, behind an upgrade and CONNECT", async () => {
+    await run(
+      `${httpServer}
+       for (const event of ["upgrade", "connect"]) {
+         server.on(event, (request, socket) => {
+           socket.write("HTTP/1.1 200 switched\\r\\n\\r\\n");
+           socket.on("data", (data) => socket.write(data));
+           socket.on("end", () => socket.end());
+         });
+       }
+       drainOnSignal(receiver);`,
+    );
+    const upgraded = await client();
+    upgraded.socket.write(get("/"));
+    await until("the answer", () => upgraded.seen.text.includes("at once"));
+    upgraded.socket.write("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+    const tunnel = await client();
+    tunnel.socket.write("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n");
+    await until("both", () => [upgraded, tunnel].every(({ seen }) => seen.text.includes("switched")));
+    await terminate();
+    for (const { socket, seen } of [upgraded, tunnel]) {
+      socket.write("still here");
+      await until("the echo", () => seen.text.includes("still here"));
+      expect(child.running).toBe(true);
+      socket.end();
+    }
     await ended();
   });
 });

@@ -22,6 +22,8 @@ interface Row {
   readonly processes?: number;
   /** Sockets that are there when it is ready. */
   readonly sockets?: number;
+  /** It listens on port 443, and is preloaded. */
+  readonly unchanged?: true;
 }
 
 const rows: readonly Row[] = [
@@ -32,11 +34,13 @@ const rows: readonly Row[] = [
   { example: "node-koa", says: "koa" },
   { example: "node-nest", says: "nest" },
   { example: "node-ws", says: "ws" },
+  { example: "node-unchanged", says: "node", unchanged: true },
   { example: "node-cluster", says: "cluster", more: ["2"], processes: 1, sockets: 2 },
   { example: "node-processes", says: "process \\d+", processes: 2, sockets: 2 },
 ];
 
 const REQUESTS = 60;
+const preload = new URL("../../dist/backend/listen.js", import.meta.url).href;
 
 const folder = new Folder();
 const children: Child[] = [];
@@ -69,13 +73,19 @@ afterAll(async () => {
 });
 
 async function start(index: number): Promise<Child> {
-  const { example, more = [] } = rows[index]!;
+  const { example, more = [], unchanged } = rows[index]!;
   const home = join(folder.path, "examples");
   const program = join(running.get(example) ?? copyExample(example, home), "server.mjs");
   running.set(example, join(home, example));
-  const child = new Child(process.execPath, [program, pathOf(index), ...files, ...more]);
+  const path = pathOf(index);
+  const child = unchanged
+    ? new Child(process.execPath, ["--import", preload, program, ...files], {
+        env: { ...process.env, SNI_HANDOFF: `443=${path}` },
+      })
+    : new Child(process.execPath, [program, path, ...files, ...more]);
   children.push(child);
-  await child.line("what it listens on", (line) => line === `listening on ${pathOf(index)}`);
+  const says = `listening on ${unchanged ? "port 443" : path}`;
+  await child.line("what it listens on", (line) => line === says);
   return child;
 }
 /** Copies of examples that are there. */
@@ -83,7 +93,8 @@ const running = new Map<string, string>();
 
 async function terminate(child: Child): Promise<void> {
   expect(await child.end("SIGTERM")).toEqual({ status: 0, signal: null });
-  expect(child.stderr).toBe("");
+  // Beside what the preload says at the start.
+  expect(child.stderr.replace(/^sni-handoff: \S+:443 is received on \S+\n/, "")).toBe("");
 }
 
 function expectRight(answers: readonly Greeting[], says: string): void {
