@@ -19,6 +19,8 @@ export class Receiver {
   started: Started | undefined;
   /** The process that said READY. */
   pid: number = -1;
+  /** The socket where it was met last. */
+  private met: string;
   private readonly asked: string;
   private readonly timeout: number;
   /** What doors would call violations, of all channels so far. */
@@ -27,6 +29,7 @@ export class Receiver {
 
   constructor(path: string, command: string | undefined, timeout: number) {
     this.asked = path;
+    this.met = path;
     this.command = command;
     this.timeout = timeout;
   }
@@ -101,8 +104,9 @@ export class Receiver {
     if (this.command === undefined) return;
     await this.kill();
     // Others that a rule has started may be on their way out.
-    const isFree = await eventually(() => !this.listens, this.timeout);
-    if (isFree && !this.isFolder && isKind(this.path, "isSocket")) unlinkSync(this.path);
+    const { met } = this;
+    const isFree = await eventually(() => !this.listensAt(met), this.timeout);
+    if (isFree && isKind(met, "isSocket")) unlinkSync(met);
   }
 
   /** Starts it where nothing is left of the one before. Throws ERR_USAGE. */
@@ -126,6 +130,7 @@ export class Receiver {
 
   /** Learns who it is; a receiver that says nothing is the rules' business. */
   private async greet(): Promise<void> {
+    this.met = this.path;
     const channel = this.dial();
     await eventually(() => channel.peer ?? channel.ended, this.timeout);
     this.pid = channel.peer?.pid ?? -1;

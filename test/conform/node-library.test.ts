@@ -1,5 +1,5 @@
 /** The library's own receiver keeps every rule, whatever it serves; and how the command tells it. */
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { rules } from "../../src/conform/index.js";
@@ -51,6 +51,17 @@ test("the library keeps the rules of an overloaded receiver: READY when there is
   const only = ["--only", "overloaded", "sockets", "descriptor-limit"];
   const ran = await conform(path, "http", `${path} http`, ...only, "--sockets", "50");
   expect(ran).toMatchObject({ status: 0, stderr: "" });
+});
+
+test("a receiver in a folder is found there, also when it comes back under another name, and leaves nothing", async () => {
+  const pool = `${folder.at("pool")}/`;
+  mkdirSync(pool);
+  const only = ["--only", "ack", "stale-socket", "one-holder", "drain-frees-path"];
+  const ran = await conform(pool, "echo", `${pool} echo`, ...only);
+  expect(ran).toMatchObject({ status: 0, stderr: "" });
+  expect(ran.stdout).toContain("one-holder # SKIP in a folder each process has a socket of its own\n");
+  expect(ran.stdout).toContain("# 3 kept, 0 broken, 1 skipped\n");
+  expect(readdirSync(pool)).toEqual([]);
 });
 
 describe("the command", () => {
