@@ -5,13 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, it } from "vitest";
 import { compiled, complaints, sanitized } from "./support/c-programs.js";
-import {
-  conformance,
-  type ReceiverProgram,
-  receiverTrials,
-  restartedUnderLoad,
-  tenThousand,
-} from "./support/receiver-trials.js";
+import { conformance, type ReceiverProgram, restartedUnderLoad, tenThousand } from "./support/receiver-trials.js";
 
 const header = fileURLToPath(new URL("../../examples/c/sni_handoff.h", import.meta.url));
 const libraries = ["-lssl", "-lcrypto"];
@@ -53,13 +47,16 @@ describe("the header", () => {
   });
 });
 
-receiverTrials(receiver("examples/c/https.c", () => quick));
-
 describe("examples/c/https.c", () => {
-  it("does all that with clean memory: AddressSanitizer, leaks too, and UndefinedBehaviorSanitizer", async () => {
+  it("serves 10,000 clients", () => tenThousand(receiver("examples/c", () => quick)));
+
+  describe("under AddressSanitizer, leaks too, and UndefinedBehaviorSanitizer", () => {
     const program = receiver("examples/c, sanitized", () => checked);
-    await conformance(program);
-    await tenThousand(program, 1600);
-    await restartedUnderLoad(program);
+
+    it("keeps every rule of the protocol", () => conformance(program));
+
+    it("serves clients", () => tenThousand(program, 640));
+
+    it("is killed, and restarted, under load: no client notices", () => restartedUnderLoad(program));
   });
 });
