@@ -390,12 +390,19 @@ func (l *Listener) acceptChannels() {
 	}
 }
 
+// SO_PASSCRED, SO_PASSSEC and SO_PASSPIDFD: a channel inherits them from a service manager's socket (PassCredentials= and
+// its kin), and what they add to each message would leave no room for its descriptor.
+var passing = [...]int{16, 34, 76}
+
 func (l *Listener) admitChannel(conn *net.UnixConn) {
 	c := &channel{listener: l, conn: conn, control: make([]byte, syscall.CmsgSpace(8*4))}
 	c.raw, _ = conn.SyscallConn()
 	var err error
 	c.raw.Control(func(fd uintptr) {
 		c.door, err = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
+		for _, option := range passing {
+			syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, option, 0)
+		}
 	})
 	if err != nil {
 		conn.Close()
@@ -1048,7 +1055,7 @@ func adopt(fd int) (*net.TCPConn, error) {
 		return nil, err
 	}
 	tcp, ok := conn.(*net.TCPConn)
-	if !ok {
+	if !ok || tcp.RemoteAddr() == nil {
 		conn.Close()
 		return nil, syscall.ENOTCONN
 	}

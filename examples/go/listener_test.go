@@ -361,6 +361,24 @@ func TestDeadConnection(t *testing.T) {
 	d.expect("ACK 1 0")
 }
 
+// A reset while it waits for Accept: it would have no RemoteAddr, which net.Listen's connections always have.
+func TestDeadBeforeAccept(t *testing.T) {
+	listener, path := listen(t, Options{})
+	d := connect(t, path)
+	d.expect("READY 128 0")
+	own, dead := client(t)
+	d.handOver(dead)
+	d.expect("ACK 1 1")
+	own.SetLinger(0)
+	own.Close() // by RST
+	until(t, "the reset", func() bool { return judge(int(dead.Fd())) == bury })
+	own, file := client(t)
+	d.handOver(file)
+	if conn := accept(t, listener); conn.RemoteAddr() == nil || conn.RemoteAddr().String() != own.LocalAddr().String() {
+		t.Errorf("it is of %v instead of %v", conn.RemoteAddr(), own.LocalAddr())
+	}
+}
+
 func TestRevoked(t *testing.T) {
 	listener, path := listen(t, Options{})
 	d := connect(t, path)
@@ -658,6 +676,10 @@ func TestPassedSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer manager.Close()
+	raw, _ := manager.SyscallConn()
+	raw.Control(func(fd uintptr) { // PassCredentials=yes in the unit: channels inherit it, and so more comes beside messages
+		syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_PASSCRED, 1)
+	})
 	for _, row := range []struct{ name, given, says string }{
 		{"", "door", ""}, {"door", "door", ""}, {"other", "door", `no passed descriptor is named "other"`},
 	} {

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import errno
 import fcntl
 import grp
@@ -486,6 +487,9 @@ _FLAGS = int(socket.MSG_CMSG_CLOEXEC)
 _TCP = int(socket.IPPROTO_TCP)
 #: Room for two descriptors: that more than one came is seen, and closed.
 _ANCILLARY = socket.CMSG_SPACE(2 * struct.calcsize("i"))
+#: SO_PASSCRED, SO_PASSSEC and SO_PASSPIDFD: a channel inherits them from a service manager's socket (PassCredentials= and
+#: its kin), and what they add to each message would leave no room for its descriptor.
+_PASSING = (16, 34, 76)
 _BROKEN = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)
 
 _QUIET, _LATER, _SOON = range(3)
@@ -503,6 +507,9 @@ class _Unsettled(NamedTuple):
 class _Channel:
     def __init__(self, receiver: Receiver, sock: socket.socket, peer: _Peer) -> None:
         sock.setblocking(False)
+        for option in _PASSING:
+            with contextlib.suppress(OSError):  # One that this kernel does not have.
+                sock.setsockopt(socket.SOL_SOCKET, option, 0)
         self.peer = peer
         self._receiver = receiver
         self._loop = receiver.loop

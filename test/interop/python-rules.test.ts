@@ -248,6 +248,23 @@ describe.each(["asyncio", "plain"])("%s:", (kind) => {
     await answer;
   });
 
+  it("a socket of the service manager is used, whatever that has it pass beside messages", async () => {
+    const held = native.listenUnix(path, "seqpacket", { backlog: 16, mode: 0o600 });
+    native.askCredentials(held, true); // PassCredentials=yes
+    const [command, args] = spawned(kind, {});
+    receiver = new Child("/bin/sh", ["-c", 'LISTEN_PID=$$ exec "$0" "$@"', command, ...args], {
+      stdio: ["pipe", "pipe", "pipe", held],
+      env: { ...process.env, LISTEN_FDS: "1", LISTEN_FDNAMES: "door" },
+    });
+    await receiver.line("its listening", (line) => line === `listening on ${path}`);
+    bridge = await Bridge.open(path);
+    native.close(held);
+    const told = lineOf(await client());
+    await bridge.deliver();
+    accept();
+    await told;
+  });
+
   it("what is no connection is refused, what has ended is acknowledged; nothing is left open", async () => {
     await start(kind);
     const { door } = bridge;

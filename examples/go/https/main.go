@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log"
@@ -21,6 +22,11 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: https SOCKET CERTIFICATE KEY")
 		os.Exit(2)
 	}
+	// Before anything is taken: what was, and cannot be served, is lost.
+	certificate, err := tls.LoadX509KeyPair(os.Args[2], os.Args[3])
+	if err != nil {
+		log.Fatal(err)
+	}
 	listener, err := handoff.Listen(os.Args[1])
 	if err != nil {
 		log.Fatal(err)
@@ -28,6 +34,7 @@ func main() {
 	fmt.Println("listening on", listener.Addr())
 
 	server := &http.Server{
+		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{certificate}},
 		ReadHeaderTimeout: 10 * time.Second,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/plain")
@@ -44,7 +51,7 @@ func main() {
 		defer cancel()
 		done <- listener.Shutdown(patience, server)
 	}()
-	err = server.ServeTLS(listener, os.Args[2], os.Args[3])
+	err = server.ServeTLS(listener, "", "")
 	if !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
 		log.Fatal(err)
 	}
