@@ -56,6 +56,8 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit("usage: https_asgi.py SOCKET CERTIFICATE KEY")
     path, certificate, key = sys.argv[1:]
     # uvicorn drains at SIGTERM, and raises the signal again when it has ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

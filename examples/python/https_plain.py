@@ -41,6 +41,8 @@ class Server(ThreadingHTTPServer):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit("usage: https_plain.py SOCKET CERTIFICATE KEY")
     path, certificate, key = sys.argv[1:]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
