@@ -244,7 +244,7 @@ static void start(char **arguments) {
   server.signals = signalfd(-1, &stops, SFD_CLOEXEC | SFD_NONBLOCK);
   server.epoll = epoll_create1(EPOLL_CLOEXEC);
   watch(EPOLL_CTL_ADD, server.signals, EPOLLIN, &server.signals);
-  if (strspn(arguments[1], "0123456789") == strlen(arguments[1])) {
+  if (arguments[1][0] != 0 && strspn(arguments[1], "0123456789") == strlen(arguments[1])) {
     server.listener = listen_on(arguments[1]);
     watch(EPOLL_CTL_ADD, server.listener, EPOLLIN, &server.listener);
   } else {

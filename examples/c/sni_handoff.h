@@ -130,7 +130,8 @@ int sni_handoff_fd(const struct sni_handoff *receiver);
 int sni_handoff_step(struct sni_handoff *receiver);
 
 /* Asks the doors for no more and removes the path, so that a successor can have it. What is on the way is still
- * delivered, or, if `refuse`, given back to the doors for other instances. Go on with step until it returns 0. */
+ * delivered, or, if `refuse`, given back to the doors for other instances (where the door is gone, delivered all the same).
+ * Go on with step until it returns 0. May wait up to 2 s, as sni_handoff_open. */
 void sni_handoff_drain(struct sni_handoff *receiver, int refuse);
 
 /* A connection is over (with `tells_ended`). */
@@ -443,7 +444,8 @@ static void snih_own(struct sni_handoff *receiver, struct snih_channel *channel)
     struct snih_unsettled *each = &channel->unsettled[i];
     if (each->fd == -1) continue;
     receiver->counts.received++;
-    if (each->verdict != SNIH_TAKE && each->verdict != SNIH_OVERLOADED) {
+    /* What would have been refused for want of room, or at the end, is served: nobody else has it any more. */
+    if (each->verdict != SNIH_TAKE && each->verdict != SNIH_OVERLOADED && each->verdict != SNIH_DRAINING) {
       receiver->counts.dead++;
       close(each->fd);
       continue;
@@ -1126,7 +1128,7 @@ static int snih_claim(struct sni_handoff *receiver, const char *path, char *erro
   char folder[PATH_MAX];
   size_t length = strlen(path);
   if (path[0] == '@') return snih_bind(receiver, path, error);
-  if (length >= sizeof receiver->path)
+  if (length > sizeof receiver->path - 2)
     return snih_fail(error, "the path %s has %zu bytes; %zu are allowed", path, length, sizeof receiver->path - 2);
   int in_folder = path[length - 1] == '/' || (stat(path, &status) == 0 && S_ISDIR(status.st_mode));
   strcpy(folder, path);

@@ -1,4 +1,5 @@
 /** What sni_handoff.h does beyond what every receiver must: options, paths, what it tells. Sanitized, over poll(2). */
+import { once } from "node:events";
 import {
   existsSync,
   lstatSync,
@@ -226,6 +227,23 @@ describe("the end", () => {
     const sequence = await door.next();
     expect(await door.door.refused(sequence)).toMatchObject({ reason: RefuseReason.DRAINING });
     door.close();
+    await child.line("the receiver's being drained", (line) => line === "drained");
+    before -= 1;
+  });
+
+  it("serves what it would refuse, if the door is gone: nobody else has it", async () => {
+    await start();
+    const door = await bridge();
+    child.process.stdin!.write("refuse\n");
+    await door.door.next(MessageType.DRAIN);
+    child.process.kill("SIGSTOP");
+    const asking = client(door);
+    const greeted = once(asking, "data");
+    await door.next();
+    door.close();
+    child.process.kill("SIGCONT");
+    await greeted;
+    destroyAll(clients);
     await child.line("the receiver's being drained", (line) => line === "drained");
     before -= 1;
   });
