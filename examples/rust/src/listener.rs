@@ -106,12 +106,16 @@ struct Handed {
 #[derive(Clone, Copy, PartialEq)]
 enum Stage {
     Open,
+    /// No more channels; the path is being removed.
+    Closing,
+    /// It is: doors that are told so find the successor there.
     Draining,
 }
 
 pub struct Listener {
     handed: mpsc::Receiver<Handed>,
-    stage: watch::Sender<Stage>,
+    stage: Arc<watch::Sender<Stage>>,
+    shared: Arc<Shared>,
     path: PathBuf,
 }
 
@@ -132,13 +136,13 @@ impl Listener {
         };
         let path = bound.path.clone();
         let (sender, handed) = mpsc::channel(options.queue);
-        let (stage, watched) = watch::channel(Stage::Open);
+        let stage = Arc::new(watch::channel(Stage::Open).0);
         let shared =
             Arc::new(Shared { options, path: path.clone(), warned: Mutex::default(), channels: Mutex::default() });
         #[allow(deprecated)] // what replaces it came with tokio 1.54
         let bound = AsyncFd::with_interest(bound, Interest::READABLE)?;
-        tokio::spawn(accept_channels(bound, shared, sender, watched));
-        Ok(Self { handed, stage, path })
+        tokio::spawn(accept_channels(bound, shared.clone(), sender, stage.clone()));
+        Ok(Self { handed, stage, shared, path })
     }
 
     /// The next connection, and who its client is: what a PROXY header told, else the other end. Cancel safe. Fails once
@@ -153,7 +157,11 @@ impl Listener {
             let client = info.client.map_or_else(|| socket.peer_addr(), Ok);
             // One that has died meanwhile is nobody's failure.
             let (Ok(client), Ok(())) = (client, socket.set_nonblocking(true)) else { continue };
-            return Ok((TcpStream::from_std(socket)?, client, info));
+            match TcpStream::from_std(socket) {
+                Ok(stream) => return Ok((stream, client, info)),
+                // Of this one alone, as at the limit of epoll(7) watches: an error from here would say "drained".
+                Err(error) => self.shared.warn(0, format!("cannot take a connection: {error}")),
+            }
         }
         Err(io::Error::new(io::ErrorKind::NotConnected, "the listener is drained"))
     }
@@ -161,7 +169,13 @@ impl Listener {
     /// Asks the doors for no more, and removes the path, so that a successor can have it. What is on the way is still
     /// accepted.
     pub fn drain(&self) {
-        self.stage.send_replace(Stage::Draining);
+        self.stage.send_if_modified(|stage| {
+            let is_open = *stage == Stage::Open;
+            if is_open {
+                *stage = Stage::Closing;
+            }
+            is_open
+        });
     }
 
     /// The path of the socket itself, also where a folder was asked for.
@@ -244,8 +258,9 @@ async fn accept_channels(
     bound: AsyncFd<Bound>,
     shared: Arc<Shared>,
     sender: mpsc::Sender<Handed>,
-    mut stage: watch::Receiver<Stage>,
+    stages: Arc<watch::Sender<Stage>>,
 ) {
+    let mut stage = stages.subscribe();
     while *stage.borrow_and_update() == Stage::Open {
         let mut guard = tokio::select! {
             ready = bound.readable() => match ready {
@@ -268,11 +283,16 @@ async fn accept_channels(
                 _ => {
                     shared.warn(0, format!("cannot accept a channel at {}: {error}", shared.path.display()));
                     drop(guard);
-                    sleep(ACCEPT_REST).await;
+                    tokio::select! {
+                        _ = sleep(ACCEPT_REST) => {}
+                        _ = stage.changed() => {}
+                    }
                 }
             },
         }
     }
+    drop(bound);
+    stages.send_replace(Stage::Draining);
 }
 
 fn accept_channel(listener: RawFd) -> io::Result<OwnedFd> {
@@ -724,7 +744,11 @@ fn descriptors_of(header: &libc::msghdr) -> Descriptors {
             if cmsg_level == libc::SOL_SOCKET && (cmsg_type == libc::SCM_RIGHTS || cmsg_type == SCM_PIDFD) {
                 let data = libc::CMSG_DATA(part).cast::<RawFd>();
                 for i in 0..(cmsg_len - libc::CMSG_LEN(0) as usize) / mem::size_of::<RawFd>() {
-                    let each = OwnedFd::from_raw_fd(data.add(i).read_unaligned());
+                    let each = data.add(i).read_unaligned();
+                    if each < 0 {
+                        continue; // a pidfd that could not be made
+                    }
+                    let each = OwnedFd::from_raw_fd(each);
                     if cmsg_type == libc::SCM_RIGHTS {
                         count += 1;
                         first.get_or_insert(each);
