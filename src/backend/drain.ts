@@ -14,8 +14,9 @@ export interface DrainOptions {
   /** After so many milliseconds the connections that are still open are closed. Default 30,000. */
   readonly deadline?: number;
   /**
-   * Called when the end begins. What only the application can end belongs here: WebSockets, by
-   * `for (const socket of sockets.clients) socket.close(1001)`; else they stay until the deadline.
+   * Called when the end begins, and awaited, until the deadline, while the connections end. What only the application
+   * can end belongs here: WebSockets, by `for (const socket of sockets.clients) socket.close(1001)`; else they stay until
+   * the deadline.
    */
   readonly onDrain?: () => unknown;
   /**
@@ -50,8 +51,8 @@ export function drainOnSignal(receivers: AnyReceiver | readonly AnyReceiver[], o
   };
   const begin = async () => {
     stopListening();
-    await onDrain?.();
-    const cut = await drain(all, servers, works, deadline);
+    const told = (async () => onDrain?.())();
+    const cut = await drain(all, servers, works, deadline, told);
     await onDrained?.(cut);
     if (exit) process.exit();
   };
@@ -68,27 +69,30 @@ function knownServer(receiver: AnyReceiver): Server {
   throw new HandoffError("ERR_OPTION", "drainOnSignal needs the receiver that attach() or receive() gave, or several");
 }
 
-/** Resolves when everything is closed, to the number of connections that were cut. */
+/** Resolves when everything is closed, and `told`, or the deadline is over, to the number of connections that were cut. */
 async function drain(
   receivers: readonly AnyReceiver[],
   servers: readonly Server[],
   works: readonly OpenWork[],
   deadline: number,
+  told: Promise<unknown>,
 ): Promise<number> {
-  let cut = 0;
-  let isOver = false;
-  const timer = setTimeout(() => {
-    isOver = true;
-    for (const receiver of receivers) void receiver.close({ timeout: 0 });
-    for (const work of works) cut += work.destroy();
-  }, deadline);
+  let timer: NodeJS.Timeout | undefined;
+  const over = new Promise<void>((resolve) => {
+    timer = setTimeout(() => {
+      for (const receiver of receivers) void receiver.close({ timeout: 0 });
+      for (const work of works) work.cut();
+      resolve();
+    }, deadline);
+  });
   for (const work of works) work.retire();
-  await Promise.all(receivers.map((receiver) => receiver.close()));
-  await Promise.all(servers.map((server) => closed(server)));
+  const allClosed = async () => {
+    await Promise.all(receivers.map((receiver) => receiver.close()));
+    await Promise.all(servers.map((server) => closed(server)));
+  };
+  await Promise.all([allClosed(), Promise.race([told, over])]);
   clearTimeout(timer);
-  // Delivered behind the deadline.
-  if (isOver) for (const work of works) cut += work.destroy();
-  return cut;
+  return works.reduce((sum, work) => sum + work.wereCut, 0);
 }
 
 /** Also for one that listens on a port beside, or is closed already and waits for its last connection. */

@@ -21,6 +21,9 @@ export class OpenWork {
   /** HTTP/2 sessions, and whether a stream was opened yet. */
   private readonly sessions: Map<ServerHttp2Session, boolean> = new Map();
   private isRetiring: boolean = false;
+  private isCut: boolean = false;
+  /** How many connections `cut` has closed. */
+  wereCut: number = 0;
   private watchesRequests: boolean = false;
 
   /** Sees the connections that come from now on. */
@@ -42,12 +45,13 @@ export class OpenWork {
     for (const [session, isUsed] of this.sessions) if (isUsed) session.close();
   }
 
-  /** Whatever is still open is closed now. Returns how many connections that were. */
-  destroy(): number {
+  /** Whatever is still open is closed now, and what comes after. */
+  cut(): void {
+    this.isCut = true;
     const open = [...this.sockets].filter((socket) => !socket.destroyed);
+    this.wereCut += open.length;
     for (const session of this.sessions.keys()) session.destroy();
     for (const socket of open) socket.destroy();
-    return open.length;
   }
 
   /** Looks no more. */
@@ -61,6 +65,8 @@ export class OpenWork {
   private readonly onConnection = (socket: Socket): void => {
     this.sockets.add(socket);
     socket.once("close", () => this.sockets.delete(socket));
+    // Not before the server's own listeners have had it.
+    if (this.isCut) process.nextTick(() => this.cut());
     this.watchRequests();
   };
 

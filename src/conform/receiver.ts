@@ -25,6 +25,8 @@ export class Receiver {
   private readonly timeout: number;
   /** What doors would call violations, of all channels so far. */
   readonly violations: Violation[] = [];
+  /** It is stopped for a moment. */
+  private isStopped: boolean = false;
   private family: { readonly at: number; readonly pids: readonly number[] } = { at: -FAMILY, pids: [] };
 
   constructor(path: string, command: string | undefined, timeout: number) {
@@ -67,6 +69,7 @@ export class Receiver {
 
   /** Finds the receiver, or starts it. Throws ERR_USAGE if it is not there. */
   async begin(): Promise<void> {
+    process.once("exit", this.abandon);
     if (this.command !== undefined) {
       if (this.listens) {
         throw new HandoffError("ERR_USAGE", `somebody listens at ${this.path} already: end it, or leave --start out`);
@@ -108,6 +111,15 @@ export class Receiver {
     const isFree = await eventually(() => !this.listensAt(met), this.timeout);
     if (isFree && isKind(met, "isSocket")) unlinkSync(met);
   }
+
+  /** The kit itself ends early, by a signal: nothing stays stopped, and nothing of what was started stays. */
+  readonly abandon = (): void => {
+    if (this.isStopped) sendSignal(this.pid, "SIGCONT");
+    if (this.started === undefined) return;
+    for (const pid of this.pids) sendSignal(pid, "SIGKILL");
+    this.started.signal("SIGKILL");
+    if (isKind(this.met, "isSocket")) unlinkSync(this.met);
+  };
 
   /** Starts it where nothing is left of the one before. Throws ERR_USAGE. */
   async startAfresh(): Promise<void> {
@@ -177,10 +189,12 @@ export class Receiver {
     } catch (error) {
       throw new Skip(`process ${this.pid} cannot be stopped for a moment: ${(error as Error).message}`);
     }
+    this.isStopped = true;
     try {
       await eventually(() => stateOf(this.pid) === "T", this.timeout);
       await act();
     } finally {
+      this.isStopped = false;
       process.kill(this.pid, "SIGCONT");
     }
   }
@@ -211,11 +225,7 @@ export class Receiver {
     this.started?.signal(signal);
     if (!this.pids.includes(this.pid) || this.pid <= 0) return;
     if (this.started !== undefined && inGroup(this.pid, this.started.group)) return;
-    try {
-      process.kill(this.pid, signal);
-    } catch {
-      // Gone already.
-    }
+    sendSignal(this.pid, signal);
   }
 
   get isAlive(): boolean {
@@ -226,17 +236,19 @@ export class Receiver {
   async kill(): Promise<void> {
     if (this.started === undefined) return;
     const all = this.pids;
-    for (const pid of all) {
-      try {
-        process.kill(pid, "SIGKILL");
-      } catch {
-        // Gone already.
-      }
-    }
+    for (const pid of all) sendSignal(pid, "SIGKILL");
     this.started.signal("SIGKILL");
     // A process shows as ended while its other threads, and what it has open, are still there.
     await eventually(() => !all.some(isAlive) && !this.listens, this.timeout);
     this.started = undefined;
+  }
+}
+
+function sendSignal(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // Gone already.
   }
 }
 

@@ -40,6 +40,7 @@ export async function* conform(options: Options): AsyncGenerator<RuleResult> {
     }
   } finally {
     await receiver.end();
+    process.removeListener("exit", receiver.abandon);
     connections.close();
   }
 }

@@ -273,6 +273,42 @@ describe("the deadline", () => {
     await ended();
     expect(child.lines.at(-1)).toBe("cut 1");
   });
+
+  it("cuts what is delivered behind it, too", async () => {
+    // Timers of the same time run in one turn: the connection is in the queue when the deadline's does.
+    const busy = `console.log("busy"); for (const end = Date.now() + 400; Date.now() < end; );`;
+    await run(
+      `${httpServer} drainOnSignal(receiver, {
+         deadline: 100,
+         onDrain: () => setTimeout(() => { ${busy} }, 100),
+         onDrained: (cut) => console.log("cut " + cut),
+       });`,
+    );
+    const socket = net.connect(bridge.port, "127.0.0.1");
+    clients.push(socket.on("error", () => {}));
+    await once(socket, "connect");
+    child.process.kill("SIGTERM");
+    await child.line("its being busy", (line) => line === "busy");
+    await bridge.next();
+    await bridge.door.end();
+    await ended();
+    expect(child.lines.at(-1)).toBe("cut 1");
+  });
+
+  it("holds though onDrain is not done; without it the process ends when onDrain is", async () => {
+    const drained = (onDrain: string, deadline: number) => `${httpServer} drainOnSignal(receiver, {
+      deadline: ${deadline}, onDrain: ${onDrain}, onDrained: () => console.log("drained") });`;
+    await run(drained("() => new Promise(() => {})", 100));
+    await terminate();
+    await ended();
+    expect(child.lines).toEqual(["ready", "drained"]);
+    path = folder.at(`${count++}.sock`);
+    const waits = `async () => { await new Promise((resolve) => setTimeout(resolve, 20)); console.log("told"); }`;
+    await run(drained(waits, 30_000));
+    await terminate();
+    await ended();
+    expect(child.lines).toEqual(["ready", "told", "drained"]);
+  });
 });
 
 describe("the process", () => {

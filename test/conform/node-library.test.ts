@@ -1,8 +1,9 @@
 /** The library's own receiver keeps every rule, whatever it serves; and how the command tells it. */
-import { existsSync, mkdirSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { rules } from "../../src/conform/index.js";
+import { isAlive } from "../../src/conform/process.js";
 import { certificate } from "../support/certificates.js";
 import { Child } from "../support/child.js";
 import { sniHandoff } from "../support/command-line.js";
@@ -10,6 +11,7 @@ import { Folder } from "../support/folder.js";
 import { until } from "../support/wait.js";
 
 const folder = new Folder();
+const cli = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 const program = fileURLToPath(new URL("../fixtures/conforming.mjs", import.meta.url));
 
 const conform = (path: string, kind: string, start: string, ...more: string[]) =>
@@ -101,6 +103,23 @@ not ok 3 - consumed # ${consumed.says}
     expect([...ran.stdout.matchAll(/^ok \d+ - (.*SKIP.*)$/gm)].map((match) => match[1])).toEqual(skipped);
     expect(receiver.running).toBe(true);
     expect(await receiver.end()).toEqual({ status: 0, signal: null });
+  });
+
+  test.each([
+    ["by a signal", 130, (kit: Child) => kit.process.kill("SIGINT")],
+    ["as nobody reads its results", 1, (kit: Child) => kit.process.stdout!.destroy()],
+  ])("ended early %s, leaves nothing of the receiver", async (_, status, end) => {
+    const path = folder.at("early.sock");
+    const start = `${process.execPath} ${program} ${path} echo & echo $! > ${path}.pid; wait`;
+    const kit = new Child(process.execPath, [cli, "conform", "--path", path, "--probe", "echo", "--start", start]);
+    await kit.line("a result", (line) => line.startsWith("ok 1 "));
+    const receiver = Number(readFileSync(`${path}.pid`, "utf8"));
+    expect(isAlive(receiver)).toBe(true);
+    end(kit);
+    expect(await kit.ended).toEqual({ status, signal: null });
+    expect(kit.stderr).toBe("");
+    expect(existsSync(path)).toBe(false);
+    await until("the receiver's end", () => !isAlive(receiver));
   });
 
   test("lists the rules", async () => {

@@ -1,3 +1,4 @@
+import { constants } from "node:os";
 import type { ProbeKind, RuleResult } from "../../conform/index.js";
 import type { Command } from "../command.js";
 import { ExitStatus, usageError } from "../exit.js";
@@ -64,6 +65,7 @@ export const conform: Command = {
     ["$0 conform --path /run/app/door.sock --only ack revoke-in-queue", "Two of them, of a receiver that runs"],
   ],
   async run(args) {
+    endEarly();
     const kit = await import("../../conform/index.js");
     const only = args.only as readonly string[] | undefined;
     const chosen = kit.chosenRules(only);
@@ -93,6 +95,14 @@ export const conform: Command = {
     return results.some(({ outcome }) => outcome === "failed") ? ExitStatus.FAILED : ExitStatus.DONE;
   },
 };
+
+/** Whoever ends this, or reads no more of it (EPIPE), ends what was started too: the kit does that as the process exits. */
+function endEarly(): void {
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.once(signal, () => process.exit(128 + constants.signals[signal]));
+  }
+  process.stdout.once("error", () => process.exit(ExitStatus.FAILED));
+}
 
 function atLeast(name: string, value: unknown, lowest: number): number {
   if (typeof value === "number" && value >= lowest) return value;
