@@ -14,7 +14,9 @@ async function work() {
   });
   // Instead of server.listen(443).
   const receiver = await attach(server, { path: `${folder}/` });
-  drainOnSignal(receiver);
+  // Ctrl-C and systemd signal all processes, and a second signal would cut requests: what counts is the primary's word.
+  for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, () => {});
+  drainOnSignal(receiver, { signals: ["SIGUSR2"] });
   process.send("listening");
 }
 
@@ -32,7 +34,7 @@ function supervise() {
   });
   const end = () => {
     isEnding = true;
-    for (const { process: worker } of Object.values(cluster.workers)) worker.kill("SIGTERM");
+    for (const { process: worker } of Object.values(cluster.workers)) worker.kill("SIGUSR2");
   };
   process.once("SIGTERM", end);
   process.once("SIGINT", end);

@@ -1,6 +1,10 @@
 /** The examples for Node's servers behind a real door: each one's requests, a restart among them, and its end. */
-import { mkdirSync } from "node:fs";
+import type { SpawnOptions } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import * as tls from "node:tls";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { type Certificate, certificate } from "../support/certificates.js";
@@ -72,7 +76,7 @@ afterAll(async () => {
   expect((await door.stop()).defect).toBe(0);
 });
 
-async function start(index: number): Promise<Child> {
+async function start(index: number, options: SpawnOptions = {}): Promise<Child> {
   const { example, more = [], unchanged } = rows[index]!;
   const home = join(folder.path, "examples");
   const program = join(running.get(example) ?? copyExample(example, home), "server.mjs");
@@ -82,7 +86,7 @@ async function start(index: number): Promise<Child> {
     ? new Child(process.execPath, ["--import", preload, program, ...files], {
         env: { ...process.env, SNI_HANDOFF: `443=${path}` },
       })
-    : new Child(process.execPath, [program, path, ...files, ...more]);
+    : new Child(process.execPath, [program, path, ...files, ...more], options);
   children.push(child);
   const says = `listening on ${unchanged ? "port 443" : path}`;
   await child.line("what it listens on", (line) => line === says);
@@ -137,6 +141,19 @@ it("node-fastify with HTTP/2 answers clients of HTTP/1.1 too", async () => {
   const child = await start(index);
   expectRight([await ask({ port: door.port, name: nameOf(index), cert: own.cert })], "fastify");
   await terminate(child);
+});
+
+it.each(["SIGTERM", "SIGINT"] as const)("node-cluster drains though %s reaches all its processes", async (signal) => {
+  const index = rows.findIndex(({ example }) => example === "node-cluster");
+  const child = await start(index, { detached: true });
+  await door.instances(`row-${index}`, 2);
+  const client = tls.connect({ port: door.port, host: "127.0.0.1", servername: nameOf(index), ca: own.cert });
+  await once(client, "secureConnect");
+  process.kill(-child.pid, signal);
+  await until("DRAIN", () => readdirSync(pathOf(index)).length === 0);
+  client.write(`GET / HTTP/1.1\r\nHost: ${nameOf(index)}\r\n\r\n`);
+  expect(await text(client)).toContain("hello from cluster");
+  expect(await child.ended).toEqual({ status: 0, signal: null });
 });
 
 it("node-ws echoes, and tells its clients that it goes away", async () => {
