@@ -66,13 +66,14 @@ static void send_request(int fd, enum request_kind kind, const struct arrival *a
 }
 
 /* One message. Returns like recvmsg(2). */
-static ssize_t receive(int fd, int flags, struct arrival *out) {
+static ssize_t receive(int fd, struct arrival *out) {
   CONTROL_FOR(2) control;
   struct iovec vector = {&out->delivery, sizeof out->delivery};
   struct msghdr header = {
       .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
   out->connection = out->channel = -1;
-  out->length = recvmsg(fd, &header, flags & SOCK_CLOEXEC ? MSG_CMSG_CLOEXEC : 0);
+  /* The channel's must not come into a program that another thread executes just now, whatever the flags say. */
+  out->length = recvmsg(fd, &header, MSG_CMSG_CLOEXEC);
   if (out->length <= 0) return out->length;
   struct cmsghdr *part = CMSG_FIRSTHDR(&header);
   if (part == NULL || part->cmsg_type != SCM_RIGHTS) return out->length;
@@ -152,7 +153,7 @@ static int take(int fd, const struct identity *identity, struct sockaddr *out, s
   if (identity->is_silent) return wait_in_silence(fd);
   for (;;) {
     if (!has_room(fd)) return -1;
-    ssize_t received = receive(fd, flags, &arrival);
+    ssize_t received = receive(fd, &arrival);
     if (received == -1 && errno != ECONNRESET) return -1;
     if (received <= 0) { /* the helper is gone, and what it had delivered is taken */
       if (received == -1 || revive(fd)) continue;
@@ -167,6 +168,7 @@ static int take(int fd, const struct identity *identity, struct sockaddr *out, s
     if (name(arrival.connection, &arrival.delivery, identity->address.any.sa_family, &client)) break;
     close(arrival.connection);
   }
+  if (!(flags & SOCK_CLOEXEC)) fcntl(arrival.connection, F_SETFD, 0);
   if (flags & SOCK_NONBLOCK) fcntl(arrival.connection, F_SETFL, O_RDWR | O_NONBLOCK);
   set_options(arrival.connection, &arrival.delivery);
   epolled_begin(arrival.connection);
