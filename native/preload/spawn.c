@@ -35,11 +35,17 @@ static int helper_path(char *out) {
   return 0;
 }
 
+/* In a child: says why it ends. */
+static _Noreturn void end_with(int report, int error) {
+  if (write(report, &error, sizeof error) == -1) _exit(126);
+  _exit(127);
+}
+
 /*
- * The child's part, where only async-signal-safe calls may be made (fork(2), of a process with threads). Descriptors of
+ * The helper's part, where only async-signal-safe calls may be made (fork(2), of a process with threads). Descriptors of
  * the helper: 3 the path, 4 the pair's end, 5 where it says that it listens, or the errno why not.
  */
-static void become_helper(const char *program, int path_descriptor, int pair_end, int report, const char *path,
+static _Noreturn void become_helper(const char *program, int path_descriptor, int pair_end, int report, const char *path,
                           const char *family) {
   const char *const arguments[] = {program, path, family, NULL};
   const char *const environment[] = {NULL};
@@ -47,15 +53,15 @@ static void become_helper(const char *program, int path_descriptor, int pair_end
   int fds[] = {path_descriptor, pair_end, report};
   for (int i = 0; i < 3; i++) fds[i] = fcntl(fds[i], F_DUPFD, 16);
   for (int i = 0; i < 3; i++)
-    if (fds[i] == -1 || dup2(fds[i], 3 + i) == -1) goto failed;
+    if (fds[i] == -1 || dup2(fds[i], 3 + i) == -1) end_with(report, errno);
   real()->execve(program, (char *const *)arguments, (char *const *)environment);
-failed:;
-  int error = errno;
-  if (write(report, &error, sizeof error) == -1) _exit(126);
-  _exit(127);
+  end_with(fds[2], errno);
 }
 
-/* A fork whose end sends no SIGCHLD and that wait(2) without __WALL does not see (clone(2)). */
+/*
+ * A fork whose end sends no SIGCHLD and that wait(2) without __WALL does not see (clone(2)). Only without exec: that sets
+ * the signal to SIGCHLD again (de_thread in Linux's fs/exec.c). So the helper is a child of this one's, which ends.
+ */
 static pid_t fork_unseen(void) { return (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL); }
 
 int spawn_helper(int path_descriptor, int pair_end, const char *path, sa_family_t family) {
@@ -74,7 +80,12 @@ int spawn_helper(int path_descriptor, int pair_end, const char *path, sa_family_
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   pid_t pid = fork_unseen();
-  if (pid == 0) become_helper(program, path_descriptor, pair_end, report[1], path, number);
+  if (pid == 0) {
+    pid_t helper = fork_unseen();
+    if (helper == 0) become_helper(program, path_descriptor, pair_end, report[1], path, number);
+    if (helper == -1) end_with(report[1], errno);
+    _exit(0);
+  }
   error = pid == -1 ? errno : 0;
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   close(report[1]);

@@ -271,12 +271,6 @@ int main(int count, char **arguments) {
     fprintf(stderr, "sni-handoff-helper is started by libsnihandoff.so: LD_PRELOAD=$(sni-handoff preload)\n");
     return 2;
   }
-  /* The server's child ends here, so that no process is left for it to wait for. */
-  pid_t pid = fork();
-  if (pid != 0) {
-    if (pid == -1) report(errno);
-    return 0;
-  }
   /* Who calls listen(2) is whom SO_PEERCRED names. */
   int error = listen(PATH_DESCRIPTOR, BACKLOG) == 0 ? 0 : errno;
   report(error);
