@@ -11,6 +11,9 @@
 
 #include "start.h"
 
+/* In a helper's successor: the keeper that started it. */
+static pid_t starter;
+
 static int open_process(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
 
 void keeper_name_process(char **arguments, bool is_keeper) {
@@ -52,6 +55,7 @@ static void close_others(const struct helper *helper) {
  */
 static void keep(const struct helper *helper, int process, char **arguments) {
   keeper_name_process(arguments, true);
+  starter = getpid();
   dup2(process, REPORT);
   close_others(helper);
   for (process = REPORT;;) {
@@ -79,7 +83,15 @@ static void watch_keeper(struct helper *helper, pid_t pid) {
     watch(helper, helper->keeper, WATCH_KEEPER, 0, EPOLLIN);
 }
 
-void keeper_adopt(struct helper *helper) { watch_keeper(helper, getppid()); }
+bool keeper_adopt(struct helper *helper, char **arguments) {
+  helper->keeper = open_process(starter);
+  /* Its parent is another process by now if the keeper was killed meanwhile: that one is not to be killed, nor kept. */
+  if (helper->keeper != -1 && getppid() == starter) {
+    watch(helper, helper->keeper, WATCH_KEEPER, 0, EPOLLIN);
+    return false;
+  }
+  return keeper_start(helper, arguments);
+}
 
 void keeper_renew(struct helper *helper) {
   if (helper->keeper != -1) syscall(SYS_pidfd_send_signal, helper->keeper, SIGKILL, NULL, 0);

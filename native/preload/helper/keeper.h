@@ -21,7 +21,7 @@ bool keeper_start(struct helper *helper, char **arguments);
 /* There is another pair: ends the keeper, and with the next event one that knows of it is started. */
 void keeper_renew(struct helper *helper);
 
-/* In a killed helper's place: its keeper is this process's parent. */
-void keeper_adopt(struct helper *helper);
+/* In a killed helper's place: watches the keeper that started it; if that is gone too, as keeper_start. */
+bool keeper_adopt(struct helper *helper, char **arguments);
 
 #endif

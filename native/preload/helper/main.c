@@ -196,10 +196,7 @@ static bool serve(struct helper *helper, const struct receiver *given, char **ar
   watch(helper, PATH_DESCRIPTOR, WATCH_PATH, 0, EPOLLIN);
   for (unsigned i = 0; i < MOST_RECEIVERS; i++)
     if (given[i].fd != -1) receivers_add(helper, given[i].fd, given[i].family);
-  if (is_successor)
-    keeper_adopt(helper);
-  else if (keeper_start(helper, arguments))
-    return true;
+  if (is_successor ? keeper_adopt(helper, arguments) : keeper_start(helper, arguments)) return true;
   while (!is_over(helper)) {
     struct epoll_event events[EVENTS];
     int count = epoll_wait(helper->epoll, events, EVENTS, patience(helper));
