@@ -139,11 +139,12 @@ static bool is_connection(int fd) {
   return ioctl(fd, SIOCOUTQNSD, &unsent) == 0;
 }
 
-static void add_to_batch(struct helper *helper, const struct channel *channel, const struct message *message, int fd) {
+static void add_to_batch(struct helper *helper, struct channel *channel, const struct message *message, int fd) {
   struct batch *batch = &helper->batch;
   unsigned i = batch->count++;
   struct delivery *delivery = &batch->deliveries[i];
   batch->channel[i] = channel->fd;
+  batch->from[i] = channel;
   batch->connection[i] = fd;
   delivery->channel = channel->id;
   delivery->sequence = message->sequence;
@@ -283,9 +284,8 @@ void channel_readable(struct helper *helper, unsigned index) {
   bool is_at_end = count <= 0;
   for (int i = 0; i < count; i++) {
     /* recvmmsg(2) goes on at the end of a SEQPACKET and gives records without bytes. */
-    if (headers[i].msg_len == 0)
-      is_at_end = true;
-    else if (rule == NULL)
+    is_at_end = is_at_end || headers[i].msg_len == 0;
+    if (rule == NULL && !is_at_end)
       rule = take(helper, channel, (unsigned)i, &ended);
     else
       discard(&headers[i].msg_hdr);

@@ -30,6 +30,9 @@ struct channel {
   uint32_t latest; /* sequence last passed on */
   bool has_aged;
   uint32_t aged; /* what `latest` was a while ago */
+  /* Of several receivers the one that the last of it went to, which the next ones follow while that is unread. */
+  struct receiver *last;
+  uint64_t follows_until;
 };
 
 /* How a channel ended, remembered for connections whose ACK failed. */
@@ -62,6 +65,7 @@ struct batch {
   unsigned count;
   unsigned sent;
   int channel[BATCH]; /* descriptors beside each; -1 for one that is owned */
+  struct channel *from[BATCH]; /* NULL for one that is owned */
   int connection[BATCH];
   size_t length[BATCH];
   struct delivery deliveries[BATCH];

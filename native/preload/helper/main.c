@@ -127,19 +127,30 @@ static void release_path(struct helper *helper) {
   helper->path_descriptor = -1;
 }
 
-/* Nobody takes what is in the batch: the door is told so where its channel is open. */
+/* What is in the batch is the door's again, and it is told so; what is owned goes to the receivers that are left. */
 static void refuse_batch(struct helper *helper) {
   struct batch *batch = &helper->batch;
-  for (; batch->sent < batch->count; batch->sent++) {
-    const struct delivery *delivery = &batch->deliveries[batch->sent];
-    const struct channel *channel = delivery->is_owned ? NULL : channel_by_id(helper, delivery->channel);
-    if (channel != NULL) channel_refuse(channel, delivery->sequence, REFUSE_DRAINING);
-    close(batch->connection[batch->sent]);
+  unsigned kept = 0;
+  for (unsigned i = batch->sent; i < batch->count; i++) {
+    if (batch->from[i] == NULL && helper->receiver_count > 0) {
+      batch->channel[kept] = batch->channel[i];
+      batch->from[kept] = NULL;
+      batch->connection[kept] = batch->connection[i];
+      batch->length[kept] = batch->length[i];
+      batch->deliveries[kept++] = batch->deliveries[i];
+      continue;
+    }
+    if (batch->from[i] != NULL) channel_refuse(batch->from[i], batch->deliveries[i].sequence, REFUSE_DRAINING);
+    close(batch->connection[i]);
   }
+  batch->sent = 0;
+  batch->count = kept;
+  receivers_pass(helper); /* what waited for the batch goes on */
 }
 
 void begin_to_end(struct helper *helper, bool has_lost) {
   release_path(helper);
+  helper->must_recycle = false;
   helper->is_draining = true;
   helper->ends_at = now_milliseconds() + (has_lost ? DRAIN_WITH_LOST_MILLISECONDS : DRAIN_MILLISECONDS);
   refuse_batch(helper);
@@ -149,7 +160,6 @@ void begin_to_end(struct helper *helper, bool has_lost) {
 static void recycle(struct helper *helper) {
   helper->must_recycle = false;
   refuse_batch(helper);
-  receivers_pass(helper); /* nothing left of it: what waited for it goes on */
   channels_close(helper);
 }
 

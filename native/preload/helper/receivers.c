@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -13,8 +14,30 @@
 /* Bytes of a pair's queue. A message with its descriptors takes less than 1.5 KiB of it: so many windows find room. */
 enum { QUEUE = 512 * 1024, REST_MILLISECONDS = 10 };
 
+/* From then on the helper acknowledges what is unread anyway: a receiver that is busy for longer shares its work. */
+enum { FOLLOW_MILLISECONDS = 150 };
+
+static void follow(struct channel *channel, struct receiver *receiver) {
+  channel->last = receiver;
+  channel->follows_until = now_milliseconds() + FOLLOW_MILLISECONDS;
+}
+
+/* The second: what the first has in its queue is before everything that the second gets. */
+static void follow_only_one(struct helper *helper) {
+  struct receiver *only = helper->receivers;
+  while (only->fd == -1) only++;
+  for (unsigned i = 0; i < MOST_CHANNELS; i++)
+    if (helper->channels[i].fd != -1) follow(&helper->channels[i], only);
+}
+
+/* A batch that waits is tried again: who may have it is another question now. */
+static void try_soon(struct helper *helper) {
+  if (helper->is_waiting) helper->rests_until = now_milliseconds();
+}
+
 bool receivers_add(struct helper *helper, int fd, sa_family_t family) {
   int size = QUEUE;
+  if (helper->receiver_count == 1) follow_only_one(helper);
   for (unsigned i = 0; i < MOST_RECEIVERS; i++) {
     if (helper->receivers[i].fd != -1) continue;
     if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) == -1)
@@ -22,6 +45,7 @@ bool receivers_add(struct helper *helper, int fd, sa_family_t family) {
     helper->receivers[i] = (struct receiver){.fd = fd, .family = family};
     helper->receiver_count++;
     watch(helper, fd, WATCH_RECEIVER, i, EPOLLIN);
+    try_soon(helper);
     return true;
   }
   tell(CAUSE_LIMIT, 0, "%s: more than %d listeners; the next is not served", helper->path, MOST_RECEIVERS);
@@ -65,6 +89,21 @@ static sa_family_t next_family(const struct batch *batch) {
   return peer.sin6_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&peer.sin6_addr) ? AF_INET6 : AF_INET;
 }
 
+/*
+ * The receiver of the last connection of the same channel, if that may be unread: whoever took the next one would
+ * acknowledge both, and if the last one's process ended then, it would be lost. NULL if any receiver will do.
+ */
+static struct receiver *followed(struct helper *helper, const struct channel *channel) {
+  if (channel == NULL || channel->last == NULL || channel->last->fd == -1) return NULL;
+  if (now_milliseconds() >= channel->follows_until) return NULL;
+  if (unread(channel->last) > 0) return channel->last;
+  /* Nothing unread, since it was read or since the queue is gone: the end is told before that (unix_release_sock). */
+  struct pollfd end = {.fd = channel->last->fd};
+  if (poll(&end, 1, 0) == 1 && (end.revents & POLLHUP))
+    receiver_readable(helper, (unsigned)(channel->last - helper->receivers));
+  return NULL;
+}
+
 /* Of those of the next client's family, if there are any, the one with the least to do, in turn; NULL if all are full. */
 static struct receiver *choose(struct helper *helper) {
   struct receiver *best = NULL;
@@ -72,8 +111,12 @@ static struct receiver *choose(struct helper *helper) {
   unsigned found = 0;
   if (helper->receiver_count == 1 && !helper->receivers[0].is_full && helper->receivers[0].fd != -1)
     return &helper->receivers[0];
+  struct channel *channel = helper->batch.from[helper->batch.sent];
+  struct receiver *before = followed(helper, channel);
+  if (helper->must_recycle || helper->receiver_count == 0) return NULL;
   sa_family_t family = next_family(&helper->batch);
   bool is_bound = has_family(helper, family);
+  if (before != NULL && !before->is_full && (!is_bound || before->family == family)) return before;
   for (unsigned n = 0; n < MOST_RECEIVERS && found < helper->receiver_count; n++) {
     unsigned i = (helper->next_receiver + n) % MOST_RECEIVERS;
     struct receiver *receiver = &helper->receivers[i];
@@ -87,6 +130,7 @@ static struct receiver *choose(struct helper *helper) {
     if (bytes == 0) break;
   }
   if (best != NULL) helper->next_receiver = (unsigned)(best - helper->receivers) + 1;
+  if (best != NULL && channel != NULL) follow(channel, best);
   return best;
 }
 
@@ -100,6 +144,7 @@ static void remove_receiver(struct helper *helper, struct receiver *receiver, bo
     begin_to_end(helper, has_lost);
   else if (has_lost)
     helper->must_recycle = true; /* channels end: the door gives what was in its queue to the others */
+  try_soon(helper);
 }
 
 static struct mmsghdr headers[BATCH];
@@ -150,7 +195,9 @@ static void wait_for_room(struct helper *helper, bool is_at_limit) {
   helper->rests_until = is_at_limit ? now_milliseconds() + REST_MILLISECONDS : 0;
   for (unsigned i = 0; i < MOST_RECEIVERS; i++) {
     struct receiver *receiver = &helper->receivers[i];
-    if (receiver->fd != -1) watch(helper, receiver->fd, WATCH_RECEIVER, i, EPOLLIN | (is_at_limit ? 0 : EPOLLOUT));
+    /* Not one of the other family, which has room, and would say so without end. */
+    bool tells = receiver->is_full && !is_at_limit;
+    if (receiver->fd != -1) watch(helper, receiver->fd, WATCH_RECEIVER, i, EPOLLIN | (tells ? EPOLLOUT : 0));
   }
 }
 
@@ -168,6 +215,9 @@ void receivers_pass(struct helper *helper) {
   prepare(batch);
   while (batch->sent < batch->count) {
     struct receiver *receiver = choose(helper);
+    /* An ACK of the next would take what was lost with a receiver: recycle() refuses the rest. */
+    if (helper->must_recycle) return;
+    if (receiver == NULL && batch->sent == batch->count) break; /* the last receiver is gone */
     if (receiver == NULL) return wait_for_room(helper, is_at_limit);
     int count = send_some(receiver, batch, helper->receiver_count > 1);
     if (count > 0) {

@@ -35,6 +35,7 @@ static void give_back(struct helper *helper, const struct returned *returned) {
   batch->deliveries[i] = returned->delivery;
   batch->deliveries[i].is_owned = 1;
   batch->channel[i] = -1;
+  batch->from[i] = NULL;
   batch->connection[i] = returned->fd;
   batch->length[i] = DELIVERY_HEAD + returned->delivery.client_length + returned->delivery.server_length +
                      returned->delivery.option_count * sizeof(struct inherited_option);

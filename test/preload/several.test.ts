@@ -1,0 +1,135 @@
+/** Several processes that listen on one path with SO_REUSEPORT: each has a queue, and a channel's ACK takes all before it. */
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { ADDRESS_BYTES, writeAddress } from "../../src/addresses.js";
+import { MessageType } from "../../src/handoff/layout.js";
+import { native } from "../../src/native/addon.js";
+import { openDescriptors } from "../support/descriptors.js";
+import { FakeDoor } from "../support/fake-door.js";
+import { Folder } from "../support/folder.js";
+import { TcpListener } from "../support/tcp.js";
+import { until } from "../support/wait.js";
+import { compileServer, Server } from "./server.js";
+
+const folder = new Folder();
+let program: string;
+let tcp: TcpListener;
+let number = 0;
+const servers: Server[] = [];
+const doors: FakeDoor[] = [];
+const path = () => folder.at(`${number}.sock`);
+
+beforeAll(() => {
+  program = compileServer(folder);
+  tcp = new TcpListener();
+});
+afterAll(() => tcp.close());
+afterEach(async () => {
+  for (const door of doors.splice(0)) door.close();
+  await Promise.all(servers.splice(0).map((server) => server.kill()));
+  number++;
+});
+
+async function serve(args: readonly string[], address = "0.0.0.0:443"): Promise<Server> {
+  const server = new Server(program, path(), args, { SNI_HANDOFF: `${address}=${path()}` });
+  servers.push(server);
+  await server.serving();
+  return server;
+}
+
+async function door(): Promise<FakeDoor> {
+  const opened = await FakeDoor.open(path());
+  doors.push(opened);
+  return opened;
+}
+
+it("what a killed one has not accepted is the door's again, though the other one accepts", async () => {
+  const slow = await serve(["-r", "-a", "60000", "0.0.0.0:443"]);
+  await serve(["-r", "0.0.0.0:443"]);
+  const opened = await door();
+  const first = await tcp.pair();
+  const second = await tcp.pair();
+  opened.handOver(first.descriptor);
+  opened.handOver(second.descriptor);
+  // Time for the other one to acknowledge the second, and with it the first; less than what the helper waits for.
+  await new Promise((resolve) => setTimeout(resolve, 40));
+  const killed = once(slow.child.process, "exit");
+  slow.child.process.kill("SIGKILL");
+  await killed;
+  await until("the channel's end", () => opened.ended);
+  expect(opened.received.filter(({ type }) => type === MessageType.ACK)).toEqual([]);
+  // As the door does with what is not acknowledged.
+  const again = await door();
+  for (const { client, descriptor } of [first, second]) {
+    const answered = once(client, "data");
+    await again.acknowledged(again.handOver(descriptor));
+    native.close(descriptor);
+    await answered;
+    client.destroy();
+  }
+});
+
+it("one that is busy for long shares what comes with the other", async () => {
+  await serve(["-r", "-a", "60000", "0.0.0.0:443"]);
+  await serve(["-r", "0.0.0.0:443"]);
+  const opened = await door();
+  const answered: number[] = [];
+  for (let i = 0; answered.length < 2; i++) {
+    expect(i).toBeLessThan(100);
+    const { client, descriptor } = await tcp.pair();
+    client.once("data", () => answered.push(i));
+    await opened.acknowledged(opened.handOver(descriptor));
+    native.close(descriptor);
+    client.on("close", () => client.destroy());
+  }
+});
+
+it("a full queue of one family does not keep the helper busy", async () => {
+  const server = await serve(["-a", "60000", "0.0.0.0:443", "[::]:443"], "443");
+  const opened = await door();
+  const { client, descriptor } = await tcp.pair();
+  const v4 = new Uint8Array(ADDRESS_BYTES);
+  writeAddress({ family: "IPv4", address: "192.0.2.1", port: 12345 }, v4, 0);
+  // Until the helper reads no more of them.
+  const fill = () => {
+    try {
+      for (;;) opened.handOver(descriptor, { consumed: 28, client: v4, server: v4 });
+    } catch {
+      opened.nextSequence--;
+    }
+  };
+  for (let i = 0; i < 20; i++) {
+    fill();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  const helper = await server.helper("helper");
+  const before = ticks(helper);
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  expect(ticks(helper) - before).toBeLessThan(5);
+  native.close(descriptor);
+  client.destroy();
+});
+
+it("a record without bytes leaves none of its descriptors in the helper", async () => {
+  const server = await serve(["0.0.0.0:443"]);
+  const helper = await server.helper("helper");
+  const before = openDescriptors(helper).length;
+  const { client, descriptor } = await tcp.pair();
+  for (let i = 0; i < 5; i++) {
+    const opened = await door();
+    opened.send(new Uint8Array(0), [descriptor, descriptor]);
+    await opened.end();
+  }
+  await until("as many as before", () => openDescriptors(helper).length === before);
+  native.close(descriptor);
+  client.destroy();
+});
+
+/** Processor time in clock ticks (proc(5)): user and system. */
+function ticks(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "latin1")
+    .replace(/^.*\) /, "")
+    .split(" ");
+  return Number(fields[11]) + Number(fields[12]);
+}
