@@ -1,5 +1,5 @@
 //! Receives the TCP connections that a sni-handoff front door hands over. Copy this file; it needs `libc` and `tokio`
-//! (features "net", "rt", "sync", "time").
+//! (features "macros", "net", "rt", "sync", "time").
 //!
 //!     let mut listener = Listener::bind("/run/app/door.sock")?; // inside of a tokio runtime
 //!     loop {
