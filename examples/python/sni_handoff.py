@@ -68,10 +68,15 @@ class PathInUse(OSError):
     """Another living process has the path; the message names it."""
 
     def __init__(self, path: str, pid: Optional[int]) -> None:
-        owner = "a living process" if pid is None else f"process {pid}"
+        owner = "a living process" if pid is None else _process(pid)
         remedy = "stop it, choose another path, or use a folder for several processes"
         super().__init__(errno.EADDRINUSE, f"{path} is in use by {owner}; {remedy}")
         self.pid = pid
+
+
+def _process(pid: int) -> str:
+    """As messages name it: one of another pid namespace has no number here, pid_namespaces(7)."""
+    return f"process {pid}" if pid != 0 else "a process of another pid namespace"
 
 
 def _encode(kind: int, sequence: int = 0, *fields: Tuple[int, bytes]) -> bytes:
@@ -474,7 +479,7 @@ class _Peer(NamedTuple):
 
 
 def _peer(sock: socket.socket) -> _Peer:
-    return _Peer(*struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))))
+    return _Peer(*struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII"))))
 
 
 # --- one channel of a door --------------------------------------------------------------------------------------------
@@ -745,7 +750,7 @@ class _Channel:
 
     @property
     def _door(self) -> str:
-        return f"the door, process {self.peer.pid} of user {self.peer.uid}"
+        return f"the door, {_process(self.peer.pid)} of user {self.peer.uid}"
 
 
 # --- all channels of one path -----------------------------------------------------------------------------------------
@@ -857,7 +862,7 @@ class Receiver:
 
     def _admit(self, sock: socket.socket) -> None:
         peer = _peer(sock)
-        who = f"process {peer.pid} of user {peer.uid}"
+        who = f"{_process(peer.pid)} of user {peer.uid}"
         if self._allowed is not None and peer.uid not in self._allowed:
             sock.close()
             return self._warn(f"{who} may not be a door at {self.path}: not one of allowed_users", peer)

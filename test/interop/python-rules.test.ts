@@ -228,6 +228,18 @@ describe.each(["asyncio", "plain"])("%s:", (kind) => {
     expect(warnings()).toEqual([`${who} may not be a door at ${path}: not one of allowed_users`]);
   });
 
+  it("whoever has its path is named, or said to be of another pid namespace", async () => {
+    await start(kind);
+    const says = async (...before: string[]) => {
+      const [command, args] = spawned(kind, {});
+      const second = new Child(before[0] ?? command, before.length > 0 ? [...before.slice(1), command, ...args] : args);
+      expect(await second.ended).toEqual({ status: 1, signal: null });
+      return /PathInUse: .* is in use by (.*); stop it/.exec(second.stderr)?.[1];
+    };
+    expect(await says()).toBe(`process ${receiver.pid}`);
+    expect(await says("unshare", "--pid", "--fork", "--")).toBe("a process of another pid namespace");
+  });
+
   it("at its limit of descriptors it refuses, and goes on when there are some again", async () => {
     await start(kind);
     const { door } = bridge;
