@@ -81,6 +81,7 @@ static int fail(const char *path, int error) {
                        : error == EEXIST  ? ": something that is no socket is there; remove it or choose another path"
                        : error == EROFS   ? "; choose a path on a file system that can be written to"
                        : error == ENOTDIR ? "; a part of the path is no folder"
+                       : error == EAGAIN  ? ": another process has kept its folder locked (flock) for 2 s; end that one"
                                           : "";
   say("cannot listen on %s: %s%s", path, error == EEXIST ? "in the way" : strerror(error), advice);
   return error;

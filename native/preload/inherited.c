@@ -2,10 +2,10 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "lock.h"
 #include "real.h"
 
 static const struct {
@@ -23,7 +23,6 @@ enum { COUNT = sizeof passed_on / sizeof *passed_on };
 _Static_assert((int)COUNT <= (int)MOST_INHERITED, "each option has room");
 
 static struct inherited_option remembered[MOST_INHERITED];
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 bool inherited_is(int level, int name) {
   for (int i = 0; i < COUNT; i++)
@@ -64,17 +63,17 @@ static struct inherited_option *place(int level, int name) {
 }
 
 void inherited_remember(const struct inherited_option *option) {
-  pthread_mutex_lock(&lock);
+  lock();
   struct inherited_option *to = place(option->level, option->name);
   if (to != NULL) *to = *option;
-  pthread_mutex_unlock(&lock);
+  unlock();
 }
 
 bool inherited_recall(int level, int name, struct inherited_option *out) {
-  pthread_mutex_lock(&lock);
+  lock();
   const struct inherited_option *from = place(level, name);
   bool found = from != NULL && from->length > 0;
   if (found) *out = *from;
-  pthread_mutex_unlock(&lock);
+  unlock();
   return found;
 }

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "lock.h"
+
 enum { MOST_BOUND = 1024 };
 
 static struct entry {
@@ -14,7 +16,6 @@ static struct entry {
   struct bound bound;
 } entries[MOST_BOUND];
 static atomic_uint used;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static struct environment environment;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -49,7 +50,7 @@ static struct entry *find(ino_t inode) {
 int bound_add(int fd, const struct bound *bound) {
   ino_t inode;
   if (!inode_of(fd, &inode)) return ENOTSOCK;
-  pthread_mutex_lock(&lock);
+  lock();
   /* Of a socket that was closed without listening, whose inode number came again. */
   struct entry *entry = find(inode);
   for (int i = 0; entry == NULL && i < MOST_BOUND; i++)
@@ -58,28 +59,28 @@ int bound_add(int fd, const struct bound *bound) {
     if (!entry->is_used) atomic_fetch_add(&used, 1);
     *entry = (struct entry){.is_used = true, .inode = inode, .bound = *bound};
   }
-  pthread_mutex_unlock(&lock);
+  unlock();
   return entry == NULL ? ENOBUFS : 0;
 }
 
 bool bound_find(int fd, struct bound *out) {
   ino_t inode;
   if (atomic_load_explicit(&used, memory_order_relaxed) == 0 || !inode_of(fd, &inode)) return false;
-  pthread_mutex_lock(&lock);
+  lock();
   const struct entry *entry = find(inode);
   if (entry != NULL) *out = entry->bound;
-  pthread_mutex_unlock(&lock);
+  unlock();
   return entry != NULL;
 }
 
 void bound_remove(int fd) {
   ino_t inode;
   if (!inode_of(fd, &inode)) return;
-  pthread_mutex_lock(&lock);
+  lock();
   struct entry *entry = find(inode);
   if (entry != NULL) {
     entry->is_used = false;
     atomic_fetch_sub(&used, 1);
   }
-  pthread_mutex_unlock(&lock);
+  unlock();
 }

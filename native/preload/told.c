@@ -1,12 +1,12 @@
 #include "told.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lock.h"
 #include "real.h"
 
 #ifndef SO_COOKIE
@@ -23,7 +23,6 @@ struct entry {
 
 static struct entry *pages[PAGES];
 static atomic_bool is_used;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static uint64_t cookie_of(int fd) {
   uint64_t cookie = 0;
@@ -34,22 +33,22 @@ static uint64_t cookie_of(int fd) {
 void told_remember(int fd, const union address *client, const union address *server) {
   if (fd < 0 || fd / PAGE >= PAGES) return;
   uint64_t cookie = cookie_of(fd);
-  pthread_mutex_lock(&lock);
+  lock();
   struct entry **page = &pages[fd / PAGE];
   if (*page == NULL) *page = calloc(PAGE, sizeof **page);
   if (*page != NULL) {
     (*page)[fd % PAGE] = (struct entry){cookie, {*client, *server}};
     atomic_store(&is_used, true);
   }
-  pthread_mutex_unlock(&lock);
+  unlock();
 }
 
 bool told_recall(int fd, enum told_side side, union address *out) {
   if (!atomic_load_explicit(&is_used, memory_order_relaxed) || fd < 0 || fd / PAGE >= PAGES) return false;
   struct entry entry = {0};
-  pthread_mutex_lock(&lock);
+  lock();
   if (pages[fd / PAGE] != NULL) entry = pages[fd / PAGE][fd % PAGE];
-  pthread_mutex_unlock(&lock);
+  unlock();
   int error = errno;
   bool found = entry.cookie != 0 && entry.cookie == cookie_of(fd);
   errno = error;

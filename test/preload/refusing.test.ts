@@ -1,6 +1,7 @@
 /** What a server under the preload library is told when it may not, or should not, listen. */
 import { chmodSync, existsSync, mkdirSync } from "node:fs";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
+import { native } from "../../src/native/addon.js";
 import { Folder } from "../support/folder.js";
 import { compileServer, Server } from "./server.js";
 
@@ -102,6 +103,16 @@ describe("a path that can't be listened on", () => {
     );
     expect(first.helpers()).toContain(Number(/process (\d+)/.exec(stderr)![1]));
     expect(existsSync(path)).toBe(true);
+  });
+
+  it("in a folder that another process keeps locked", async () => {
+    mkdirSync(folder.at("locked"));
+    const path = folder.at("locked/door.sock");
+    const lock = native.lockFolder(folder.at("locked"));
+    const { call, error, stderr } = await failureOf({ SNI_HANDOFF: `443=${path}` });
+    native.close(lock);
+    expect({ call, error }).toEqual({ call: "listen", error: "EAGAIN" });
+    expect(stderr).toContain("another process has kept its folder locked (flock) for 2 s; end that one");
   });
 
   it("is taken over from a server that is gone", async () => {
