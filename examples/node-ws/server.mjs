@@ -19,5 +19,10 @@ sockets.on("connection", (socket, request) => {
 // Instead of server.listen(443).
 const receiver = await attach(server, { path });
 // 1001: going away. Clients connect again, to another instance or the next one.
-drainOnSignal(receiver, { onDrain: () => sockets.clients.forEach((socket) => void socket.close(1001)) });
+const leave = (socket) => socket.close(1001);
+const onDrain = () => {
+  sockets.clients.forEach(leave);
+  sockets.on("connection", leave); // Those that the door had handed over already.
+};
+drainOnSignal(receiver, { onDrain });
 console.log(`listening on ${receiver.path}`);

@@ -15,8 +15,8 @@ export interface DrainOptions {
   readonly deadline?: number;
   /**
    * Called when the end begins, and awaited, until the deadline, while the connections end. What only the application
-   * can end belongs here: WebSockets, by `for (const socket of sockets.clients) socket.close(1001)`; else they stay until
-   * the deadline.
+   * can end belongs here: WebSockets, by `socket.close(1001)` of all that are open, and of those that open still
+   * (examples/node-ws); else they stay until the deadline.
    */
   readonly onDrain?: () => unknown;
   /**

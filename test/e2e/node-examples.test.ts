@@ -1,7 +1,7 @@
 /** The examples for Node's servers behind a real door: each one's requests, a restart among them, and its end. */
 import type { SpawnOptions } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import * as tls from "node:tls";
@@ -177,4 +177,26 @@ it("node-ws echoes, and tells its clients that it goes away", async () => {
   await terminate(child);
   await until("the client's end", () => code !== undefined);
   expect(code).toBe(1001);
+});
+
+it("node-ws tells it to clients, too, whose WebSocket opens when it is ending already", async () => {
+  const index = rows.findIndex(({ example }) => example === "node-ws");
+  const child = await start(index);
+  const client = tls.connect({ port: door.port, host: "127.0.0.1", servername: nameOf(index), ca: own.cert });
+  await once(client, "secureConnect");
+  child.process.kill("SIGTERM");
+  await until("DRAIN", () => !existsSync(pathOf(index)));
+  const key = Buffer.alloc(16).toString("base64");
+  client.write(
+    `GET / HTTP/1.1\r\nHost: ${nameOf(index)}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+      `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`,
+  );
+  let seen = Buffer.alloc(0);
+  client.on("data", (data: Buffer) => {
+    seen = Buffer.concat([seen, data]);
+  });
+  // A close frame with a status (RFC 6455, 5.5.1).
+  await until("1001", () => seen.includes(Buffer.from([0x88, 0x02, 0x03, 0xe9])));
+  client.destroy();
+  expect(await child.ended).toEqual({ status: 0, signal: null });
 });
