@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { HandoffError, SystemCallError } from "../errors.js";
 import { Channel, type Violation } from "./channel.js";
 import { familyOf, isAlive, openIn, stateOf } from "./process.js";
-import { Skip } from "./rule.js";
+import { Broken, Skip } from "./rule.js";
 import { Started } from "./started.js";
 import { eventually } from "./wait.js";
 
@@ -25,8 +25,9 @@ export class Receiver {
   private readonly timeout: number;
   /** What doors would call violations, of all channels so far. */
   readonly violations: Violation[] = [];
-  /** It is stopped for a moment. */
-  private isStopped: boolean = false;
+  private wasStarted: boolean = false;
+  /** The process that is stopped for a moment. */
+  private stopped: number | undefined;
   private family: { readonly at: number; readonly pids: readonly number[] } = { at: -FAMILY, pids: [] };
 
   constructor(path: string, command: string | undefined, timeout: number) {
@@ -89,6 +90,7 @@ export class Receiver {
   /** Starts the command, and waits until somebody listens. Throws ERR_USAGE. */
   async start(): Promise<void> {
     const started = new Started(this.command!);
+    this.wasStarted = true;
     this.started = started;
     await eventually(() => started.failed || this.listens, START);
     if (!this.listens) {
@@ -104,7 +106,7 @@ export class Receiver {
 
   /** Ends whatever is left of it, and removes the socket file that it leaves, being killed. */
   async end(): Promise<void> {
-    if (this.command === undefined) return;
+    if (!this.wasStarted) return;
     await this.kill();
     // Others that a rule has started may be on their way out.
     const { met } = this;
@@ -114,7 +116,7 @@ export class Receiver {
 
   /** The kit itself ends early, by a signal: nothing stays stopped, and nothing of what was started stays. */
   readonly abandon = (): void => {
-    if (this.isStopped) sendSignal(this.pid, "SIGCONT");
+    if (this.stopped !== undefined) sendSignal(this.stopped, "SIGCONT");
     if (this.started === undefined) return;
     for (const pid of this.pids) sendSignal(pid, "SIGKILL");
     this.started.signal("SIGKILL");
@@ -181,21 +183,28 @@ export class Receiver {
     }
   }
 
+  /** Throws `Broken` if its process has ended. */
+  private needAlive(): void {
+    if (!this.isAlive) throw new Broken("the receiver to live on", `process ${this.pid} has ended`);
+  }
+
   /** Runs `act` while the process that reads the channels is stopped: everything waits in their queues. */
   async whileStopped(act: () => void | Promise<void>): Promise<void> {
     if (this.pid <= 0) throw new Skip("the receiver's process is not visible: it is in another pid namespace");
     try {
       process.kill(this.pid, "SIGSTOP");
     } catch (error) {
+      this.needAlive();
       throw new Skip(`process ${this.pid} cannot be stopped for a moment: ${(error as Error).message}`);
     }
-    this.isStopped = true;
+    const { pid } = this;
+    this.stopped = pid;
     try {
       await eventually(() => stateOf(this.pid) === "T", this.timeout);
       await act();
     } finally {
-      this.isStopped = false;
-      process.kill(this.pid, "SIGCONT");
+      this.stopped = undefined;
+      sendSignal(pid, "SIGCONT");
     }
   }
 
@@ -210,6 +219,7 @@ export class Receiver {
       try {
         execFileSync("prlimit", ["--pid", `${this.pid}`, `--nofile=${soft}:`], { stdio: "pipe" });
       } catch (error) {
+        this.needAlive();
         throw new Skip(`its limit of descriptors cannot be set: ${(error as Error).message}`);
       }
     };

@@ -12,8 +12,12 @@ const restarting = rules.filter(({ needsStart }) => needsStart).map(({ name }) =
 
 /** Names of the rules that a receiver with this fault breaks. */
 async function broken(fault: string, needsStart: boolean): Promise<string[]> {
-  const path = folder.at(`${fault || "none"}.sock`);
   const only = rules.map(({ name }) => name).filter((name) => needsStart || !restarting.includes(name));
+  return brokenOf(only, fault);
+}
+
+async function brokenOf(only: readonly string[], fault: string): Promise<string[]> {
+  const path = folder.at(`${fault || "none"}.sock`);
   const failed: string[] = [];
   for await (const { rule, outcome } of conform({
     path,
@@ -39,6 +43,10 @@ test("a receiver whose ACK comes before its REFUSEs breaks that rule, and takes 
   const found = await broken("ack-before-refuse", false);
   expect(found).toContain("refuse-before-ack");
   expect(found.filter((name) => name !== "refuse-before-ack" && !others.includes(name))).toEqual([]);
+});
+
+test("a receiver that ends at its limit of descriptors breaks that rule: it is not passed over", async () => {
+  expect(await brokenOf(["ack", "descriptor-limit"], "limit-outlived")).toEqual(["descriptor-limit"]);
 });
 
 describe.concurrent("a receiver that breaks one rule is found to break just that one", () => {
