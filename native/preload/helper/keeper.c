@@ -14,6 +14,9 @@
 /* In a helper's successor: the keeper that started it. */
 static pid_t starter;
 
+/* Least milliseconds from one successor to the next: one that ends at once must not keep a core busy. */
+#define LEAST_LIFE 250
+
 static int open_process(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
 
 void keeper_name_process(char **arguments, bool is_keeper) {
@@ -58,10 +61,14 @@ static void keep(const struct helper *helper, int process, char **arguments) {
   starter = getpid();
   dup2(process, REPORT);
   close_others(helper);
+  uint64_t started = now_milliseconds();
   for (process = REPORT;;) {
     struct pollfd end = {.fd = process, .events = POLLIN};
     if (poll(&end, 1, -1) == -1) continue;
+    uint64_t lived = now_milliseconds() - started;
+    if (lived < LEAST_LIFE) poll(NULL, 0, (int)(LEAST_LIFE - lived));
     if (is_left(helper)) _exit(0);
+    started = now_milliseconds();
     pid_t pid = fork();
     if (pid == 0) return;
     close(process);
