@@ -362,6 +362,16 @@ static struct sample take_sample(const int *watched, unsigned count)
     return sample;
 }
 
+static struct sample begin_measuring(const int *watched, unsigned count)
+{
+    struct sample sample = take_sample(watched, count);
+    answered_at = sample.time;
+    is_measuring = 1;
+    printf("{\"measuring\":true}\n");
+    fflush(stdout);
+    return sample;
+}
+
 static volatile sig_atomic_t is_told_to_end;
 
 static void on_signal(int signal)
@@ -455,6 +465,10 @@ int main(int count, char **arguments)
     struct client *all = calloc(clients, sizeof *all);
     if (all == NULL)
         fail("no memory");
+    struct sample before = {0}, after;
+    /* Without a warm-up the first answer counts too. */
+    if (warm_up == 0)
+        before = begin_measuring(watched, watched_count);
     /* Spread over the rest, so that they do not come all at once. */
     for (uint64_t i = 0; i < clients; i++)
         if (rest > 0)
@@ -463,20 +477,14 @@ int main(int count, char **arguments)
             begin(&all[i]);
 
     uint64_t start = clock_nanoseconds(CLOCK_MONOTONIC) + warm_up, last = UINT64_MAX;
-    struct sample before = {0}, after;
     for (;;) {
         struct epoll_event events[EVENTS];
         int ready = epoll_wait(epoll, events, EVENTS, end_rests(all, clients));
         for (int i = 0; i < ready; i++)
             advance(events[i].data.ptr, events[i].events);
         uint64_t now = clock_nanoseconds(CLOCK_MONOTONIC);
-        if (before.time == 0 && (now >= start || is_told_to_end)) {
-            before = take_sample(watched, watched_count);
-            answered_at = before.time;
-            is_measuring = 1;
-            printf("{\"measuring\":true}\n");
-            fflush(stdout);
-        }
+        if (before.time == 0 && (now >= start || is_told_to_end))
+            before = begin_measuring(watched, watched_count);
         if (is_told_to_end && !is_ending) {
             is_ending = 1;
             last = now + LAST_ANSWERS_SECONDS * NANOSECONDS_PER_SECOND;

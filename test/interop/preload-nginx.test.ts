@@ -79,9 +79,10 @@ function workersOf(nginx: Nginx): Set<number> {
   return new Set(nginx.served.map(({ worker }) => worker));
 }
 
-/** Each request was served, once, and its client's own address is in the log. */
-function expectServedOnce(nginx: Nginx, { completed, failed, failures }: RequestsSummary): void {
+/** Each request was served, once, and its client's own address is in the log, which comes after the answer. */
+async function expectServedOnce(nginx: Nginx, { completed, failed, failures }: RequestsSummary): Promise<void> {
   expect(failed, JSON.stringify(failures)).toBe(0);
+  await until("all requests in the log", () => nginx.served.filter(({ name }) => name === NAME).length >= completed);
   const served = nginx.served.filter(({ name }) => name === NAME);
   expect(served.length).toBe(completed);
   expect(served.filter(({ status, client }) => status !== 200 || !/^127\.64\.\d+\.\d+:\d+$/.test(client))).toEqual([]);
@@ -112,7 +113,7 @@ describe("as it is configured", () => {
     const nginx = await startNginx({ [listen]: scene.at("app") }, more);
     await startDoor();
     const summary = await load(nginx, 300, 2);
-    expectServedOnce(nginx, summary);
+    await expectServedOnce(nginx, summary);
     // nginx asks the socket only where its listener has no address of its own.
     const server = listen.startsWith("0.0.0.0") ? `127.0.0.1:${scene.door.port}` : listen;
     expect(new Set(nginx.served.map(({ server }) => server))).toEqual(new Set([server]));
@@ -138,11 +139,10 @@ describe("while it is operated under load", () => {
 
     const nginx = await startNginx({ [LISTEN]: scene.at("app") }, { daemon: true });
     await startDoor();
-    await load(nginx, 50);
+    const first = (await load(nginx, 50)).completed;
     const before = await descriptors(nginx);
-    const first = nginx.served.length;
     const received = await operate(nginx, scene.door.port);
-    expectServedOnce(nginx, { ...received.each, completed: received.each.completed + first });
+    await expectServedOnce(nginx, { ...received.each, completed: received.each.completed + first });
     expect(await descriptors(nginx)).toEqual(before);
     await expectNothingLeft(nginx);
 
@@ -175,7 +175,7 @@ describe("while it is operated under load", () => {
       nginx = await startNginx({ [LISTEN]: scene.at("app") });
     }
     const summary = await clients.stop();
-    expectServedOnce(nginx, summary);
+    await expectServedOnce(nginx, summary);
     await nginx.end();
     expect(await scene.door.stop()).toMatchObject({ lost_after_read: 0, hold_timeout: 0 });
   });
@@ -198,7 +198,7 @@ describe("while it is operated under load", () => {
       }
       const summary = await clients.stop();
       completed += summary.completed;
-      expectServedOnce(nginx, { ...summary, completed });
+      await expectServedOnce(nginx, { ...summary, completed });
       before ??= await descriptors(nginx);
     }
     expect(await descriptors(nginx)).toEqual(before);
@@ -310,7 +310,7 @@ describe("what it cannot do, it says as it would of a port", () => {
     expect((await second.child.ended).status).toBe(1);
     expect(second.errors).toMatch(/bind\(\) to 0\.0\.0\.0:443 failed \(98: Address already in use\)/);
     await startDoor();
-    expectServedOnce(nginx, await load(nginx, 50));
+    await expectServedOnce(nginx, await load(nginx, 50));
     await expectNothingLeft(nginx);
   });
 
@@ -348,7 +348,7 @@ describe("what it cannot do, it says as it would of a port", () => {
       await until("the helpers as before", () => helpers().length > 0 === isRunning);
       if (nginx === undefined) continue;
       await startDoor();
-      expectServedOnce(nginx, await load(nginx, 50));
+      await expectServedOnce(nginx, await load(nginx, 50));
     }
   });
 });
