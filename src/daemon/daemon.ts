@@ -126,6 +126,7 @@ export class Daemon implements Controlled {
     const { configuration, log } = this;
     const { door } = configuration;
     if (this.parts.accepting) this.relay.start();
+    const instances = [...this.watch.instances];
     this.workers = await Workers.start(
       {
         count: configuration.workers,
@@ -133,7 +134,7 @@ export class Daemon implements Controlled {
         routes: configuration.routes,
         listeners: this.parts.listeners.descriptors,
         accepting: this.parts.accepting,
-        instances: this.watch.instances,
+        instances,
       },
       {
         log: ({ level, event, message, fields }) => log[level]({ event, ...fields }, message),
@@ -142,6 +143,10 @@ export class Daemon implements Controlled {
         },
       },
     );
+    // What changed meanwhile there was nobody to be told to.
+    this.watch.instances.forEach((paths, backend) => {
+      if (paths !== instances[backend]) this.workers.command({ type: "instances", backend, paths });
+    });
     const { memories, backendMemories } = this.workers;
     this.totals = new Totals(memories);
     this.totals.use(door.backends, backendMemories);
