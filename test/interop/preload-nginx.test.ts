@@ -327,9 +327,10 @@ describe("what it cannot do, it says as it would of a port", () => {
     const closed = join(scene.folder, "closed");
     mkdirSync(closed, { mode: 0o555 });
     chmodSync(scene.folder, 0o777);
-    // Root may write anywhere.
-    const prefix =
-      process.getuid!() === 0 ? [program("setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups"] : [];
+    // Root may write anywhere. It may read whatever there is, so that it matters not where this project is.
+    const rights = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"];
+    const user = ["--reuid=65534", "--regid=65534", "--clear-groups", ...rights];
+    const prefix = process.getuid!() === 0 ? [program("setpriv"), ...user] : [];
     const start = received({ "0.0.0.0:8443": join(closed, "app.sock") }, { prefix });
     const nginx = Nginx.spawn(start);
     expect((await nginx.child.ended).status).toBe(1);

@@ -8,11 +8,15 @@ export function threadsOf(pid: number): Fields[] {
   return readdirSync(`/proc/${pid}/task`).map((task) => fieldsOf(`/proc/${pid}/task/${task}/status`));
 }
 
-/** Whether it has a handler for a signal, by its number. */
+/**
+ * Whether it has a handler for a signal, by its number, which it would run now: a process that has just been forked has
+ * its parent's handlers, until it executes its own program, and blocks all signals meanwhile.
+ */
 export function catches(pid: number, signal: number): boolean {
   try {
-    const caught = BigInt(`0x${fieldsOf(`/proc/${pid}/status`).get("SigCgt")}`);
-    return ((caught >> BigInt(signal - 1)) & 1n) === 1n;
+    const fields = fieldsOf(`/proc/${pid}/status`);
+    const isIn = (mask: string) => ((BigInt(`0x${fields.get(mask)}`) >> BigInt(signal - 1)) & 1n) === 1n;
+    return isIn("SigCgt") && !isIn("SigBlk");
   } catch {
     return false; // gone
   }
