@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { until } from "../support/wait.js";
 import { ANSWER_END, Haproxy, type HaproxyStart } from "./support/haproxy.js";
 import { ADDRESS, PreloadScene } from "./support/preload-scene.js";
+import type { RequestsSummary } from "./support/requests.js";
 
 /** Where its output takes nothing at the moment, HAProxy drops a line of its log. */
 const LEAKY = { leaky: true };
@@ -26,6 +27,24 @@ async function more(haproxy: Haproxy, requests: number): Promise<void> {
   await until(`${requests} more requests`, () => haproxy.clients.length >= before + requests, 60_000);
 }
 
+/** Four times another process takes the place of the one before, and tells it to finish, under load. */
+async function replaced(...options: string[]): Promise<{ clients: string[]; summary: RequestsSummary }> {
+  const all = [await Haproxy.start(haproxyStart(false))];
+  await scene.door.instances("app", 1);
+  const load = await scene.load(ANSWER_END);
+  await more(all[0]!, 300);
+  for (let i = 0; i < 4; i++) {
+    const before = all.at(-1)!;
+    const after = await Haproxy.start(haproxyStart(false, ...options, "-sf", String(before.child.pid)));
+    all.push(after);
+    await before.child.ended;
+    await more(after, 150);
+  }
+  const summary = await load.stop();
+  await all.at(-1)!.softStop();
+  return { clients: all.flatMap((each) => each.clients), summary };
+}
+
 it("reloads by the master, under load", async () => {
   const haproxy = await Haproxy.start(haproxyStart(true));
   await scene.door.instances("app", 1);
@@ -41,43 +60,13 @@ it("reloads by the master, under load", async () => {
 });
 
 it("another process takes its place with its listeners (-x) and tells it to finish (-sf), under load", async () => {
-  const all = [await Haproxy.start(haproxyStart(false))];
-  await scene.door.instances("app", 1);
-  const load = await scene.load(ANSWER_END);
-  await more(all[0]!, 300);
-  for (let i = 0; i < 4; i++) {
-    const before = all.at(-1)!;
-    const after = await Haproxy.start(
-      haproxyStart(false, "-x", Haproxy.statsSocket(scene.folder), "-sf", String(before.child.pid)),
-    );
-    all.push(after);
-    await before.child.ended;
-    await more(after, 150);
-  }
-  const summary = await load.stop();
-  await all.at(-1)!.softStop();
-  await scene.expectEnd(
-    all.flatMap(({ clients }) => clients),
-    summary,
-    LEAKY,
-  );
+  const { clients, summary } = await replaced("-x", Haproxy.statsSocket(scene.folder));
+  await scene.expectEnd(clients, summary, LEAKY);
 });
 
 it("another process that listens by itself, and tells the one before to finish (-sf), under load", async () => {
-  const all = [await Haproxy.start(haproxyStart(false))];
-  await scene.door.instances("app", 1);
-  const load = await scene.load(ANSWER_END);
-  await more(all[0]!, 300);
-  for (let i = 0; i < 4; i++) {
-    const before = all.at(-1)!;
-    const after = await Haproxy.start(haproxyStart(false, "-sf", String(before.child.pid)));
-    all.push(after);
-    await before.child.ended;
-    await more(after, 150);
-  }
-  const { completed, failed, failures } = await load.stop();
-  await all.at(-1)!.softStop();
-  const clients = all.flatMap((each) => each.clients);
+  const { clients, summary } = await replaced();
+  const { completed, failed, failures } = summary;
   console.log(`HAProxy, 4 times replaced by -sf alone: ${completed} answered, ${JSON.stringify(failures)}`);
   expect(new Set(clients).size).toBe(clients.length);
   await scene.expectNothingLeft();

@@ -72,6 +72,22 @@ export async function tenThousand(receiver: ReceiverProgram, requests = 10_000):
   });
 }
 
+/** HTTP/2, by h2load through the door: 2,000 requests in 20 connections. */
+export async function speaksHttp2(receiver: ReceiverProgram): Promise<void> {
+  await onStage(receiver, async (stage) => {
+    const load = new Child(program("h2load"), [
+      ...["-n", "2000", "-c", "20", "-m", "10", "--connect-to", `127.0.0.1:${stage.scene.door.port}`],
+      `https://${NAME}/`,
+    ]);
+    expect(await load.ended).toEqual({ status: 0, signal: null });
+    const said = load.lines.join("\n");
+    expect(said).toContain("Application protocol: h2");
+    expect(said).toContain("2000 succeeded, 0 failed, 0 errored, 0 timeout");
+    expect(await stage.scene.counters()).toMatchObject({ ...untroubled, accepted: 20, acknowledged: 20 });
+    expect(await stage.receiver.stop(receiver.stopSignal)).toEqual({ status: 0, signal: null });
+  });
+}
+
 export interface Restarts {
   /** In order, while clients ask without a pause: no request fails. Default 4. */
   readonly stopped?: number;
