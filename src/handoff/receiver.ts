@@ -58,6 +58,8 @@ const DEFAULT_DRAIN_TIMEOUT = 10_000;
  * 10 s (systemd.unit(5), StartLimitIntervalSec=, StartLimitBurst=). Milliseconds.
  */
 const SHORTEST_SERVICE = 2500;
+/** How long doors have to close their channels once the server is closed: what they send is refused. Milliseconds. */
+const CLOSED_TIMEOUT = 2000;
 /**
  * Channels that one process may have open: a door has one for each of its workers. More would be there to take all
  * descriptors of this process.
@@ -155,12 +157,14 @@ export class Receiver extends EventEmitter<ReceiverEvents> {
     return this.ended;
   }
 
-  /** The sink is closed: drains as `close` does, but what is on the way is refused, and nothing keeps the process alive. */
+  /**
+   * The sink is closed: drains as `close` does, but what is on the way is refused, and the process is kept alive (if it
+   * was) only for the moment that doors need to close their channels.
+   */
   sinkClosed(): void {
     if (this.state !== "open") return;
-    this.startDraining(this.drainTimeout);
-    this.unref();
-    this.deadline?.unref();
+    this.startDraining(Math.min(this.drainTimeout, CLOSED_TIMEOUT));
+    if (!this.isReferenced) this.deadline?.unref();
   }
 
   /** Without a word to anybody: the process, or the worker thread, ends now. */

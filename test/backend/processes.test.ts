@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { RefuseReason } from "../../src/handoff/layout.js";
+import { MessageType, RefuseReason } from "../../src/handoff/layout.js";
 import { Bridge, destroyAll } from "../support/bridge.js";
 import { certificate } from "../support/certificates.js";
 import { Child } from "../support/child.js";
@@ -174,6 +174,25 @@ describe("a process", () => {
     expect(await child.ended).toEqual({ status: 0, signal: null });
     expect(child.stderr).toBe("");
     expect(existsSync(path)).toBe(false);
+  });
+
+  it("refuses after server.close() what is on the way, and ends when the door has closed its channel", async () => {
+    const child = run(
+      `const server = net.createServer((socket) => socket.end());
+       await attach(server, { path });
+       process.once("SIGTERM", () => server.close());
+       console.log("ready");`,
+    );
+    await ready(child);
+    const bridge = await openBridge();
+    child.process.kill("SIGTERM");
+    await bridge.door.next(MessageType.DRAIN);
+    client(bridge.port);
+    const sequence = await bridge.next();
+    expect(await bridge.door.refused(sequence)).toMatchObject({ reason: RefuseReason.DRAINING });
+    expect(child.running).toBe(true);
+    bridge.close();
+    expect(await child.ended).toEqual({ status: 0, signal: null });
   });
 
   it("ends by itself after server.close(), though the door does not close its channel", async () => {
