@@ -12,6 +12,7 @@ import { until } from "../support/wait.js";
 import { freePort } from "./support/free-port.js";
 import { ANSWER_END, Nginx, type NginxStart } from "./support/nginx.js";
 import { helpers, preloaded } from "./support/preload.js";
+import { conformance } from "./support/receiver-trials.js";
 import { Requests, type RequestsSummary } from "./support/requests.js";
 
 const NAME = "app.test";
@@ -300,6 +301,20 @@ it("one path for a port: the listeners of both families get the clients of their
   } finally {
     await both.kill();
   }
+});
+
+it("keeps every rule of the protocol", async () => {
+  // Clients come over IPv4 and IPv6.
+  const listen = ["0.0.0.0:443", "[::]:443"];
+  await conformance({
+    name: "nginx",
+    stopSignal: "SIGQUIT",
+    command: ({ socket }) => {
+      const environment = preloaded({ 443: socket });
+      const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
+      return ["env", ...variables, ...Nginx.command({ folder: scene.folder, certificate: app, listen })];
+    },
+  });
 });
 
 describe("what it cannot do, it says as it would of a port", () => {

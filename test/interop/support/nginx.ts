@@ -75,6 +75,11 @@ export class Nginx {
     return new Nginx(start, new Child(command!, args, { env: { ...process.env, ...start.environment } }));
   }
 
+  /** Writes its files; the command that starts it, by itself. */
+  static command(start: NginxStart): string[] {
+    return commandOf(start);
+  }
+
   /** `nginx -t`. */
   static check(start: NginxStart): { status: number | null; said: string } {
     const [command, ...args] = [...commandOf(start), "-t"];

@@ -39,6 +39,7 @@ export async function conformance(receiver: ReceiverProgram): Promise<void> {
     const files = await filesFor(receiver, scene);
     const start = receiver.command(files).map(quoted).join(" ");
     const args = ["conform", "--path", files.socket, "--start", start, "--server-name", NAME, "--probe", "tls"];
+    if (receiver.stopSignal !== undefined) args.push("--stop-signal", receiver.stopSignal.slice("SIG".length));
     const kit = new Child(process.execPath, [command, ...args], receiver.options);
     const { status } = await kit.ended;
     const said = `${kit.lines.join("\n")}\n${kit.stderr}`;
