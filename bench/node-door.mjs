@@ -6,8 +6,11 @@ import { Child } from "./process.mjs";
 
 const program = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
 
-/** Of one worker, on a port that the kernel chooses; it hands everything over to `path`. */
-export async function startDoor(folder, path) {
+/**
+ * Of one worker, on a port that the kernel chooses; it hands everything over to `path`. `pinned` makes the command line of
+ * a command, as those of cpus.mjs do.
+ */
+export async function startDoor(folder, path, pinned = (...line) => line) {
   const configuration = {
     workers: 1,
     listeners: [{ address: "127.0.0.1:0" }],
@@ -17,7 +20,7 @@ export async function startDoor(folder, path) {
   };
   const file = join(folder, "door.yaml");
   await writeFile(file, JSON.stringify(configuration));
-  const door = new Child("The door", process.execPath, [program, "serve", "--config", file]);
+  const door = new Child("The door", ...pinned(process.execPath, [program, "serve", "--config", file]));
   const address = await door.find((line) => (line.event === "ready" ? line.listeners[0] : undefined), 10_000);
   return { door, address };
 }

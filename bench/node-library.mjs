@@ -1,129 +1,186 @@
 /**
  * What receiving costs a Node server: the same program, once accepting on a port by itself and once receiving from the
- * door, in alternating rounds; CPU time of the whole server process for each connection, one request each.
+ * door; CPU time of the whole server process (user and system) for each connection, one request each.
  *
- *     node bench/node-library.mjs [--only KIND,KIND] [--rounds N] [--duration SECONDS] [--clients N] [--json]
+ *     node bench/node-library.mjs [--only KIND,KIND] [--runs N] [--rounds N] [--duration SECONDS] [--warm-up SECONDS]
+ *                                 [--clients N] [--beside FOLDER] [--json]
  *
  * KIND is a server of library-kinds.mjs: http, https, http2, express, fastify, …; all but http are over TLS.
+ * FOLDER is another clone, built: what a server of its library costs is measured in the same rounds.
  *
- * The clients (requests.c) and the door run in processes of their own, and do not count.
+ * Two processes of one program differ by some percent for as long as they live: V8 compiles and lays out each in another
+ * way. So there are several runs, each with fresh processes, and in each two servers that accept: how far these are
+ * apart tells what a ratio is good for. Within a run the servers take turns, in the opposite order every other round.
+ * The servers have the first CPU for themselves; the clients (requests.c) and the door, which do not count, have the
+ * others.
  */
 import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { generate } from "selfsigned";
 import { compileRequests } from "./compile.mjs";
+import { divideCpus } from "./cpus.mjs";
+import { BenchFailure } from "./failure.mjs";
 import { kinds, requestOf } from "./library-kinds.mjs";
 import { describeMachine, machineText } from "./machine.mjs";
 import { startDoor } from "./node-door.mjs";
 import { checkLimits } from "./preflight.mjs";
-import { Child, stopAll } from "./process.mjs";
+import { Child, stopAll, stopAtSignals } from "./process.mjs";
 import { ratio, summarize } from "./stats.mjs";
 import { figure, spread, table } from "./table.mjs";
 import { makeWorkspace } from "./workspace.mjs";
 
-const here = fileURLToPath(new URL(".", import.meta.url));
-const serverProgram = join(here, "library-server.mjs");
+const here = fileURLToPath(new URL("..", import.meta.url));
 const NAME = "app.example";
 /** What the library must stay within, as a multiple of the server's own accepting. */
 const BOUND = 1.0;
-const BOUNDS = { http: 0.85 };
+/** Each block of a round begins with that, unmeasured: what the last one left is closed. Seconds. */
+const SETTLING = 0.15;
+
+/** One line that is written over, on a terminal. */
+function progress(text) {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
+}
 
 const isSecure = (kind) => kind !== "http";
 
-async function startServer(kind, own, path) {
+/** @returns {Promise<{ server: Child, address: string }>} as clients reach it */
+async function startServer(kind, own, clone, path, { cpus, folder, signal }) {
+  signal.throwIfAborted();
   const argument = JSON.stringify({ kind, cert: own.cert, key: own.private, path });
-  const server = new Child("The server", process.execPath, [serverProgram, argument]);
-  const port = await server.find((line) => (line.ready ? line.port : undefined), 10_000);
-  return { server, port };
+  const program = join(clone, "bench", "library-server.mjs");
+  const server = new Child("The server", ...cpus.first(process.execPath, [program, argument]));
+  const port = await server.find((line) => (line.ready ? line.port : undefined), 20_000, signal);
+  if (path === undefined) return { server, address: `127.0.0.1:${port}` };
+  const { address } = await startDoor(folder, path, cpus.others);
+  return { server, address };
 }
 
-/** CPU microseconds of the server for each connection, and connections per second. */
-async function measure(requests, kind, address, pid, { clients, sources, duration, folder }) {
+/** CPU seconds of the server, and connections. */
+async function load({ server, address }, kind, duration, settings) {
+  const { requests, clients, sources, folder, signal, cpus } = settings;
+  signal.throwIfAborted();
   const { bytes, protocol } = requestOf(kind);
   const file = join(folder, "request");
   if (bytes !== undefined) await writeFile(file, bytes);
-  const options = ["-c", clients, "-d", duration, "-w", Math.min(0.5, duration / 4), "-a", sources, "-u", pid];
-  const child = new Child("The clients", requests, [
-    ...options.map(String),
-    ...(isSecure(kind) ? ["-s", NAME] : []),
-    ...(bytes === undefined ? [] : ["-q", file]),
-    ...(protocol === undefined ? [] : ["-l", protocol]),
-    address,
-  ]);
-  const result = await child.find((line) => ("completed" in line ? line : undefined), (duration + 30) * 1000);
+  const options = ["-c", clients, "-d", duration, "-w", SETTLING, "-a", sources, "-u", server.pid];
+  const child = new Child(
+    "The clients",
+    ...cpus.others(requests, [
+      ...options.map(String),
+      ...(isSecure(kind) ? ["-s", NAME] : []),
+      ...(bytes === undefined ? [] : ["-q", file]),
+      ...(protocol === undefined ? [] : ["-l", protocol]),
+      address,
+    ]),
+  );
+  const result = await child.find((line) => ("completed" in line ? line : undefined), (duration + 30) * 1000, signal);
   await child.ended;
-  if (result.completed === 0) throw new Error(`no request was answered at ${address}`);
-  return {
-    cpu: (result.watched[0].cpuSeconds * 1e6) / result.completed,
-    rate: result.completed / result.seconds,
-    failed: result.failed,
-  };
+  if (result.completed === 0) throw new BenchFailure(`no request was answered at ${address}`);
+  const { completed, seconds, failed } = result;
+  return { cpu: result.watched[0].cpuSeconds, completed, seconds, failed };
 }
 
-async function compare(kind, requests, settings, folder) {
+/** One run. @returns {Promise<Record<string, { cpu: number, rate: number, failed: number }>>} of each side, by name */
+async function runOnce(kind, own, number, settings) {
+  const { folder, beside, rounds, duration, warmUp } = settings;
+  const path = (side) => join(folder, `${kind}-${side}-${number}.sock`);
+  const sides = {
+    accepts: await startServer(kind, own, here, undefined, settings),
+    control: await startServer(kind, own, here, undefined, settings),
+    receives: await startServer(kind, own, here, path("receives"), settings),
+    ...(beside && { beside: await startServer(kind, own, beside, path("beside"), settings) }),
+  };
+  const say = (what) => progress(`${kind}, run ${number + 1}: ${what}`);
+  say("warming up");
+  for (const side of Object.values(sides)) await load(side, kind, warmUp, settings);
+  const sums = Object.fromEntries(
+    Object.keys(sides).map((name) => [name, { cpu: 0, completed: 0, seconds: 0, failed: 0 }]),
+  );
+  const order = Object.entries(sides);
+  for (let round = 0; round < rounds; round++) {
+    say(`round ${round + 1}`);
+    for (const [name, side] of order) {
+      const block = await load(side, kind, duration, settings);
+      for (const what of Object.keys(block)) sums[name][what] += block[what];
+    }
+    order.reverse();
+  }
+  progress("");
+  await stopAll();
+  return Object.fromEntries(
+    Object.entries(sums).map(([name, { cpu, completed, seconds, failed }]) => [
+      name,
+      { cpu: (cpu * 1e6) / completed, rate: completed / seconds, failed },
+    ]),
+  );
+}
+
+async function compare(kind, settings) {
   const own = await generate([{ name: "commonName", value: NAME }], {
     keyType: "ec",
     curve: "P-256",
     algorithm: "sha256",
   });
-  const path = join(folder, `${kind}.sock`);
-  const accepting = await startServer(kind, own, undefined);
-  const receiving = await startServer(kind, own, path);
-  const { door, address } = await startDoor(folder, path);
-  const sides = {
-    accepts: () =>
-      measure(requests, kind, `127.0.0.1:${accepting.port}`, accepting.server.pid, { ...settings, folder }),
-    receives: () => measure(requests, kind, address, receiving.server.pid, { ...settings, folder }),
-  };
-  const rounds = { accepts: [], receives: [] };
-  for (let round = -1; round < settings.rounds; round++) {
-    for (const [side, once] of Object.entries(sides)) {
-      process.stderr.write(`\r${kind} ${side}, round ${round < 0 ? "to warm up" : round + 1}   `);
-      const result = await once();
-      if (round >= 0) rounds[side].push(result);
-    }
+  const runs = [];
+  try {
+    for (let number = 0; number < settings.runs; number++) runs.push(await runOnce(kind, own, number, settings));
+  } catch (error) {
+    if (!settings.signal.aborted) throw error;
   }
-  process.stderr.write("\r\x1b[K");
-  await Promise.all([door.stop(), accepting.server.stop(), receiving.server.stop()]);
-  const of = (side, what) => rounds[side].map((result) => result[what]);
+  return runs.length === 0 ? undefined : summarizeRuns(runs);
+}
+
+function summarizeRuns(runs) {
+  const of = (side, what) => runs.map((run) => run[side][what]);
+  // Both that accept are the base: half the noise.
+  const base = runs.map(({ accepts, control }) => (accepts.cpu + control.cpu) / 2);
+  const summary = (side) => ({
+    cpuMicroseconds: summarize(of(side, "cpu")),
+    connectionsPerSecond: summarize(of(side, "rate")),
+    ratio: ratio(of(side, "cpu"), base),
+  });
+  const sides = Object.keys(runs[0]);
   return {
-    accepts: {
-      cpuMicroseconds: summarize(of("accepts", "cpu")),
-      connectionsPerSecond: summarize(of("accepts", "rate")),
-    },
-    receives: {
-      cpuMicroseconds: summarize(of("receives", "cpu")),
-      connectionsPerSecond: summarize(of("receives", "rate")),
-    },
-    ratio: ratio(of("receives", "cpu"), of("accepts", "cpu")),
-    failed: [...of("accepts", "failed"), ...of("receives", "failed")].reduce((sum, value) => sum + value, 0),
-    bound: BOUNDS[kind] ?? BOUND,
+    accepts: { ...summary("accepts"), cpuMicroseconds: summarize(base), ratio: undefined },
+    control: ratio(of("control", "cpu"), of("accepts", "cpu")),
+    receives: summary("receives"),
+    ...(sides.includes("beside") && { beside: summary("beside") }),
+    failed: sides.flatMap((side) => of(side, "failed")).reduce((sum, value) => sum + value, 0),
+    bound: BOUND,
   };
 }
 
 function report(results) {
-  const rows = Object.entries(results).map(([kind, result]) => [
-    kind,
-    spread(result.accepts.cpuMicroseconds, 0),
-    spread(result.receives.cpuMicroseconds, 0),
-    spread(result.ratio, 3),
-    figure(result.bound),
-    figure(result.accepts.connectionsPerSecond.median, 0),
-    figure(result.receives.connectionsPerSecond.median, 0),
-    String(result.failed),
-  ]);
-  const head = ["server", "accepts, µs", "receives, µs", "ratio", "bound", "accepts/s", "receives/s", "failed"];
-  return table(head, rows);
+  const rows = Object.entries(results).flatMap(([kind, result]) =>
+    ["receives", "beside"]
+      .filter((side) => side in result)
+      .map((side) => [
+        side === "beside" ? "  beside" : kind,
+        spread(result.accepts.cpuMicroseconds, 0),
+        spread(result[side].cpuMicroseconds, 0),
+        spread(result[side].ratio, 3),
+        side === "beside" ? "" : result.receives.ratio.median <= result.bound ? "met" : "NOT MET",
+        spread(result.control, 3),
+        figure(result.accepts.connectionsPerSecond.median, 0),
+        figure(result[side].connectionsPerSecond.median, 0),
+        String(result.failed),
+      ]),
+  );
+  const head = ["server", "accepts, µs", "receives, µs", "ratio", `≤ ${BOUND}`, "control"];
+  return table([...head, "accepts/s", "receives/s", "failed"], rows);
 }
 
 const { values } = parseArgs({
   options: {
-    rounds: { type: "string", default: "7" },
-    duration: { type: "string", default: "3" },
+    runs: { type: "string", default: "5" },
+    rounds: { type: "string", default: "4" },
+    duration: { type: "string", default: "1" },
+    "warm-up": { type: "string", default: "2" },
     clients: { type: "string", default: "64" },
     only: { type: "string", default: Object.keys(kinds).join(",") },
+    beside: { type: "string" },
     json: { type: "boolean", default: false },
   },
 });
@@ -133,16 +190,21 @@ for (const kind of wanted) {
   process.stderr.write(`--only: ${kind} is none of ${Object.keys(kinds).join(", ")}\n`);
   process.exit(2);
 }
+const signal = stopAtSignals();
 const { sources } = await checkLimits(Number(values.clients));
 const settings = {
+  runs: Number(values.runs),
   rounds: Number(values.rounds),
   duration: Number(values.duration),
+  warmUp: Number(values["warm-up"]),
   clients: Number(values.clients),
   sources,
 };
 const machine = describeMachine(`node bench/node-library.mjs ${process.argv.slice(2).join(" ")}`.trim());
 const { path: requests, hasTls } = await compileRequests();
 const { folder } = makeWorkspace();
+const beside = values.beside && resolve(values.beside);
+const cpus = divideCpus();
 const results = {};
 try {
   for (const kind of wanted) {
@@ -152,13 +214,17 @@ try {
       );
       continue;
     }
-    results[kind] = await compare(kind, requests, settings, folder);
+    const result = await compare(kind, { ...settings, requests, folder, beside, cpus, signal });
+    if (result !== undefined) results[kind] = result;
+    if (signal.aborted) break;
   }
 } finally {
   await stopAll();
 }
+if (signal.aborted) process.exitCode = 130;
 process.stdout.write(
   values.json
-    ? `${JSON.stringify({ machine, settings, results }, null, 2)}\n`
-    : `${machineText(machine)}\n${report(results)}`,
+    ? `${JSON.stringify({ machine, settings, pinned: cpus.pinned, interrupted: signal.aborted, results }, null, 2)}\n`
+    : `${machineText(machine)}${cpus.pinned ? "" : "Nothing is pinned to CPUs: there is no taskset, or only one CPU.\n"}
+${report(results)}${signal.aborted ? "Interrupted: the figures above are all there are.\n" : ""}`,
 );

@@ -17,7 +17,7 @@ import { generate } from "selfsigned";
 import { describeMachine, machineText } from "./machine.mjs";
 import { startDoor } from "./node-door.mjs";
 import { checkLimits } from "./preflight.mjs";
-import { Child, stopAll } from "./process.mjs";
+import { Child, stopAll, stopAtSignals } from "./process.mjs";
 import { ratio, summarize } from "./stats.mjs";
 import { spread, table } from "./table.mjs";
 import { makeWorkspace } from "./workspace.mjs";
@@ -142,6 +142,11 @@ if (unknown !== undefined) {
   process.stderr.write(`--only: ${unknown} is none of ${KINDS.join(", ")}\n`);
   process.exit(2);
 }
+// Half a round says nothing.
+stopAtSignals().addEventListener("abort", async () => {
+  await stopAll();
+  process.exit(130);
+});
 await checkLimits(Number(values.connections) + EARLIER);
 const settings = { rounds: Number(values.rounds), connections: Number(values.connections) };
 const machine = describeMachine(`node bench/node-memory.mjs ${process.argv.slice(2).join(" ")}`.trim());

@@ -20,6 +20,25 @@ export async function stopAll() {
   await Promise.all([...living].map((child) => child.stop()));
 }
 
+/**
+ * SIGINT and SIGTERM end the children in order, and with them whatever waits for these; the second one ends at once.
+ *
+ * @returns {AbortSignal} aborted from the first one on: start nothing more, print what there is
+ */
+export function stopAtSignals() {
+  const interruption = new AbortController();
+  const interrupt = () => {
+    if (interruption.signal.aborted) {
+      process.exit(130);
+    }
+    interruption.abort();
+    void stopAll();
+  };
+  process.on("SIGINT", interrupt);
+  process.on("SIGTERM", interrupt);
+  return interruption.signal;
+}
+
 /** A child process. Its lines are those of its standard output. */
 export class Child {
   /** @type {import("node:child_process").ChildProcess} */
