@@ -261,6 +261,7 @@ static bool prepare_messages(struct watch *watch, napi_value this, napi_value on
     throw_system_call(env, "watchMessages", ENOMEM, NULL);
     return false;
   }
+  watch->batch->is_polled = true;
   if (!shared_memory_buffer(env, watch->memory, &buffer) ||
       !receive_batch_object(env, watch->memory, buffer, 0, stride, watch->batch, &object)) {
     return false;

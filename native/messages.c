@@ -214,6 +214,10 @@ int receive_batch_receive(struct receive_batch *batch, int fd, bool keep_descrip
       end = RECEIVE_CLOSED;
       break;
     }
+    if (batch->is_polled && filled < room) {
+      end = RECEIVE_EMPTY;
+      break;
+    }
   }
   batch->end[0] = (int32_t)end;
   batch->end[1] = error;

@@ -81,12 +81,13 @@ struct receive_batch {
   int32_t *descriptors; /* for ARRIVAL_TCP and ARRIVAL_DEAD, then the caller's; else -1 */
   int32_t *credentials; /* pid, uid, gid each; -1 without */
   int32_t *end;         /* 3: enum receive_end, errno, whether a reset was seen */
+  bool is_polled;       /* a call that gets less than there is room for ends the batch: the caller polls for more */
   int used;             /* headers that the kernel has written to */
   struct mmsghdr headers[RECEIVE_CAPACITY];
   struct receive_slot slots[RECEIVE_CAPACITY];
 };
 
-/* The arrays and `stride` are set. */
+/* The arrays, `stride` and `is_polled` are set. */
 void receive_batch_prepare(struct receive_batch *batch);
 
 /*
@@ -96,7 +97,8 @@ void receive_batch_prepare(struct receive_batch *batch);
  *
  * ECONNRESET and EPIPE come before messages that are still queued (the peer closed without reading all of ours): they
  * are noted in end[2], and reading goes on. recvmmsg(2) does not tell a SEQPACKET's end from empty records: a batch
- * that ends in them counts as closed.
+ * that ends in them counts as closed. Where recvmmsg got less than there was room for, it has met EAGAIN, or an error
+ * that the next call tells: with `is_polled` that call is left to the next batch, as poll(2) will say that it is due.
  */
 int receive_batch_receive(struct receive_batch *batch, int fd, bool keep_descriptors);
 
