@@ -20,7 +20,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { generate } from "selfsigned";
 import { compileRequests } from "./compile.mjs";
-import { divideCpus } from "./cpus.mjs";
+import { divideCpus, watchOthers } from "./cpus.mjs";
 import { BenchFailure } from "./failure.mjs";
 import { kinds, requestOf } from "./library-kinds.mjs";
 import { describeMachine, machineText } from "./machine.mjs";
@@ -45,7 +45,7 @@ function progress(text) {
 
 const isSecure = (kind) => kind !== "http";
 
-/** @returns {Promise<{ server: Child, address: string }>} as clients reach it */
+/** @returns {Promise<{ server: Child, door?: Child, address: string }>} as clients reach it */
 async function startServer(kind, own, clone, path, { cpus, folder, signal }) {
   signal.throwIfAborted();
   const argument = JSON.stringify({ kind, cert: own.cert, key: own.private, path });
@@ -53,8 +53,8 @@ async function startServer(kind, own, clone, path, { cpus, folder, signal }) {
   const server = new Child("The server", ...cpus.first(process.execPath, [program, argument]));
   const port = await server.find((line) => (line.ready ? line.port : undefined), 20_000, signal);
   if (path === undefined) return { server, address: `127.0.0.1:${port}` };
-  const { address } = await startDoor(folder, path, cpus.others);
-  return { server, address };
+  const { door, address } = await startDoor(folder, path, cpus.others);
+  return { server, door, address };
 }
 
 /** CPU seconds of the server, and connections. */
@@ -82,7 +82,12 @@ async function load({ server, address }, kind, duration, settings) {
   return { cpu: result.watched[0].cpuSeconds, completed, seconds, failed };
 }
 
-/** One run. @returns {Promise<Record<string, { cpu: number, rate: number, failed: number }>>} of each side, by name */
+/**
+ * One run.
+ *
+ * @returns {Promise<{ others: number, sides: Record<string, { cpu: number, rate: number, failed: number }> }>} `others`:
+ *   what strangers had of the machine meanwhile
+ */
 async function runOnce(kind, own, number, settings) {
   const { folder, beside, rounds, duration, warmUp } = settings;
   const path = (side) => join(folder, `${kind}-${side}-${number}.sock`);
@@ -98,6 +103,9 @@ async function runOnce(kind, own, number, settings) {
   const sums = Object.fromEntries(
     Object.keys(sides).map((name) => [name, { cpu: 0, completed: 0, seconds: 0, failed: 0 }]),
   );
+  const others = watchOthers(
+    Object.values(sides).flatMap(({ server, door }) => [server.pid, ...(door ? [door.pid] : [])]),
+  );
   const order = Object.entries(sides);
   for (let round = 0; round < rounds; round++) {
     say(`round ${round + 1}`);
@@ -108,13 +116,13 @@ async function runOnce(kind, own, number, settings) {
     order.reverse();
   }
   progress("");
+  const part = others();
   await stopAll();
-  return Object.fromEntries(
-    Object.entries(sums).map(([name, { cpu, completed, seconds, failed }]) => [
-      name,
-      { cpu: (cpu * 1e6) / completed, rate: completed / seconds, failed },
-    ]),
-  );
+  const figures = Object.entries(sums).map(([name, { cpu, completed, seconds, failed }]) => [
+    name,
+    { cpu: (cpu * 1e6) / completed, rate: completed / seconds, failed },
+  ]);
+  return { others: part, sides: Object.fromEntries(figures) };
 }
 
 async function compare(kind, settings) {
@@ -133,21 +141,22 @@ async function compare(kind, settings) {
 }
 
 function summarizeRuns(runs) {
-  const of = (side, what) => runs.map((run) => run[side][what]);
+  const of = (side, what) => runs.map((run) => run.sides[side][what]);
   // Both that accept are the base: half the noise.
-  const base = runs.map(({ accepts, control }) => (accepts.cpu + control.cpu) / 2);
+  const base = runs.map(({ sides: { accepts, control } }) => (accepts.cpu + control.cpu) / 2);
   const summary = (side) => ({
     cpuMicroseconds: summarize(of(side, "cpu")),
     connectionsPerSecond: summarize(of(side, "rate")),
     ratio: ratio(of(side, "cpu"), base),
   });
-  const sides = Object.keys(runs[0]);
+  const sides = Object.keys(runs[0].sides);
   return {
     accepts: { ...summary("accepts"), cpuMicroseconds: summarize(base), ratio: undefined },
     control: ratio(of("control", "cpu"), of("accepts", "cpu")),
     receives: summary("receives"),
     ...(sides.includes("beside") && { beside: summary("beside") }),
     failed: sides.flatMap((side) => of(side, "failed")).reduce((sum, value) => sum + value, 0),
+    others: Math.max(...runs.map((run) => run.others)),
     bound: BOUND,
   };
 }
@@ -166,10 +175,11 @@ function report(results) {
         figure(result.accepts.connectionsPerSecond.median, 0),
         figure(result[side].connectionsPerSecond.median, 0),
         String(result.failed),
+        `${figure(100 * result.others, 0)} %`,
       ]),
   );
   const head = ["server", "accepts, µs", "receives, µs", "ratio", `≤ ${BOUND}`, "control"];
-  return table([...head, "accepts/s", "receives/s", "failed"], rows);
+  return table([...head, "accepts/s", "receives/s", "failed", "others, at most"], rows);
 }
 
 const { values } = parseArgs({
@@ -177,7 +187,7 @@ const { values } = parseArgs({
     runs: { type: "string", default: "5" },
     rounds: { type: "string", default: "4" },
     duration: { type: "string", default: "1" },
-    "warm-up": { type: "string", default: "2" },
+    "warm-up": { type: "string", default: "4" },
     clients: { type: "string", default: "64" },
     only: { type: "string", default: Object.keys(kinds).join(",") },
     beside: { type: "string" },

@@ -224,6 +224,12 @@ export function cpuSeconds(pids) {
   return ticks / 100;
 }
 
+/** CPU time of this process's children that have ended, and of theirs. @returns {number} seconds */
+export function cpuSecondsOfEnded() {
+  const fields = statFields(process.pid);
+  return fields === undefined ? 0 : (Number(fields[13]) + Number(fields[14])) / 100;
+}
+
 /**
  * CPU time of all threads that live, to the nanosecond: /proc/PID/task/TID/schedstat. For what takes less than the
  * hundredths of a second above.
