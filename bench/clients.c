@@ -22,7 +22,7 @@ const char *const failure_names[FAILURES] = {
 enum { REST_NANOSECONDS = 10 * 1000 * 1000, LONGEST_WAIT_NANOSECONDS = 20 * 1000 * 1000 };
 enum { MOST_AT_ONCE = 1 << 20, MOST_READS = 16 };
 
-enum stage { IDLE, CONNECTING, SENT_FIRST, SENT_ALL };
+enum stage { IDLE, CONNECTING, SENT_SOME, SENT_ALL };
 
 struct client {
     int fd;
@@ -31,6 +31,8 @@ struct client {
     /* What the next queue waits for. */
     uint64_t due;
     uint64_t name;
+    /* Bytes of the hello. */
+    size_t sent;
     /* The answer has begun. */
     int answered;
     /* In one of the queues below. */
@@ -53,7 +55,7 @@ struct loop {
     uint64_t random;
     uint32_t source;
     struct queue timeouts; /* every open connection that waits for nothing below */
-    struct queue pauses;   /* between two segments */
+    struct queue pauses;   /* between segments */
     struct queue rests;    /* no connection */
 };
 
@@ -145,7 +147,7 @@ static int open_socket(struct loop *loop)
     if (fd < 0)
         return -1;
     if ((loop->options->sources > 0 && bind_source(loop, fd) != 0) ||
-        (loop->options->first_segment > 0 && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0)) {
+        (loop->options->segment > 0 && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0)) {
         int code = errno;
         close(fd);
         errno = code;
@@ -154,12 +156,12 @@ static int open_socket(struct loop *loop)
     return fd;
 }
 
-/* Sends the part of the hello that is next. Returns 1, 0 if not connected yet, -1 with errno. */
+/* Sends the segment of the hello that is next. Returns 1, 0 if not connected yet, -1 with errno. */
 static int send_next(struct loop *loop, struct client *client)
 {
-    size_t first = loop->options->first_segment;
-    size_t from = client->stage == SENT_FIRST ? first : 0;
-    size_t to = client->stage == SENT_FIRST || first == 0 ? loop->hello.length : first;
+    size_t segment = loop->options->segment;
+    size_t from = client->stage == SENT_SOME ? client->sent : 0;
+    size_t to = segment == 0 || loop->hello.length - from < segment ? loop->hello.length : from + segment;
     hello_set_name(&loop->hello, client->name);
     ssize_t sent = send(client->fd, loop->hello.bytes + from, to - from, MSG_NOSIGNAL);
     if (sent < 0)
@@ -168,14 +170,15 @@ static int send_next(struct loop *loop, struct client *client)
         errno = ENOBUFS; /* an empty send buffer takes any hello */
         return -1;
     }
-    client->stage = to == loop->hello.length ? SENT_ALL : SENT_FIRST;
+    client->sent = to;
+    client->stage = to == loop->hello.length ? SENT_ALL : SENT_SOME;
     return 1;
 }
 
 /* Puts a client with a connection where it now belongs. */
 static void enqueue(struct loop *loop, struct client *client)
 {
-    if (client->stage == SENT_FIRST)
+    if (client->stage == SENT_SOME)
         push(&loop->pauses, client, loop->now + loop->options->pause_nanoseconds);
     else
         push(&loop->timeouts, client, loop->now + loop->options->timeout_nanoseconds);
@@ -251,7 +254,7 @@ static void read_on(struct loop *loop, struct client *client)
 
 static void on_event(struct loop *loop, struct client *client, uint32_t events)
 {
-    struct queue *queue = client->stage == SENT_FIRST ? &loop->pauses : &loop->timeouts;
+    struct queue *queue = client->stage == SENT_SOME ? &loop->pauses : &loop->timeouts;
     if (client->stage == CONNECTING && !(events & (EPOLLERR | EPOLLHUP))) {
         int sent = send_next(loop, client);
         if (sent != 0) {

@@ -26,8 +26,8 @@ struct load_options {
     struct sockaddr_in target;
     struct hello hello;
     uint64_t names;
-    /* Bytes of the first segment; 0 sends all at once. */
-    size_t first_segment;
+    /* Bytes of each segment, the last one may have fewer; 0 sends all at once. */
+    size_t segment;
     /* Between the segments; 0: when the events of this turn of the loop are done. */
     uint64_t pause_nanoseconds;
     uint64_t timeout_nanoseconds;

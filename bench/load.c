@@ -23,8 +23,8 @@ static const char usage[] =
     "usage: load -f FILE [options] ADDRESS:PORT\n"
     "  -f FILE     the ClientHello to send; a run of # in it becomes the number of the name\n"
     "  -N NAMES    how many different names, chosen at random (default 1)\n"
-    "  -S BYTES    send in two segments, the first of so many bytes (default 0: all at once)\n"
-    "  -P MICROS   pause between the two segments (default 0: as soon as the other clients' events are done)\n"
+    "  -S BYTES    send in segments of so many bytes, the last one may have fewer (default 0: all at once)\n"
+    "  -P MICROS   pause between segments (default 0: as soon as the other clients' events are done)\n"
     "  -c CLIENTS  clients at the same time, of all threads together (default 64)\n"
     "  -t THREADS  (default 1)\n"
     "  -d SECONDS  how long to measure (default 2)\n"
@@ -156,7 +156,7 @@ int main(int count, char **arguments)
         switch (option) {
         case 'f': file = optarg; break;
         case 'N': options.names = parse_number(optarg, "-N", 1, 1000000000); break;
-        case 'S': options.first_segment = parse_number(optarg, "-S", 0, LONGEST_HELLO); break;
+        case 'S': options.segment = parse_number(optarg, "-S", 0, LONGEST_HELLO); break;
         case 'P': options.pause_nanoseconds = 1000 * parse_number(optarg, "-P", 0, 10000000); break;
         case 'c': clients = parse_number(optarg, "-c", 1, 1000000); break;
         case 't': thread_count = (unsigned)parse_number(optarg, "-t", 1, MOST_THREADS); break;
@@ -179,7 +179,7 @@ int main(int count, char **arguments)
         print_usage(usage, 0);
     options.target = parse_address(arguments[optind]);
     hello_load(&options.hello, file, options.names);
-    if (options.first_segment >= options.hello.length)
+    if (options.segment >= options.hello.length)
         fail("-S: the hello has only %zu bytes", options.hello.length);
     if (thread_count > clients)
         thread_count = (unsigned)clients;

@@ -12,7 +12,7 @@ import { Child } from "./process.mjs";
  * @property {number} sources client addresses per thread; 0: 127.0.0.1
  * @property {number} seconds to measure
  * @property {number} warmUp seconds before that
- * @property {number} firstSegment bytes; 0 sends the hello at once
+ * @property {number} firstSegment bytes, and of each that follows; 0 sends the hello at once
  * @property {number} pause between the segments, microseconds
  * @property {number} [rest] of a client after each connection, microseconds; 0 if absent
  * @property {boolean} [whole] read answers to their end, and count their bytes; false if absent

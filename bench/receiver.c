@@ -1,7 +1,8 @@
 /*
  * The server of the benchmark. Either a receiver of handed-over connections (-p PATH), an instance that speaks the
- * handoff protocol, version 1; or, with -l ADDRESS:PORT, a server that accepts by itself: the baseline. The service
- * behind both is the same code with the same number of threads.
+ * handoff protocol, version 1; or, with -u PATH, one that gets them in datagrams, the hello beside the descriptor, as
+ * sni-router passes them; or, with -l ADDRESS:PORT, a server that accepts by itself: the baseline. The service behind
+ * all of them is the same code with the same number of threads.
  *
  * SIGTERM: says DRAIN on all channels, serves what is open, and ends when all is closed, or after 2 seconds.
  */
@@ -27,9 +28,11 @@
 
 static const char usage[] =
     "usage: receiver -p PATH [-p PATH …] [-A]\n"
+    "       receiver -u PATH\n"
     "       receiver -l ADDRESS:PORT [-t THREADS] [-b BATCH] [-D SECONDS]\n"
     "  -p PATH      listen for doors on this SOCK_SEQPACKET socket; each -p adds a thread\n"
     "  -A           send no READY, no ACK: the door is the C floor, which reads nothing\n"
+    "  -u PATH      take connections from this SOCK_DGRAM socket: what was read of each, and its descriptor\n"
     "  -l ADDRESS   accept TCP connections instead; port 0: a free one, told in the first line\n"
     "  -t THREADS   that accept (default 1)\n"
     "  -b BATCH     most connections accepted per wake (default 64)\n"
@@ -38,12 +41,14 @@ static const char usage[] =
 
 enum { MOST_THREADS = 64, DRAIN_SECONDS = 2 };
 
+enum listener_kind { DOORS, CLIENTS, DATAGRAMS };
+
 struct worker {
     pthread_t thread;
     struct service service;
     struct channel_counts counts;
     int listener;
-    int is_tcp;
+    enum listener_kind kind;
     int silent;
     unsigned batch;
     uint32_t channels;
@@ -94,6 +99,33 @@ static void read_channel(struct worker *worker, int fd)
     worker->channels--;
 }
 
+/* A datagram is one connection. */
+static void receive_connections(struct worker *worker)
+{
+    static _Thread_local uint8_t bytes[64 * 1024];
+    for (unsigned i = 0; i < worker->batch; i++) {
+        union {
+            char bytes[CMSG_SPACE(sizeof(int))];
+            struct cmsghdr alignment;
+        } control;
+        struct iovec vector = {.iov_base = bytes, .iov_len = sizeof bytes};
+        struct msghdr header = {
+            .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+        ssize_t length = recvmsg(worker->listener, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        if (length < 0)
+            return;
+        struct cmsghdr *part = CMSG_FIRSTHDR(&header);
+        if (part == NULL || part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) {
+            worker->counts.refused++;
+            continue;
+        }
+        int fd;
+        memcpy(&fd, CMSG_DATA(part), sizeof fd);
+        worker->counts.handoffs++;
+        service_take_read(&worker->service, fd, bytes, (uint32_t)length);
+    }
+}
+
 /* No new connection or channel from here on. */
 static void begin_draining(struct worker *worker, int stop)
 {
@@ -117,10 +149,11 @@ static void *run(void *argument)
             case CONNECTION: service_event(&worker->service, fd, events[i].events); break;
             case CHANNEL: read_channel(worker, fd); break;
             case LISTENER:
-                if (worker->is_tcp)
-                    accept_connections(worker);
-                else
-                    accept_channel(worker);
+                switch (worker->kind) {
+                case DOORS: accept_channel(worker); break;
+                case CLIENTS: accept_connections(worker); break;
+                case DATAGRAMS: receive_connections(worker); break;
+                }
                 break;
             case STOP:
                 drain_until = clock_nanoseconds(CLOCK_MONOTONIC) + DRAIN_SECONDS * NANOSECONDS_PER_SECOND;
@@ -134,15 +167,15 @@ static void *run(void *argument)
 }
 
 /* The caller unlinks the path when it ends. */
-static int listen_unix(const char *path)
+static int listen_unix(const char *path, int type)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof address.sun_path)
         fail("the path is longer than %zu bytes: %s", sizeof address.sun_path - 1, path);
     strcpy(address.sun_path, path);
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof address) != 0 || chmod(path, 0660) != 0 ||
-        listen(fd, 128) != 0)
+        (type != SOCK_DGRAM && listen(fd, 128) != 0))
         fail_errno("listen %s", path);
     return fd;
 }
@@ -173,14 +206,18 @@ int main(int count, char **arguments)
     const char *paths[MOST_THREADS];
     const char *listen_at = NULL;
     unsigned path_count = 0, threads = 1, batch = 64;
-    int silent = 0, defer_seconds = 1;
+    int silent = 0, defer_seconds = 1, datagrams = 0;
     uint64_t answer_length = 0;
-    for (int option; (option = getopt(count, arguments, "p:Al:t:b:L:D:h")) != -1;)
+    for (int option; (option = getopt(count, arguments, "p:u:Al:t:b:L:D:h")) != -1;)
         switch (option) {
         case 'p':
             if (path_count == MOST_THREADS)
                 fail("-p: at most %d paths", MOST_THREADS);
             paths[path_count++] = optarg;
+            break;
+        case 'u':
+            datagrams = 1;
+            paths[0] = optarg;
             break;
         case 'A': silent = 1; break;
         case 'l': listen_at = optarg; break;
@@ -190,8 +227,10 @@ int main(int count, char **arguments)
         case 'D': defer_seconds = (int)parse_number(optarg, "-D", 0, 60); break;
         default: print_usage(usage, option == 'h');
         }
-    if ((path_count > 0) == (listen_at != NULL) || optind != count)
+    if ((path_count > 0) + (listen_at != NULL) + datagrams != 1 || optind != count)
         print_usage(usage, 0);
+    if (datagrams)
+        path_count = 1;
     if (path_count > 0)
         threads = path_count;
 
@@ -220,8 +259,9 @@ int main(int count, char **arguments)
             fail("no memory for %u descriptors", limit);
         worker->batch = batch;
         worker->silent = silent;
-        worker->is_tcp = listen_at != NULL;
-        worker->listener = worker->is_tcp ? shared : listen_unix(paths[i]);
+        worker->kind = listen_at != NULL ? CLIENTS : datagrams ? DATAGRAMS : DOORS;
+        worker->listener =
+            worker->kind == CLIENTS ? shared : listen_unix(paths[i], datagrams ? SOCK_DGRAM : SOCK_SEQPACKET);
         watch(worker, STOP, stop, 0);
         watch(worker, LISTENER, worker->listener, EPOLLEXCLUSIVE);
     }

@@ -82,10 +82,16 @@ static void watch(const struct service *service, struct connection *connection, 
 
 void service_take(struct service *service, int fd)
 {
+    service_take_read(service, fd, NULL, 0);
+}
+
+void service_take_read(struct service *service, int fd, const uint8_t *bytes, uint32_t length)
+{
     if ((uint32_t)fd >= service->most_descriptors)
         fail("descriptor %d is over the limit of %u", fd, service->most_descriptors);
     struct connection *connection = &service->connections[fd];
     *connection = (struct connection){.length = sizeof connection->header};
+    count_bytes(connection, bytes, length);
     service->open++;
     if (serve(service, connection, fd) < 0) {
         drop(service, fd);

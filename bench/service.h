@@ -43,6 +43,9 @@ struct service {
 /* Takes a connected TCP socket, blocking or not, and closes it when its client has gone. */
 void service_take(struct service *service, int fd);
 
+/* The same, with the first `length` bytes, which somebody has read already. */
+void service_take_read(struct service *service, int fd, const uint8_t *bytes, uint32_t length);
+
 /* Something happened on a connection taken. */
 void service_event(struct service *service, int fd, uint32_t events);
 

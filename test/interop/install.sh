@@ -54,6 +54,7 @@ how[tarweb]='apt protobuf-compiler libclang-dev cmake libseccomp-dev; crate tarw
 how[ktls-vm]='apt qemu-system-x86 busybox-static cpio xz-utils'
 how[nginx]='apt nginx libnginx-mod-stream'
 how[haproxy]='apt haproxy'
+how[sniproxy]='apt sniproxy'
 how[apache2]='apt apache2-bin'
 how[stunnel]='apt stunnel4'
 how[pebble]='go_program github.com/letsencrypt/pebble/v2/cmd/pebble v2.10.3'
