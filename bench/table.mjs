@@ -3,11 +3,13 @@
 /**
  * @param {readonly string[]} head
  * @param {readonly (readonly string[])[]} rows
- * @param {{ left?: number, indent?: string }} [options] `left`: so many columns are text, the others figures (default 1)
+ * @param {{ left?: number, indent?: string, units?: readonly string[] }} [options] `left`: so many columns are text, the
+ *   others figures (default 1); `units`: a second line of the head
  * @returns {string} lines, each with its line feed
  */
-export function table(head, rows, { left = 1, indent = "  " } = {}) {
-  const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column].length)));
+export function table(head, rows, { left = 1, indent = "  ", units = [] } = {}) {
+  const heads = units.some((unit) => unit !== "") ? [head, units] : [head];
+  const widths = head.map((_, column) => Math.max(...[...heads, ...rows].map((row) => row[column].length)));
   const line = (/** @type {readonly string[]} */ cells) =>
     indent +
     cells
@@ -15,7 +17,7 @@ export function table(head, rows, { left = 1, indent = "  " } = {}) {
       .join("  ")
       .trimEnd();
   const rule = indent + "─".repeat(widths.reduce((sum, width) => sum + width + 2, -2));
-  return [line(head), rule, ...rows.map(line)].map((text) => `${text}\n`).join("");
+  return [...heads.map(line), rule, ...rows.map(line)].map((text) => `${text}\n`).join("");
 }
 
 /** @param {number | null | undefined} value @param {number} [digits] behind the point (default 2) */

@@ -105,3 +105,11 @@ export function cellText(cell, { digits }, range = false) {
     ? `${text(value)} (${text(cell.min)}..${text(cell.max)})`
     : text(value);
 }
+
+/** What makes figures unsteady, for a table's note. @param {import("../stats.mjs").Summary | null} share of the machine, others' @returns {string[]} none, or one sentence */
+export function foreignNote(share) {
+  const used = share?.median ?? 0;
+  return used > 0.05
+    ? [`Other programs used ${Math.round(used * 100)} % of the machine meanwhile: figures are unsteady.`]
+    : [];
+}

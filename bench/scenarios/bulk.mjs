@@ -19,8 +19,9 @@ import { runLoad } from "../load.mjs";
 import { nameOf } from "../names.mjs";
 import { waitForAnswer } from "../probe.mjs";
 import { cpuSecondsExactly } from "../process.mjs";
+import { column, foreignNote, scaled, uniform } from "../report/result.mjs";
+import { configurationsText, tableText } from "../report/terminal.mjs";
 import { ratio, summarize } from "../stats.mjs";
-import { count, figure, spread, table } from "../table.mjs";
 
 /** More than any round can move: each client stays in its first connection, so that no round pays for connecting. */
 const WITHOUT_END = 1e15;
@@ -73,17 +74,22 @@ export async function run(context) {
   const taking = contestants.filter(
     (contestant) => context.takesPart(contestant.name) && canTakePart(context, contestant),
   );
-  context.print(configurationsText(taking));
+  const configurations = configurationsOf(taking);
+  context.print(configurationsText(configurations));
   /** @type {ReturnType<typeof summarizeCase>[]} */
   const summaries = [];
+  /** @type {import("../report/result.mjs").Table[]} */
+  const tables = [];
   for (const planned of cases) {
     const entries = await startAll(context, planned, taking);
     try {
       const measured = await measureCase(context, planned, hello, entries);
       if (measured.size > 0) {
         const summary = summarizeCase(planned, measured);
+        const table = planned.name === "streams" ? streamsTable(summary) : shortTable(summary);
         summaries.push(summary);
-        context.print(planned.name === "streams" ? streamsText(summary) : shortText(summary));
+        tables.push(table);
+        context.print(tableText(table));
       }
     } finally {
       await Promise.all(entries.map(({ running }) => running.stop()));
@@ -96,7 +102,7 @@ export async function run(context) {
   context.print(`${boundsText(bounds)}\n`);
   const { rounds, duration, warmUp, threads } = context;
   const settings = { rounds, secondsPerRound: duration, warmUpSeconds: warmUp, loadThreads: threads };
-  return { settings, cases: summaries, bounds };
+  return { settings, cases: summaries, ...uniform({ tables, bounds, configurations }) };
 }
 
 /** @param {import("../main.mjs").Context} context @param {import("../contestants/contestant.mjs").Contestant} contestant */
@@ -108,19 +114,25 @@ function canTakePart(context, contestant) {
   return missing === null;
 }
 
-/** How the peers are configured: whoever knows better can say so. @param {readonly import("../contestants/contestant.mjs").Contestant[]} taking */
-function configurationsText(taking) {
+/**
+ * How the peers are configured: whoever knows better can say so.
+ *
+ * @param {readonly import("../contestants/contestant.mjs").Contestant[]} taking
+ * @returns {import("../report/result.mjs").Configuration[]}
+ */
+function configurationsOf(taking) {
   const version = (/** @type {string} */ program) => (versionText(program, "-v") ?? "").split("\n")[0];
-  const shown = [
+  return [
     ...(taking.includes(haproxy) || taking.includes(haproxySplicing)
-      ? [`${version("haproxy")}\n${haproxyConfiguration("LISTEN", "ORIGIN", ["option splice-auto"])}`]
+      ? [{ name: version("haproxy"), text: haproxyConfiguration("LISTEN", "ORIGIN", ["option splice-auto"]) }]
       : []),
     ...(taking.includes(haproxySplicing)
-      ? ["the other one: the same with option splice-request and option splice-response\n"]
+      ? [{ name: haproxySplicing.title, text: "the same with option splice-request and option splice-response\n" }]
       : []),
-    ...(taking.includes(nginx) ? [`${version("nginx")}\n${nginxConfiguration("FOLDER", "LISTEN", "ORIGIN")}`] : []),
+    ...(taking.includes(nginx)
+      ? [{ name: version("nginx"), text: nginxConfiguration("FOLDER", "LISTEN", "ORIGIN") }]
+      : []),
   ];
-  return shown.map((text) => `${text.replace(/^(?=.)/gm, "  ")}\n`).join("");
 }
 
 /**
@@ -278,54 +290,72 @@ function summarizeCase(planned, measured) {
   return { ...planned, foreignCpuShare: foreign, contestants: rows };
 }
 
-/** @param {ReturnType<typeof summarizeCase>} summary */
-function streamsText(summary) {
-  const head = [
-    ...[summary.title, "GB/s", "× direct", "router CPU, % of a core", "GB/s of router CPU", "× best peer", "failed"],
-  ];
-  const giga = (/** @type {import("../stats.mjs").Summary | null} */ of) =>
-    spread(of && { ...of, median: of.median / 1e9, min: of.min / 1e9, max: of.max / 1e9 }, 2);
-  // Of next to no CPU time a rate says nothing.
-  const isFree = (/** @type {typeof summary.contestants[number]} */ row) => (row.routerShareOfCore?.median ?? 0) < 5;
-  const rows = summary.contestants.map((row) => [
-    row.title,
-    giga(row.bytesPerSecond),
-    figure(row.bytesPerSecondToDirect?.median, 3),
-    spread(row.routerShareOfCore, 2),
-    isFree(row) ? "–" : giga(row.bytesPerCpuSecond),
-    isFree(row) ? "–" : figure(row.bytesPerCpuSecondToBest?.median),
-    String(row.failed),
-  ]);
-  return `${table(head, rows)}${warningOf(summary)}\n`;
+/** @typedef {ReturnType<typeof summarizeCase>} CaseSummary */
+
+/**
+ * @param {CaseSummary} summary
+ * @param {import("../report/result.mjs").Column[]} columns
+ * @param {(row: CaseSummary["contestants"][number]) => Record<string, import("../report/result.mjs").Cell>} cells
+ * @returns {import("../report/result.mjs").Table}
+ */
+function tableOf({ title, contestants: measured, foreignCpuShare }, columns, cells) {
+  const note = foreignNote(foreignCpuShare).join("");
+  return {
+    title,
+    ...(note === "" ? {} : { note }),
+    columns,
+    rows: measured.map((row) => ({
+      ...{ name: row.name, label: row.title },
+      ...{ router: row.name !== direct.name, ours: row.name === relay.name || row.name === handedOver.name },
+      cells: cells(row),
+    })),
+  };
 }
 
-/** @param {ReturnType<typeof summarizeCase>} summary */
-function shortText(summary) {
-  const head = [
-    ...[summary.title, "conn/s", "× best peer", "conn/s of router CPU", "× best peer", "router CPU, % of a core"],
-    ...["p99 ms", "failed"],
+/** @param {CaseSummary} summary */
+function streamsTable(summary) {
+  const columns = [
+    column("rate", "bytes", { unit: "GB/s", better: "more", digits: 2, range: true }),
+    column("rateToDirect", "× direct", { digits: 3 }),
+    column("cpu", "router CPU", { unit: "% of a core", better: "less", digits: 2, range: true }),
+    column("perCpu", "of router CPU", { unit: "GB/s", better: "more", digits: 2, range: true }),
+    column("perCpuToBest", "× best peer", { digits: 2 }),
+    column("failed", "failed"),
   ];
-  const rate = (/** @type {import("../stats.mjs").Summary | null} */ of) =>
-    of === null ? "–" : `${count(of.median)} (${count(of.min)}..${count(of.max)})`;
-  const rows = summary.contestants.map((row) => [
-    row.title,
-    rate(row.connectionsPerSecond),
-    figure(row.connectionsPerSecondToBest?.median),
-    rate(row.connectionsPerCpuSecond),
-    figure(row.connectionsPerCpuSecondToBest?.median),
-    spread(row.routerShareOfCore, 0),
-    figure(row.p99Milliseconds?.median, 1),
-    String(row.failed),
-  ]);
-  return `${table(head, rows)}${warningOf(summary)}\n`;
+  return tableOf(summary, columns, (row) => {
+    // Of next to no CPU time a rate says nothing.
+    const isFree = (row.routerShareOfCore?.median ?? 0) < 5;
+    return {
+      rate: scaled(row.bytesPerSecond, 1e-9),
+      rateToDirect: row.bytesPerSecondToDirect,
+      cpu: row.routerShareOfCore,
+      perCpu: isFree ? null : scaled(row.bytesPerCpuSecond, 1e-9),
+      perCpuToBest: isFree ? null : row.bytesPerCpuSecondToBest,
+      failed: row.failed,
+    };
+  });
 }
 
-/** @param {ReturnType<typeof summarizeCase>} summary */
-function warningOf({ foreignCpuShare }) {
-  const share = foreignCpuShare?.median ?? 0;
-  return share > 0.05
-    ? `  Other programs used ${Math.round(share * 100)} % of the machine meanwhile: figures are unsteady.\n`
-    : "";
+/** @param {CaseSummary} summary */
+function shortTable(summary) {
+  const columns = [
+    column("rate", "connections", { unit: "conn/s", better: "more", digits: 0, range: true }),
+    column("rateToBest", "× best peer", { digits: 2 }),
+    column("perCpu", "of router CPU", { unit: "conn/s", better: "more", digits: 0, range: true }),
+    column("perCpuToBest", "× best peer", { digits: 2 }),
+    column("cpu", "router CPU", { unit: "% of a core", digits: 0, range: true }),
+    column("p99", "p99", { unit: "ms", better: "less", digits: 1 }),
+    column("failed", "failed"),
+  ];
+  return tableOf(summary, columns, (row) => ({
+    rate: row.connectionsPerSecond,
+    rateToBest: row.connectionsPerSecondToBest,
+    perCpu: row.connectionsPerCpuSecond,
+    perCpuToBest: row.connectionsPerCpuSecondToBest,
+    cpu: row.routerShareOfCore,
+    p99: row.p99Milliseconds,
+    failed: row.failed,
+  }));
 }
 
 /** @param {readonly ReturnType<typeof summarizeCase>[]} summaries */

@@ -7,6 +7,7 @@
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { atLeast, atMost, boundsText } from "../bound.mjs";
 import { direct } from "../contestants/direct.mjs";
 import { door } from "../contestants/door.mjs";
 import { floor, floorBatched } from "../contestants/floor.mjs";
@@ -16,8 +17,10 @@ import { perConnection, runLoad } from "../load.mjs";
 import { nameOf, nameTemplate } from "../names.mjs";
 import { waitForAnswer } from "../probe.mjs";
 import { memory } from "../process.mjs";
+import { column, foreignNote, scaled, uniform } from "../report/result.mjs";
+import { tableText } from "../report/terminal.mjs";
 import { ratio, summarize } from "../stats.mjs";
-import { count, figure, spread, table } from "../table.mjs";
+import { count } from "../table.mjs";
 
 /** A pause that a waiting router sees as one: the second segment finds it in epoll_wait. Microseconds. */
 const PAUSE_BETWEEN_SEGMENTS = 1000;
@@ -81,12 +84,17 @@ export async function run(context) {
   const files = await writeHellos(context.folder);
   const results = {
     settings: settings(context),
-    cases: /** @type {object[]} */ ([]),
-    memory: /** @type {object[]} */ ([]),
+    cases: /** @type {ReturnType<typeof summarizeCase>[]} */ ([]),
+    memory: /** @type {ReturnType<typeof memoryOf>} */ ([]),
+  };
+  const tables = /** @type {import("../report/result.mjs").Table[]} */ ([]);
+  const show = (/** @type {import("../report/result.mjs").Table} */ table) => {
+    tables.push(table);
+    context.print(tableText(table));
   };
   const entries = await startAll(context, plan, files);
   if (entries.length === 0) {
-    return results;
+    return { ...results, ...uniform({}) };
   }
   try {
     for (const planned of plan.cases) {
@@ -95,18 +103,20 @@ export async function run(context) {
       if (measured.size > 0) {
         const summary = summarizeCase({ ...planned, clients }, entries, measured);
         results.cases.push(summary);
-        context.print(caseText(summary));
+        show(caseTable(summary));
       }
       if (context.signal.aborted) {
         break;
       }
     }
     results.memory.push(...entries.flatMap(memoryOf));
-    context.print(memoryText(results.memory));
+    show(memoryTable(results.memory));
   } finally {
     await Promise.all(entries.map(({ running }) => running.stop()));
   }
-  return results;
+  const bounds = boundsOf(results);
+  context.print(`${boundsText(bounds)}\n`);
+  return { ...results, ...uniform({ tables, bounds }) };
 }
 
 /** @param {import("../main.mjs").Context} context */
@@ -305,49 +315,57 @@ function caseTitle({ hello, clients }) {
   return `hello of ${hellos[hello].title}, ${count(clients)} clients`;
 }
 
-/** @param {ReturnType<typeof summarizeCase>} summary */
-function caseText(summary) {
-  const head = [
-    ...[
-      "",
-      "router CPU, µs/conn",
-      "× floor",
-      "wakes/conn",
-      "server, µs/conn",
-      "× direct",
-      "clients",
-      "conn/s",
-      "× direct",
+/** @param {ReturnType<typeof summarizeCase>} summary @returns {import("../report/result.mjs").Table} */
+function caseTable(summary) {
+  const milliseconds = (/** @type {import("../stats.mjs").Summary | null} */ latency) => scaled(latency, 1 / 1000);
+  const rows = summary.contestants.map((row) => ({
+    ...{ name: row.key, label: row.title, ours: row.key.startsWith(door.name) },
+    router: ![floor, floorBatched, direct].some(({ name }) => name === row.key),
+    cells: {
+      router: row.routerCpuMicroseconds,
+      toFloor: row.routerCpuToFloor,
+      wakes: row.routerWakesPerConnection,
+      server: row.serverCpuMicroseconds,
+      serverToDirect: row.serverCpuToDirect,
+      clients: row.loadCpuMicroseconds,
+      rate: row.connectionsPerSecond,
+      rateToDirect: row.rateToDirect,
+      p50: milliseconds(row.latencyMicroseconds.p50),
+      p99: milliseconds(row.latencyMicroseconds.p99),
+      p999: milliseconds(row.latencyMicroseconds.p999),
+      failed: Object.values(row.failed).reduce((sum, times) => sum + times, 0),
+    },
+  }));
+  const failures = summary.contestants
+    .filter(({ failed }) => Object.keys(failed).length > 0)
+    .map(({ title, failed }) => `${title} failed: ${failedText(failed)}.`);
+  const note = [...failures, ...foreignNote(summary.foreignCpuShare)].join(" ");
+  return {
+    title: `hello of ${summary.hello}, ${count(summary.clients)} clients`,
+    ...(note === "" ? {} : { note }),
+    columns: [
+      column("router", "router CPU", { unit: "µs/conn", better: "less", digits: 1, range: true }),
+      column("toFloor", "× floor", { digits: 2 }),
+      column("wakes", "wakes/conn", { digits: 2 }),
+      column("server", "server", { unit: "µs/conn", digits: 1 }),
+      column("serverToDirect", "× direct", { digits: 2 }),
+      column("clients", "clients", { unit: "µs/conn", digits: 1 }),
+      column("rate", "connections", { unit: "conn/s", better: "more", digits: 0 }),
+      column("rateToDirect", "× direct", { digits: 2 }),
+      column("p50", "p50", { unit: "ms", better: "less", digits: 1 }),
+      column("p99", "p99", { unit: "ms", better: "less", digits: 1 }),
+      column("p999", "p99.9", { unit: "ms", digits: 1 }),
+      column("failed", "failed"),
     ],
-    ...["p50 ms", "p99 ms", "p99.9 ms", "failed"],
-  ];
-  const rows = summary.contestants.map((row) => [
-    row.title,
-    spread(row.routerCpuMicroseconds),
-    figure(row.routerCpuToFloor?.median),
-    figure(row.routerWakesPerConnection?.median),
-    figure(row.serverCpuMicroseconds?.median, 1),
-    figure(row.serverCpuToDirect?.median),
-    figure(row.loadCpuMicroseconds?.median, 1),
-    count(row.connectionsPerSecond?.median),
-    figure(row.rateToDirect?.median),
-    ...[row.latencyMicroseconds.p50, row.latencyMicroseconds.p99, row.latencyMicroseconds.p999].map((latency) =>
-      figure(latency === null ? null : latency.median / 1000, 1),
-    ),
-    failedText(row.failed),
-  ]);
-  const foreign = summary.foreignCpuShare?.median ?? 0;
-  const warning =
-    foreign > 0.05
-      ? `  Other programs used ${Math.round(foreign * 100)} % of the machine meanwhile: figures are unsteady.\n`
-      : "";
-  return `hello of ${summary.hello}, ${count(summary.clients)} clients\n${table(head, rows)}${warning}\n`;
+    rows,
+  };
 }
 
 /** @param {Record<string, number>} failed */
 function failedText(failed) {
-  const kinds = Object.entries(failed).map(([kind, times]) => `${count(times)} ${kind}`);
-  return kinds.length === 0 ? "0" : kinds.join(", ");
+  return Object.entries(failed)
+    .map(([kind, times]) => `${count(times)} ${kind}`)
+    .join(", ");
 }
 
 /** @param {Entry} entry */
@@ -356,14 +374,40 @@ function memoryOf({ key, title, names, running, idle }) {
   return idle === null || after === null ? [] : [{ key, title, names, idle, after }];
 }
 
-/** @param {readonly any[]} rows what `memoryOf` gave */
-function memoryText(rows) {
-  const megabytes = (/** @type {number} */ bytes) => figure(bytes / 1e6, 1);
-  const head = ["router memory, MB", "RSS before", "PSS before", "RSS after", "PSS after"];
-  return rows.length === 0
-    ? ""
-    : `${table(
-        head,
-        rows.map(({ title, idle, after }) => [title, ...[idle.rss, idle.pss, after.rss, after.pss].map(megabytes)]),
-      )}\n`;
+/** @param {ReturnType<typeof memoryOf>} measured @returns {import("../report/result.mjs").Table} */
+function memoryTable(measured) {
+  const rows = measured.map(({ key, title, idle, after }) => ({
+    ...{ name: key, label: title, ours: key.startsWith(door.name), router: key.startsWith(door.name) },
+    cells: { rssBefore: idle.rss / 1e6, pssBefore: idle.pss / 1e6, rss: after.rss / 1e6, pss: after.pss / 1e6 },
+  }));
+  return {
+    title: "router memory",
+    unit: "MB",
+    note: "RSS counts what processes share in full, PSS a part of it each; before the first connection and after the last.",
+    columns: [
+      column("rssBefore", "RSS before", { digits: 1 }),
+      column("pssBefore", "PSS before", { digits: 1 }),
+      column("rss", "RSS after", { better: "less", digits: 1 }),
+      column("pss", "PSS after", { digits: 1 }),
+    ],
+    rows,
+  };
+}
+
+/**
+ * Of the first case: one segment, 64 clients.
+ *
+ * @param {{ cases: ReturnType<typeof summarizeCase>[], memory: ReturnType<typeof memoryOf> }} results
+ */
+function boundsOf({ cases, memory: measured }) {
+  const fewest = `${door.name} ${full.names[0]}`;
+  const most = `${door.name} ${full.names.at(-1)}`;
+  const row = (/** @type {string} */ key) => cases[0]?.contestants.find((each) => each.key === key);
+  const rss = measured.find(({ key }) => key === most)?.after.rss;
+  return [
+    atMost("door / C floor, CPU per connection", row(fewest)?.routerCpuToFloor?.median, 1.1, ""),
+    atLeast("door / direct accept, connections per second", row(fewest)?.rateToDirect?.median, 1, ""),
+    atMost("1,000,000 names / 1 name, CPU per connection", row(most)?.routerCpuToFewestNames?.median, 1.1, ""),
+    atMost("resident memory with 1,000,000 names", rss === undefined ? null : rss / 1e6, 250, " MB"),
+  ];
 }

@@ -12,8 +12,10 @@ import { startReceiver } from "../contestants/contestant.mjs";
 import { Door } from "../door.mjs";
 import { nameOf } from "../names.mjs";
 import { cpuSecondsExactly, memory, sleepsOfThreads } from "../process.mjs";
+import { column, uniform } from "../report/result.mjs";
+import { tableText } from "../report/terminal.mjs";
 import { summarize } from "../stats.mjs";
-import { figure, spread, table } from "../table.mjs";
+import { figure } from "../table.mjs";
 
 /** Percent of a core. */
 const BOUND = 0.2;
@@ -74,8 +76,9 @@ export async function run(context) {
     const bounds = rows.map(({ workers, percent }) =>
       atMost(`CPU with ${workers} worker${workers === 1 ? "" : "s"}`, percent?.median, BOUND, " % of a core"),
     );
-    context.print(textOf(rows, bounds, context.duration));
-    return { secondsPerRound: context.duration, doors: rows, bounds };
+    const table = tableOf(rows, context.duration);
+    context.print(`${tableText(table)}${boundsText(bounds)}\n`);
+    return { secondsPerRound: context.duration, doors: rows, ...uniform({ tables: [table], bounds }) };
   } finally {
     await Promise.all(doors.map(({ door }) => door.stop()));
     await receiver.stop();
@@ -119,20 +122,28 @@ function summarizeDoor(workers, looks, pid) {
   };
 }
 
-/** @param {readonly ReturnType<typeof summarizeDoor>[]} rows @param {import("../bound.mjs").Bound[]} bounds @param {number} seconds */
-function textOf(rows, bounds, seconds) {
-  const megabytes = (/** @type {number | undefined} */ bytes) => figure(bytes === undefined ? null : bytes / 1e6, 1);
-  const head = [`idle for ${seconds} s`, "CPU, % of a core", "wakes/s", "RSS MB", "PSS MB", "wakes/s by thread"];
-  const lines = rows.map(({ workers, percent, wakesPerSecond, memory: used, threads }) => [
-    `${workers} worker${workers === 1 ? "" : "s"}`,
-    spread(percent, 3),
-    spread(wakesPerSecond),
-    megabytes(used?.rss),
-    megabytes(used?.pss),
-    threads
-      .slice(0, 4)
-      .map(({ name, wakes }) => `${name} ${figure(wakes, 1)}`)
-      .join(", "),
-  ]);
-  return `${table(head, lines)}${boundsText(bounds)}\n`;
+/** @param {readonly ReturnType<typeof summarizeDoor>[]} rows @param {number} seconds @returns {import("../report/result.mjs").Table} */
+function tableOf(rows, seconds) {
+  const megabytes = (/** @type {number | undefined} */ bytes) => (bytes === undefined ? null : bytes / 1e6);
+  return {
+    title: "a door with nothing to do",
+    note: `Looked at for ${seconds} s at a time.`,
+    columns: [
+      column("cpu", "CPU", { unit: "% of a core", better: "less", digits: 3, range: true }),
+      column("wakes", "wakes/s", { better: "less", digits: 1, range: true }),
+      column("rss", "RSS", { unit: "MB", better: "less", digits: 1 }),
+      column("pss", "PSS", { unit: "MB", digits: 1 }),
+      column("threads", "wakes/s by thread"),
+    ],
+    rows: rows.map(({ workers, percent, wakesPerSecond, memory: used, threads }) => ({
+      ...{ name: String(workers), label: `${workers} worker${workers === 1 ? "" : "s"}`, ours: true },
+      cells: {
+        ...{ cpu: percent, wakes: wakesPerSecond, rss: megabytes(used?.rss), pss: megabytes(used?.pss) },
+        threads: threads
+          .slice(0, 4)
+          .map(({ name, wakes }) => `${name} ${figure(wakes, 1)}`)
+          .join(", "),
+      },
+    })),
+  };
 }

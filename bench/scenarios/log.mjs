@@ -14,8 +14,9 @@ import { Door } from "../door.mjs";
 import { clientHello } from "../hello.mjs";
 import { perConnection, runLoad } from "../load.mjs";
 import { nameOf } from "../names.mjs";
+import { column, uniform } from "../report/result.mjs";
+import { tableText } from "../report/terminal.mjs";
 import { ratio, summarize } from "../stats.mjs";
-import { count, figure, spread, table } from "../table.mjs";
 
 const CLIENTS = 64;
 /** Longer than lines wait in memory: each round begins with nothing left to write. Milliseconds. */
@@ -78,8 +79,9 @@ export async function run(context) {
     const bounds = rows
       .filter(({ name }) => name !== "all")
       .map(({ title, dropped }) => atMost(`lines dropped with ${title}`, dropped, 0, ""));
-    context.print(textOf(rows, bounds));
-    return { clients: CLIENTS, modes: rows, bounds };
+    const table = tableOf(rows);
+    context.print(`${tableText(table)}${boundsText(bounds)}\n`);
+    return { clients: CLIENTS, modes: rows, ...uniform({ tables: [table], bounds }) };
   } finally {
     await Promise.all(entries.map(({ door }) => door.stop()));
     await receiver.stop();
@@ -138,20 +140,31 @@ async function linesOf(file) {
   return lines;
 }
 
-/** @param {readonly Awaited<ReturnType<typeof summarizeMode>>[]} rows @param {import("../bound.mjs").Bound[]} bounds */
-function textOf(rows, bounds) {
-  const head = [
-    ...["64 clients in a closed loop", "door CPU, µs/conn", "× off", "wakes/conn", "conn/s", "p99 ms"],
-    ...["accepted", "lines", "dropped", "failed"],
-  ];
-  const lines = rows.map((row) => [
-    row.title,
-    spread(row.cpuMicroseconds),
-    figure(row.toOff?.median),
-    figure(row.wakesPerConnection?.median),
-    count(row.connectionsPerSecond?.median),
-    figure(row.p99Milliseconds?.median, 1),
-    ...[row.accepted, row.lines, row.dropped, row.failed].map((value) => count(value)),
-  ]);
-  return `${table(head, lines)}${boundsText(bounds)}\n`;
+/** @param {readonly Awaited<ReturnType<typeof summarizeMode>>[]} rows @returns {import("../report/result.mjs").Table} */
+function tableOf(rows) {
+  return {
+    title: "64 clients in a closed loop, by access log",
+    columns: [
+      column("cpu", "door CPU", { unit: "µs/conn", better: "less", digits: 1, range: true }),
+      column("toOff", "× off", { digits: 2 }),
+      column("wakes", "wakes/conn", { digits: 2 }),
+      column("rate", "connections", { unit: "conn/s", better: "more", digits: 0 }),
+      column("p99", "p99", { unit: "ms", better: "less", digits: 1 }),
+      column("accepted", "accepted"),
+      column("lines", "lines"),
+      column("dropped", "dropped"),
+      column("failed", "failed"),
+    ],
+    rows: rows.map((row) => ({
+      ...{ name: row.name, label: row.title, router: row.name !== "off", ours: true },
+      cells: {
+        cpu: row.cpuMicroseconds,
+        toOff: row.toOff,
+        wakes: row.wakesPerConnection,
+        rate: row.connectionsPerSecond,
+        p99: row.p99Milliseconds,
+        ...{ accepted: row.accepted, lines: row.lines, dropped: row.dropped, failed: row.failed },
+      },
+    })),
+  };
 }

@@ -21,7 +21,9 @@ import { clientHello } from "../hello.mjs";
 import { runLoad } from "../load.mjs";
 import { nameOf, writeMap } from "../names.mjs";
 import { Child } from "../process.mjs";
-import { count, figure, table } from "../table.mjs";
+import { column, uniform } from "../report/result.mjs";
+import { tableText } from "../report/terminal.mjs";
+import { count, figure } from "../table.mjs";
 
 const backendProgram = fileURLToPath(new URL("../tls-backend.mjs", import.meta.url));
 const NAME = "app.bench.example";
@@ -161,6 +163,8 @@ export async function run(context) {
     restMilliseconds: REST,
     cases: /** @type {ReturnType<typeof summarizeCase>[]} */ ([]),
   };
+  /** @type {import("../report/result.mjs").Table[]} */
+  const tables = [];
   for (const planned of cases.filter(({ name }) => context.takesPart(name))) {
     if (context.signal.aborted) {
       break;
@@ -168,10 +172,15 @@ export async function run(context) {
     const summary = await runCase(context, planned, { requests, hello, own });
     if (summary !== undefined) {
       results.cases.push(summary);
-      context.print(caseText(summary));
+      const table = caseTable(summary);
+      tables.push(table);
+      context.print(`${tableText(table)}${boundsText(summary.bounds)}\n`);
     }
   }
-  return results;
+  const bounds = results.cases.flatMap(({ title, bounds: own }) =>
+    own.map((bound) => ({ ...bound, what: `${title}: ${bound.what}` })),
+  );
+  return { ...results, ...uniform({ tables, bounds }) };
 }
 
 /**
@@ -343,35 +352,40 @@ function summarizeCase(planned, times, acted, control, counters) {
   };
 }
 
-/** @param {ReturnType<typeof summarizeCase>} summary */
-function caseText({ title, times, acted, control, bounds, lost, name }) {
-  const head = [
-    ...[
-      `${title}, ${count(times)} times`,
-      "seconds",
-      "requests",
-      "failed",
-      "refused",
-      "p50 ms",
-      "p99 ms",
-      "longest ms",
-    ],
-    ...["no answer for ms", "hello p99 ms", "longest ms", "failed", "refused"],
-  ];
-  const rows = [
-    /** @type {const} */ (["meanwhile", acted]),
-    /** @type {const} */ (["control: nothing happens", control]),
-  ].map(([what, seen]) => [
-    what,
-    figure(seen.seconds, 1),
-    ...[seen.requests, seen.failed, seen.refused].map((value) => count(value)),
-    ...[seen.p50, seen.p99, seen.longest, seen.gap, seen.probe.p99, seen.probe.longest].map((value) =>
-      figure(value, 1),
-    ),
-    ...[seen.probe.failed, seen.probe.refused].map((value) => count(value)),
-  ]);
+/** @param {ReturnType<typeof summarizeCase>} summary @returns {import("../report/result.mjs").Table} */
+function caseTable({ title, times, acted, control, lost, name }) {
   const kinds = Object.entries(acted.failures).map(([kind, number]) => `${count(number)} ${kind}`);
-  const failures = kinds.length === 0 ? "" : `  requests without an answer: ${kinds.join(", ")}\n`;
-  const perKill = name === "kill" ? `  lost with each kill: ${figure(lost / times, 1)} connections\n` : "";
-  return `${table(head, rows)}${failures}${perKill}${boundsText(bounds)}\n`;
+  const note = [
+    `${count(times)} time${times === 1 ? "" : "s"}.`,
+    ...(kinds.length === 0 ? [] : [`Requests without an answer: ${kinds.join(", ")}.`]),
+    ...(name === "kill" ? [`Lost with each kill: ${figure(lost / times, 1)} connections.`] : []),
+  ].join(" ");
+  const row = (/** @type {string} */ key, /** @type {string} */ label, /** @type {Watched} */ seen) => ({
+    ...{ name: key, label, router: key === "acted", ours: true },
+    cells: {
+      ...{ seconds: seen.seconds, requests: seen.requests, failed: seen.failed, refused: seen.refused },
+      ...{ p50: seen.p50, p99: seen.p99, longest: seen.longest, gap: seen.gap },
+      ...{ helloP99: seen.probe.p99, helloLongest: seen.probe.longest },
+      ...{ helloFailed: seen.probe.failed, helloRefused: seen.probe.refused },
+    },
+  });
+  return {
+    title,
+    note,
+    columns: [
+      column("seconds", "seconds", { digits: 1 }),
+      column("requests", "requests"),
+      column("failed", "failed"),
+      column("refused", "refused"),
+      column("p50", "p50", { unit: "ms", digits: 1 }),
+      column("p99", "p99", { unit: "ms", better: "less", digits: 1 }),
+      column("longest", "longest", { unit: "ms", better: "less", digits: 1 }),
+      column("gap", "no answer for", { unit: "ms", digits: 1 }),
+      column("helloP99", "hello p99", { unit: "ms", digits: 1 }),
+      column("helloLongest", "longest hello", { unit: "ms", better: "less", digits: 1 }),
+      column("helloFailed", "failed"),
+      column("helloRefused", "refused"),
+    ],
+    rows: [row("acted", "meanwhile", acted), row("control", "control: nothing happens", control)],
+  };
 }

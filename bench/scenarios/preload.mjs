@@ -16,9 +16,10 @@ import { clientHello } from "../hello.mjs";
 import { perConnection, runLoad } from "../load.mjs";
 import { nameOf } from "../names.mjs";
 import { waitForAnswer } from "../probe.mjs";
+import { column, uniform } from "../report/result.mjs";
+import { tableText } from "../report/terminal.mjs";
 import { runRequests } from "../requests.mjs";
 import { ratio, summarize } from "../stats.mjs";
-import { count, figure, spread, table } from "../table.mjs";
 
 const CLIENTS = 64;
 
@@ -78,6 +79,8 @@ export async function run(context) {
   const pem = { cert: made.cert, key: made.private };
   /** @type {ReturnType<typeof summarizeCase>[]} */
   const summaries = [];
+  /** @type {import("../report/result.mjs").Table[]} */
+  const tables = [];
   for (const server of servers.filter(({ name }) => context.takesPart(name))) {
     const problem = missing(server);
     if (problem !== null) {
@@ -98,7 +101,9 @@ export async function run(context) {
     } finally {
       await stage.stop();
     }
-    context.print(serverText(summaries.filter((summary) => summary.server === server.name)));
+    const table = serverTable(summaries.filter((summary) => summary.server === server.name));
+    tables.push(table);
+    context.print(tableText(table));
     if (context.signal.aborted) {
       break;
     }
@@ -107,7 +112,7 @@ export async function run(context) {
   context.print(`${boundsText(bounds)}\n`);
   const { rounds, duration, warmUp, threads } = context;
   const settings = { rounds, secondsPerRound: duration, warmUpSeconds: warmUp, loadThreads: threads, clients: CLIENTS };
-  return { settings, cases: summaries, bounds };
+  return { settings, cases: summaries, ...uniform({ tables, bounds }) };
 }
 
 /**
@@ -268,35 +273,41 @@ function summarizeCase(server, planned, { own, preloaded, floor: bare }) {
   };
 }
 
-/** @param {ReturnType<typeof summarizeCase>[]} summaries of one server */
-function serverText(summaries) {
-  const head = [
-    ...[
-      `${summaries[0]?.title ?? ""}, ${CLIENTS} clients`,
-      "own, req/s",
-      "preload, req/s",
-      "ratio",
-      "own, µs",
-      "preload, µs",
+/** @param {ReturnType<typeof summarizeCase>[]} summaries of one server @returns {import("../report/result.mjs").Table} */
+function serverTable(summaries) {
+  return {
+    title: `${summaries[0]?.title ?? ""}, ${CLIENTS} clients`,
+    note: "CPU time is for each request: of the server's processes, of the preload library's helper, of the door.",
+    columns: [
+      column("own", "own", { unit: "req/s", better: "more", digits: 0 }),
+      column("preloaded", "preload", { unit: "req/s", better: "more", digits: 0 }),
+      column("toOwn", "× own", { digits: 3, range: true }),
+      column("ownCpu", "own", { unit: "µs", better: "less", digits: 1 }),
+      column("preloadedCpu", "preload", { unit: "µs", better: "less", digits: 1 }),
+      column("cpuToOwn", "× own", { digits: 2 }),
+      column("helper", "helper", { unit: "µs", better: "less", digits: 1 }),
+      column("floor", "C floor", { unit: "µs", digits: 1 }),
+      column("helperToFloor", "× C floor", { digits: 2 }),
+      column("door", "door", { unit: "µs", better: "less", digits: 1 }),
+      column("failed", "failed"),
     ],
-    ...["ratio", "helper, µs", "C floor, µs", "ratio", "door, µs", "failed"],
-  ];
-  const rate = (/** @type {import("../stats.mjs").Summary | null} */ of) => count(of?.median);
-  const rows = summaries.map((row) => [
-    row.case.title,
-    rate(row.own.requestsPerSecond),
-    rate(row.preloaded.requestsPerSecond),
-    spread(row.rateToOwn, 3),
-    figure(row.own.serverCpuMicroseconds?.median, 1),
-    figure(row.preloaded.serverCpuMicroseconds?.median, 1),
-    figure(row.serverCpuToOwn?.median),
-    figure(row.preloaded.helperCpuMicroseconds?.median, 1),
-    figure(row.floorCpuMicroseconds?.median, 1),
-    figure(row.helperCpuToFloor?.median),
-    figure(row.preloaded.doorCpuMicroseconds?.median, 1),
-    String(row.own.failed + row.preloaded.failed),
-  ]);
-  return `${table(head, rows)}\n`;
+    rows: summaries.map((row) => ({
+      ...{ name: row.case.name, label: row.case.title, ours: true },
+      cells: {
+        own: row.own.requestsPerSecond,
+        preloaded: row.preloaded.requestsPerSecond,
+        toOwn: row.rateToOwn,
+        ownCpu: row.own.serverCpuMicroseconds,
+        preloadedCpu: row.preloaded.serverCpuMicroseconds,
+        cpuToOwn: row.serverCpuToOwn,
+        helper: row.preloaded.helperCpuMicroseconds,
+        floor: row.floorCpuMicroseconds,
+        helperToFloor: row.helperCpuToFloor,
+        door: row.preloaded.doorCpuMicroseconds,
+        failed: row.own.failed + row.preloaded.failed,
+      },
+    })),
+  };
 }
 
 /** @param {ReturnType<typeof summarizeCase>[]} summaries */

@@ -15,8 +15,10 @@ import { clientHello } from "../hello.mjs";
 import { perConnection, runLoad } from "../load.mjs";
 import { nameOf } from "../names.mjs";
 import { Child, cpuSecondsExactly, memory } from "../process.mjs";
+import { column, scaled, uniform } from "../report/result.mjs";
+import { tableText } from "../report/terminal.mjs";
 import { ratio, summarize } from "../stats.mjs";
-import { count, figure, spread, table } from "../table.mjs";
+import { count, figure } from "../table.mjs";
 
 const SLOW = 10_000;
 const NORMAL = 64;
@@ -86,8 +88,9 @@ export async function run(context) {
     const { lost } = await slow.find((line) => ("lost" in line ? line : undefined), 5000);
 
     const results = summarizeAll({ slowClients, rounds, before, after, alone, lost, workers, counters });
-    context.print(textOf(results));
-    return results;
+    const table = tableOf(results);
+    context.print(`${tableText(table)}${boundsText(results.bounds)}\n`);
+    return { ...results, ...uniform({ tables: [table], bounds: results.bounds }) };
   } finally {
     slow?.signal("SIGCONT");
     await slow?.stop();
@@ -160,31 +163,37 @@ function summarizeAll({ slowClients, rounds, before, after, alone, lost, workers
   };
 }
 
-/** @param {ReturnType<typeof summarizeAll>} results */
-function textOf({ slowClients, sides, bytesPerSlowClient, alone, p50Ratio, p99Ratio, bounds, waitingAtEnd }) {
-  const milliseconds = (/** @type {import("../stats.mjs").Summary | null} */ summary) =>
-    spread(summary === null ? null : summarize(summary.rounds.map((value) => value / 1000)), 2);
-  const head = [
-    "64 clients in a closed loop",
-    "conn/s",
-    "door CPU, µs/conn",
-    "p50 ms",
-    "p99 ms",
-    "longest ms",
-    "failed",
-  ];
-  const rows = sides.map((row) => [
-    row.side === "with" ? `beside ${count(slowClients)} slow ones` : "without slow ones",
-    count(row.connectionsPerSecond?.median),
-    spread(row.doorCpuMicroseconds),
-    ...[row.p50, row.p99, row.max].map(milliseconds),
-    count(row.failed),
-  ]);
-  return [
-    table(head, rows),
-    `  ratio of p50 ${spread(p50Ratio, 2)}, of p99 ${spread(p99Ratio, 2)}\n`,
-    `  the door's memory: ${figure(bytesPerSlowClient, 0)} bytes a slow client; it had ${count(waitingAtEnd)} of them at the end\n`,
-    `  with them alone, over ${figure(alone.seconds, 0)} s: the door took ${figure(alone.doorPercent)} % of a core, the clients themselves ${figure(alone.clientsPercent)} %\n`,
-    `${boundsText(bounds)}\n`,
-  ].join("");
+/** @param {ReturnType<typeof summarizeAll>} results @returns {import("../report/result.mjs").Table} */
+function tableOf({ slowClients, sides, bytesPerSlowClient, alone, p50Ratio, p99Ratio, waitingAtEnd }) {
+  const milliseconds = (/** @type {import("../stats.mjs").Summary | null} */ latency) => scaled(latency, 1 / 1000);
+  return {
+    title: "64 clients in a closed loop beside slow ones",
+    note: [
+      `The door's memory: ${figure(bytesPerSlowClient, 0)} bytes a slow client; it had ${count(waitingAtEnd)} of them at the end.`,
+      `With them alone, over ${figure(alone.seconds, 0)} s, the door took ${figure(alone.doorPercent)} % of a core, the clients themselves ${figure(alone.clientsPercent)} %.`,
+    ].join(" "),
+    columns: [
+      column("rate", "connections", { unit: "conn/s", better: "more", digits: 0 }),
+      column("door", "door CPU", { unit: "µs/conn", better: "less", digits: 1, range: true }),
+      column("p50", "p50", { unit: "ms", better: "less", digits: 2, range: true }),
+      column("p50ToWithout", "× without", { digits: 2 }),
+      column("p99", "p99", { unit: "ms", better: "less", digits: 2, range: true }),
+      column("p99ToWithout", "× without", { digits: 2 }),
+      column("longest", "longest", { unit: "ms", digits: 2, range: true }),
+      column("failed", "failed"),
+    ],
+    rows: sides.map((row) => ({
+      name: row.side,
+      label: row.side === "with" ? `beside ${count(slowClients)} slow ones` : "without slow ones",
+      router: row.side === "with",
+      ours: true,
+      cells: {
+        rate: row.connectionsPerSecond,
+        door: row.doorCpuMicroseconds,
+        ...{ p50: milliseconds(row.p50), p50ToWithout: row.side === "with" ? p50Ratio : null },
+        ...{ p99: milliseconds(row.p99), p99ToWithout: row.side === "with" ? p99Ratio : null },
+        ...{ longest: milliseconds(row.max), failed: row.failed },
+      },
+    })),
+  };
 }
