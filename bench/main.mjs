@@ -9,6 +9,7 @@ import { parseArgs } from "node:util";
 import { compilePrograms } from "./compile.mjs";
 import { BenchFailure } from "./failure.mjs";
 import { describeMachine, machineText } from "./machine.mjs";
+import { peersText } from "./peers.mjs";
 import { checkLimits } from "./preflight.mjs";
 import { stopAll } from "./process.mjs";
 import * as bulk from "./scenarios/bulk.mjs";
@@ -29,12 +30,13 @@ const scenarios = { handoff, bulk, preload, slow, pauses, log, idle };
  * @property {{ full: Preset, quick: Preset }} defaults
  * @property {readonly { name: string }[]} contestants what --only can choose from
  * @property {number} mostClients at the same time
+ * @property {number} [descriptorsPerClient] that one process may need, 1 if absent
  * @property {(context: Context) => Promise<object>} run prints its report; the results, for JSON
  *
  * @typedef {{ rounds: number, duration: number }} Preset `duration` of a round, in seconds
  *
  * @typedef {object} Options as on the command line
- * @property {string[]} [scenarios] names; `list` prints what there is
+ * @property {string[]} [scenarios] names; `list` prints what there is, `peers` which other routers are here
  * @property {string} [json] file for the results
  * @property {number} [rounds]
  * @property {number} [duration] seconds per round
@@ -103,24 +105,31 @@ async function runScenarios(options, signal) {
     process.stdout.write(listText());
     return 0;
   }
+  if (names.includes("peers")) {
+    process.stdout.write(peersText());
+    return 0;
+  }
   const chosen = checkOptions(names, options);
   const machine = describeMachine(options.command ?? `sni-handoff bench ${names.join(" ")}`);
-  const limits = await checkLimits(Math.max(...chosen.map(([, scenario]) => scenario.mostClients)));
+  const limits = await Promise.all(
+    chosen.map(([, { mostClients, descriptorsPerClient }]) => checkLimits(mostClients, descriptorsPerClient)),
+  );
+  const notes = new Set(limits.flatMap((each) => each.notes));
   const programs = await compilePrograms();
   const workspace = makeWorkspace();
   const print = (/** @type {string} */ text) => {
     clearProgress();
     process.stdout.write(text);
   };
-  print(`${machineText(machine)}${limits.notes.map((note) => `${note}\n`).join("")}\n`);
+  print(`${machineText(machine)}${[...notes].map((note) => `${note}\n`).join("")}\n`);
   /** @type {Record<string, object>} */
   const results = {};
   try {
-    for (const [name, scenario] of chosen) {
+    for (const [index, [name, scenario]] of chosen.entries()) {
       const preset = scenario.defaults[options.quick ? "quick" : "full"];
       const duration = options.duration ?? preset.duration;
       results[name] = await scenario.run({
-        ...{ programs, folder: workspace.folder, limits, signal, print, progress },
+        ...{ programs, folder: workspace.folder, limits: limits[index], signal, print, progress },
         ...{
           cores: machine.cores,
           threads: options.threads ?? Math.min(machine.cores, 4),

@@ -13,21 +13,27 @@ const SPARE_DESCRIPTORS = 300;
  * @property {string[]} notes on what was scaled down, and why
  */
 
-/** @param {number} wantedClients @returns {Promise<Limits>} @throws {BenchFailure} if nothing useful can be measured */
-export async function checkLimits(wantedClients) {
+/**
+ * @param {number} wantedClients
+ * @param {number} [perClient] descriptors that one process may need for each
+ * @returns {Promise<Limits>}
+ * @throws {BenchFailure} if nothing useful can be measured
+ */
+export async function checkLimits(wantedClients, perClient = 1) {
   const notes = [];
   let clients = wantedClients;
 
   const descriptors = descriptorLimit();
-  if (descriptors < SPARE_DESCRIPTORS + 64) {
+  const least = SPARE_DESCRIPTORS + 64 * perClient;
+  if (descriptors < least) {
     throw new BenchFailure(
-      `At most ${descriptors} files may be open; the benchmark needs ${SPARE_DESCRIPTORS + 64} at least: raise the hard limit (ulimit -Hn).`,
+      `At most ${descriptors} files may be open; the benchmark needs ${least} at least: raise the hard limit (ulimit -Hn).`,
     );
   }
-  if (descriptors < clients + SPARE_DESCRIPTORS) {
-    clients = descriptors - SPARE_DESCRIPTORS;
+  if (descriptors < clients * perClient + SPARE_DESCRIPTORS) {
+    clients = Math.floor((descriptors - SPARE_DESCRIPTORS) / perClient);
     notes.push(
-      `Only ${clients} clients instead of ${wantedClients}: at most ${descriptors} files may be open (ulimit -Hn).`,
+      `Only ${clients} clients instead of ${wantedClients}: at most ${descriptors} files may be open (ulimit -Hn)${perClient > 1 ? `, and a proxy needs up to ${perClient} for each` : ""}.`,
     );
   }
 

@@ -11,7 +11,7 @@ import { BenchFailure } from "./failure.mjs";
 const living = new Set();
 process.on("exit", () => {
   for (const child of living) {
-    child.signal("SIGKILL");
+    child.kill();
   }
 });
 
@@ -151,10 +151,22 @@ export class Child {
     }
   }
 
+  /** Kills it, and what it has started and not put into a group of its own (workers of a master that is killed live on). */
+  kill() {
+    if (!this.#ended && this.#process.pid !== undefined) {
+      try {
+        // Its group is its own, and its number is no stranger's while its output is open: somebody of it lives.
+        process.kill(-this.#process.pid, "SIGKILL");
+      } catch {
+        this.signal("SIGKILL");
+      }
+    }
+  }
+
   /** Asks it to end; after `milliseconds` it is killed. Settles when it has ended. @param {number} [milliseconds] */
   async stop(milliseconds = 5000) {
     this.signal("SIGTERM");
-    const timer = setTimeout(() => this.signal("SIGKILL"), milliseconds);
+    const timer = setTimeout(() => this.kill(), milliseconds);
     await this.ended;
     clearTimeout(timer);
   }

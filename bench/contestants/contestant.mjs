@@ -5,6 +5,8 @@
  * @property {import("../compile.mjs").Programs} programs
  * @property {string} folder for its sockets and files; its own
  * @property {number} names that it must route, `nameOf(0)` on
+ * @property {boolean} [wildcards] the names are `*.` before those: clients ask for one below
+ * @property {boolean} [service] run as a service is: with the master process that reloads it, if it has one
  * @property {readonly string[]} [receiver] more options of the server, receiver.c
  * @property {AbortSignal} signal gives up starting
  *
@@ -13,6 +15,14 @@
  * @property {() => number[]} routerPids processes between client and server; none if there is no router
  * @property {() => number[]} serverPids
  * @property {() => Promise<void>} stop ends all its processes
+ * @property {Actions} [actions] what can be done to it; absent without a router
+ *
+ * @typedef {object} Actions each resolves when it is done and the router serves again
+ * @property {() => Promise<void>} [reload] puts its configuration into force anew; absent if it cannot
+ * @property {() => Promise<void>} [upgrade] another process takes over; absent if it cannot
+ * @property {() => Promise<void>} restart is ended in order, and started again
+ * @property {() => Promise<void>} kill by SIGKILL, and started again
+ * @property {() => Promise<void>} backend the server behind it is ended in order, and started again
  *
  * @typedef {object} Contestant
  * @property {string} name for --only
@@ -20,6 +30,7 @@
  * @property {boolean} looksUpNames whether the number of names makes a difference to it
  * @property {() => string | null} missing why it cannot take part, and what to do about it; null if it can
  * @property {(place: Place) => Promise<Running>} start
+ * @property {import("./peer.mjs").Peer} [peer] of another project's program
  */
 import { join } from "node:path";
 import { Child } from "../process.mjs";

@@ -1,9 +1,9 @@
 /** HAProxy in TCP mode, routing by server name, with one thread. */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { nameOf } from "../names.mjs";
-import { Child, processTree } from "../process.mjs";
-import { freePort, listening, serverEnvironment, startOrigin, versionText } from "./origin.mjs";
+import { nameOf, writeMap } from "../names.mjs";
+import { processTree } from "../process.mjs";
+import { makePeer, reloaded } from "./peer.mjs";
 
 /** It decides by itself when to splice (Configuration Manual, `option splice-auto`): for a stream without end, never. */
 export const haproxy = makeHaproxy("haproxy", "HAProxy, splice-auto", ["option splice-auto"]);
@@ -16,14 +16,19 @@ export const haproxySplicing = makeHaproxy("haproxy-splicing", "HAProxy, splicin
 
 /**
  * With larger pipes, as its manual advises for much traffic (tune.pipesize). maxconn asks for two descriptors a
- * connection and half of one for pipes.
+ * connection and half of one for pipes. Many names are in a map, which is a tree; a wildcard is one of the names without
+ * their first label.
  *
- * @param {string} listen @param {string} origin @param {readonly string[]} options
+ * @param {import("./peer.mjs").Target} target
+ * @param {readonly string[]} options
  */
-export const haproxyConfiguration = (listen, origin, options) => `global
+function configuration({ folder, listen, target, names, wildcards }, options) {
+  const name = `req.ssl_sni,lower${wildcards ? ",field(2,.,0)" : ""}`;
+  return `global
     nbthread 1
     maxconn 4000
     tune.pipesize 524288
+    hard-stop-after 10s
 defaults
     mode tcp
     timeout connect 5s
@@ -34,38 +39,43 @@ frontend front
     bind ${listen} backlog 65535 defer-accept
     tcp-request inspect-delay 5s
     tcp-request content accept if { req.ssl_hello_type 1 }
-    use_backend bench if { req.ssl_sni -i ${nameOf(0)} }
+    ${
+      names > 1 || wildcards
+        ? `use_backend %[${name},map(${join(folder, "names.map")},none)]`
+        : `use_backend bench if { req.ssl_sni -i ${nameOf(0)} }`
+    }
 backend bench
-    server origin ${origin}
+    server origin ${target}
+backend none
+    server none 127.0.0.1:9 disabled
 `;
-
-/** @param {string} name @param {string} title @param {readonly string[]} options @returns {import("./contestant.mjs").Contestant} */
-function makeHaproxy(name, title, options) {
-  return {
-    name,
-    title,
-    looksUpNames: false,
-    missing: () =>
-      versionText("haproxy", "-v") === undefined
-        ? "there is no haproxy here: apt-get install haproxy (in a clone: bash test/interop/install.sh haproxy)"
-        : null,
-    async start(place) {
-      const { origin, address: target } = await startOrigin(place);
-      const address = `127.0.0.1:${await freePort()}`;
-      const file = join(place.folder, "haproxy.cfg");
-      await writeFile(file, haproxyConfiguration(address, target, options));
-      const command = ["haproxy", "-db", "-f", file];
-      const router = new Child("HAProxy", place.programs.tether, command, serverEnvironment);
-      await listening(router, address, place.signal);
-      return {
-        address,
-        routerPids: () => processTree(router.pid),
-        serverPids: () => [origin.pid],
-        async stop() {
-          await router.stop();
-          await origin.stop();
-        },
-      };
-    },
-  };
 }
+
+/** @param {string} name @param {string} title @param {readonly string[]} options */
+function makeHaproxy(name, title, options) {
+  return makePeer({
+    ...{ name, title, program: "haproxy", package: "haproxy", version: ["-v"], mostNames: 1_000_000, wildcards: true },
+    configuration: (target) => configuration(target, options),
+    async configure(target) {
+      const { folder, names, wildcards, service } = target;
+      const file = join(folder, "haproxy.cfg");
+      if (names > 1 || wildcards) {
+        await writeMap(join(folder, "names.map"), names, "bench");
+      }
+      await writeFile(file, configuration(target, options));
+      return ["haproxy", ...(service ? ["-W"] : []), "-db", "-f", file];
+    },
+    /** The master starts a new worker and the one before ends, when its connections have (Management Guide, 4). */
+    reload(router) {
+      const before = workersOf(router.pid);
+      router.signal("SIGUSR2");
+      return reloaded("HAProxy's new worker", () => {
+        const now = workersOf(router.pid);
+        return now.length > 0 && !now.some((pid) => before.includes(pid));
+      });
+    },
+  });
+}
+
+/** @param {number} master */
+const workersOf = (master) => processTree(master).slice(1);

@@ -2,9 +2,10 @@
 import { existsSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { nameOf } from "../names.mjs";
-import { Child, processTree } from "../process.mjs";
-import { freePort, listening, serverEnvironment, startOrigin, versionText } from "./origin.mjs";
+import { nameOf, writeMap } from "../names.mjs";
+import { processTree } from "../process.mjs";
+import { versionText } from "./origin.mjs";
+import { makePeer, reloaded } from "./peer.mjs";
 
 /** A line that loads the stream module where it is one of its own (Debian); undefined if there is none. */
 function streamModule() {
@@ -19,13 +20,17 @@ function streamModule() {
 
 /**
  * nginx copies through a buffer for each direction (proxy_buffer_size): of 16k, its default, to 1m the one of 256k moved
- * about the most bytes for its CPU time, twice those of 16k. An access log costs a write for each connection and is off.
- * Without a master, that it might outlive, the one process does what a worker does.
+ * about the most bytes for its CPU time, twice those of 16k; short connections do best with the default. An access log
+ * costs a write for each connection and is off. Without a master the one process does what a worker does. Many names are
+ * in a hash, which is built at start (map_hash_max_size).
  *
- * @param {string} folder @param {string} listen @param {string} origin
+ * @param {import("./peer.mjs").Target} target
+ * @param {string | undefined} buffer
  */
-export const nginxConfiguration = (folder, listen, origin) => `${streamModule() ?? ""}daemon off;
-master_process off;
+function configuration({ folder, listen, target, names, wildcards, service }, buffer) {
+  const many = names > 1 || wildcards;
+  return `${streamModule() ?? ""}daemon off;
+${service ? "worker_processes 1;" : "master_process off;"}
 pid ${folder}/nginx.pid;
 error_log stderr crit;
 events {
@@ -34,48 +39,53 @@ events {
 }
 stream {
     access_log off;
-    map $ssl_preread_server_name $target {
-        ${nameOf(0)} ${origin};
+${many ? `    map_hash_max_size ${Math.max(2048, 2 * names)};\n    map_hash_bucket_size 128;\n` : ""}    map $ssl_preread_server_name $target {
+${wildcards ? "        hostnames;\n" : ""}        ${many ? `include ${folder}/names.map` : `${nameOf(0)} ${target}`};
     }
     server {
         listen ${listen} backlog=65535;
         ssl_preread on;
         proxy_pass $target;
-        proxy_buffer_size 256k;
-        tcp_nodelay on;
+${buffer === undefined ? "" : `        proxy_buffer_size ${buffer};\n`}        tcp_nodelay on;
     }
 }
 `;
+}
 
-/** @type {import("./contestant.mjs").Contestant} */
-export const nginx = {
-  name: "nginx",
-  title: "nginx, ssl_preread",
-  looksUpNames: false,
-  missing: () => {
-    const how = "apt-get install nginx libnginx-mod-stream (in a clone: bash test/interop/install.sh nginx)";
-    if (versionText("nginx", "-v") === undefined) {
-      return `there is no nginx here: ${how}`;
-    }
-    return streamModule() === undefined ? `this nginx has no stream module: ${how}` : null;
-  },
-  async start(place) {
-    const { origin, address: target } = await startOrigin(place);
-    const address = `127.0.0.1:${await freePort()}`;
-    const file = join(place.folder, "nginx.conf");
-    await mkdir(join(place.folder, "logs"));
-    await writeFile(file, nginxConfiguration(place.folder, address, target));
-    const command = ["nginx", "-p", place.folder, "-e", "stderr", "-c", file];
-    const router = new Child("nginx", place.programs.tether, command, serverEnvironment);
-    await listening(router, address, place.signal);
-    return {
-      address,
-      routerPids: () => processTree(router.pid),
-      serverPids: () => [origin.pid],
-      async stop() {
-        await router.stop();
-        await origin.stop();
-      },
-    };
-  },
-};
+/** With large buffers, for bytes. */
+export const nginx = makeNginx("256k");
+/** With its own, for connections. */
+export const nginxShort = makeNginx(undefined);
+
+/** @param {string | undefined} buffer */
+function makeNginx(buffer) {
+  return makePeer({
+    ...{ name: "nginx", title: "nginx, ssl_preread", program: "nginx", package: "nginx libnginx-mod-stream" },
+    ...{ version: ["-v"], mostNames: 1_000_000, wildcards: true },
+    lacks: () =>
+      streamModule() === undefined
+        ? "this nginx has no stream module: apt-get install nginx libnginx-mod-stream (in a clone: bash test/interop/install.sh nginx)"
+        : null,
+    configuration: (target) => configuration(target, buffer),
+    async configure(target) {
+      const { folder, names, wildcards } = target;
+      const file = join(folder, "nginx.conf");
+      await mkdir(join(folder, "logs"));
+      if (names > 1 || wildcards) {
+        const star = wildcards ? "*." : "";
+        await writeMap(join(folder, "names.map"), names, "", (name) => `${star}${name} ${target.target};\n`);
+      }
+      await writeFile(file, configuration(target, buffer));
+      return ["nginx", "-p", folder, "-e", "stderr", "-c", file];
+    },
+    /** The master starts a new worker and tells the one before to end when its connections have (nginx, "Controlling nginx"). */
+    reload(router) {
+      const before = processTree(router.pid).slice(1);
+      router.signal("SIGHUP");
+      return reloaded("nginx's new worker", () => {
+        const now = processTree(router.pid).slice(1);
+        return now.length > 0 && !now.some((pid) => before.includes(pid));
+      });
+    },
+  });
+}

@@ -9,14 +9,14 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { atLeast, atMost, boundsText } from "../bound.mjs";
 import { direct } from "../contestants/direct.mjs";
-import { haproxy, haproxyConfiguration, haproxySplicing } from "../contestants/haproxy.mjs";
-import { nginx, nginxConfiguration } from "../contestants/nginx.mjs";
-import { versionText } from "../contestants/origin.mjs";
+import { haproxy, haproxySplicing } from "../contestants/haproxy.mjs";
+import { nginx } from "../contestants/nginx.mjs";
 import { handedOver, relay } from "../contestants/relay.mjs";
 import { BenchFailure } from "../failure.mjs";
 import { clientHello } from "../hello.mjs";
 import { runLoad } from "../load.mjs";
 import { nameOf } from "../names.mjs";
+import { configurationsOf } from "../peers.mjs";
 import { waitForAnswer } from "../probe.mjs";
 import { cpuSecondsExactly } from "../process.mjs";
 import { column, foreignNote, scaled, uniform } from "../report/result.mjs";
@@ -112,27 +112,6 @@ function canTakePart(context, contestant) {
     context.print(`${contestant.title} cannot take part: ${missing}\n\n`);
   }
   return missing === null;
-}
-
-/**
- * How the peers are configured: whoever knows better can say so.
- *
- * @param {readonly import("../contestants/contestant.mjs").Contestant[]} taking
- * @returns {import("../report/result.mjs").Configuration[]}
- */
-function configurationsOf(taking) {
-  const version = (/** @type {string} */ program) => (versionText(program, "-v") ?? "").split("\n")[0];
-  return [
-    ...(taking.includes(haproxy) || taking.includes(haproxySplicing)
-      ? [{ name: version("haproxy"), text: haproxyConfiguration("LISTEN", "ORIGIN", ["option splice-auto"]) }]
-      : []),
-    ...(taking.includes(haproxySplicing)
-      ? [{ name: haproxySplicing.title, text: "the same with option splice-request and option splice-response\n" }]
-      : []),
-    ...(taking.includes(nginx)
-      ? [{ name: version("nginx"), text: nginxConfiguration("FOLDER", "LISTEN", "ORIGIN") }]
-      : []),
-  ];
 }
 
 /**

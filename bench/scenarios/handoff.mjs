@@ -11,14 +11,19 @@ import { atLeast, atMost, boundsText } from "../bound.mjs";
 import { direct } from "../contestants/direct.mjs";
 import { door } from "../contestants/door.mjs";
 import { floor, floorBatched } from "../contestants/floor.mjs";
+import { haproxy } from "../contestants/haproxy.mjs";
+import { nginxShort } from "../contestants/nginx.mjs";
+import { sniRouterPass } from "../contestants/sni-router.mjs";
+import { sniproxy } from "../contestants/sniproxy.mjs";
 import { BenchFailure } from "../failure.mjs";
 import { clientHello } from "../hello.mjs";
 import { perConnection, runLoad } from "../load.mjs";
 import { nameOf, nameTemplate } from "../names.mjs";
+import { configurationsOf, DESCRIPTORS_PER_CLIENT, peers } from "../peers.mjs";
 import { waitForAnswer } from "../probe.mjs";
 import { memory } from "../process.mjs";
 import { column, foreignNote, scaled, uniform } from "../report/result.mjs";
-import { tableText } from "../report/terminal.mjs";
+import { configurationsText, tableText } from "../report/terminal.mjs";
 import { ratio, summarize } from "../stats.mjs";
 import { count } from "../table.mjs";
 
@@ -52,13 +57,17 @@ const quick = {
   names: [1, 100_000],
 };
 
+/** What the door's CPU per connection is held against, beside the floor's. @type {Record<string, number>} */
+const mostOf = { [sniRouterPass.name]: 0.42, [haproxy.name]: 0.3, [nginxShort.name]: 0.3, [sniproxy.name]: 0.3 };
+
 export const description =
-  "router CPU per connection, connections/s and latency: the door, the C floor, a server accepting by itself";
+  "router CPU per connection, connections/s and latency: the door, the C floor, a server accepting by itself, other routers";
 export const defaults = {
   full: { rounds: 7, duration: 1.5 },
   quick: { rounds: 3, duration: 0.5 },
 };
-export const contestants = [floor, floorBatched, door, direct];
+export const contestants = [floor, floorBatched, door, direct, ...peers];
+export const descriptorsPerClient = DESCRIPTORS_PER_CLIENT;
 export const mostClients = Math.max(...full.cases.map(({ clients }) => clients));
 
 /**
@@ -96,6 +105,8 @@ export async function run(context) {
   if (entries.length === 0) {
     return { ...results, ...uniform({}) };
   }
+  const configurations = configurationsOf(entries.map(({ contestant }) => contestant));
+  context.print(configurationsText(configurations));
   try {
     for (const planned of plan.cases) {
       const clients = Math.min(planned.clients, context.limits.clients);
@@ -116,7 +127,7 @@ export async function run(context) {
   }
   const bounds = boundsOf(results);
   context.print(`${boundsText(bounds)}\n`);
-  return { ...results, ...uniform({ tables, bounds }) };
+  return { ...results, ...uniform({ tables, bounds, configurations }) };
 }
 
 /** @param {import("../main.mjs").Context} context */
@@ -158,12 +169,12 @@ async function startAll(context, plan, files) {
       context.print(`${contestant.title} cannot take part: ${missing}\n\n`);
       continue;
     }
-    // What looks no names up is measured once, beside all the others, with the load of the most names.
-    for (const names of contestant.looksUpNames ? plan.names : [mostNames]) {
-      const title = contestant.looksUpNames
-        ? `${contestant.title}, ${count(names)} name${names === 1 ? "" : "s"}`
-        : contestant.title;
-      const key = contestant.looksUpNames ? `${contestant.name} ${names}` : contestant.name;
+    // What looks no names up is measured once, beside all the others, with the load of the most names; another project's
+    // router with one, as the scenario for names is `names`.
+    const own = contestant.peer === undefined && contestant.looksUpNames;
+    for (const names of own ? plan.names : [contestant.peer === undefined ? mostNames : 1]) {
+      const title = own ? `${contestant.title}, ${count(names)} name${names === 1 ? "" : "s"}` : contestant.title;
+      const key = own ? `${contestant.name} ${names}` : contestant.name;
       context.progress(`starting ${title}`);
       const folder = join(context.folder, key.replace(" ", "-"));
       await mkdir(folder);
@@ -276,6 +287,19 @@ function summarizeCase(planned, entries, measured) {
       names: entry.names,
       routerCpuMicroseconds: summarize(figures(entry, router)),
       routerCpuToFloor: ratio(figures(entry, router), figures(floorEntry, router)),
+      // Of each that a bound is about.
+      routerCpuTo: Object.fromEntries(
+        Object.keys(mostOf).map((name) => [
+          name,
+          ratio(
+            figures(entry, router),
+            figures(
+              entries.find(({ contestant }) => contestant.name === name),
+              router,
+            ),
+          ),
+        ]),
+      ),
       routerCpuToFewestNames:
         entry.contestant === door ? ratio(figures(entry, router), figures(fewestNames, router)) : null,
       routerWakesPerConnection: summarize(figures(entry, (round) => round.routerSleeps)),
@@ -406,6 +430,10 @@ function boundsOf({ cases, memory: measured }) {
   const rss = measured.find(({ key }) => key === most)?.after.rss;
   return [
     atMost("door / C floor, CPU per connection", row(fewest)?.routerCpuToFloor?.median, 1.1, ""),
+    ...Object.entries(mostOf).map(([name, bound]) => {
+      const title = contestants.find((contestant) => contestant.name === name)?.title;
+      return atMost(`door / ${title}, CPU per connection`, row(fewest)?.routerCpuTo[name]?.median, bound, "");
+    }),
     atLeast("door / direct accept, connections per second", row(fewest)?.rateToDirect?.median, 1, ""),
     atMost("1,000,000 names / 1 name, CPU per connection", row(most)?.routerCpuToFewestNames?.median, 1.1, ""),
     atMost("resident memory with 1,000,000 names", rss === undefined ? null : rss / 1e6, 250, " MB"),

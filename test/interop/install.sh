@@ -52,6 +52,7 @@ how[sni-router]='apt protobuf-compiler; crate sni-router 0.2.11'
 # Its lock file names versions that the registry may not have: then with what there is.
 how[tarweb]='apt protobuf-compiler libclang-dev cmake libseccomp-dev; crate tarweb 0.1.8 || cargo install --quiet --root "$peers" tarweb@0.1.8 --bin tarweb'
 how[ktls-vm]='apt qemu-system-x86 busybox-static cpio xz-utils'
+how[tlsrouter]='go_program github.com/inetaf/tcpproxy/cmd/tlsrouter v0.0.0-20260515195445-c159a6051109'
 how[nginx]='apt nginx libnginx-mod-stream'
 how[haproxy]='apt haproxy'
 how[sniproxy]='apt sniproxy'

@@ -12,7 +12,8 @@ export const bench: Command = {
     scenarios: {
       type: "string",
       array: true,
-      describe: "What to measure: handoff, bulk, preload, slow, pauses, log, idle, or list. Default: list",
+      describe:
+        "What to measure: handoff, bulk, preload, slow, pauses, log, idle; list, or peers: which other routers are here. Default: list",
     },
   },
   options: {
