@@ -13,7 +13,7 @@ export const bench: Command = {
       type: "string",
       array: true,
       describe:
-        "What to measure: handoff, bulk, preload, slow, pauses, log, idle; list, or peers: which other routers are here. Default: list",
+        "What to measure: handoff, split, bulk, preload, slow, pauses, log, idle; list, or peers: which other routers are here. Default: list",
     },
   },
   options: {
