@@ -16,7 +16,7 @@
 const char *const failure_names[FAILURES] = {
     [REFUSED] = "refused",       [RESET] = "reset",     [CLOSED] = "closed",
     [TIMED_OUT] = "timedOut",    [OTHER] = "other",     [NO_ADDRESS] = "noAddress",
-    [NO_DESCRIPTOR_LEFT] = "noDescriptor",
+    [NO_DESCRIPTOR_LEFT] = "noDescriptor", [UNANSWERED] = "unanswered",
 };
 
 enum { REST_NANOSECONDS = 10 * 1000 * 1000, LONGEST_WAIT_NANOSECONDS = 20 * 1000 * 1000 };
@@ -27,6 +27,7 @@ enum stage { IDLE, CONNECTING, SENT_SOME, SENT_ALL };
 struct client {
     int fd;
     enum stage stage;
+    /* In an open loop, when it should have begun. */
     uint64_t began;
     /* What the next queue waits for. */
     uint64_t due;
@@ -56,7 +57,10 @@ struct loop {
     uint32_t source;
     struct queue timeouts; /* every open connection that waits for nothing below */
     struct queue pauses;   /* between segments */
-    struct queue rests;    /* no connection */
+    struct queue rests;    /* no connection, for a while */
+    struct queue free;     /* no connection, until there is one to make (open loop), or for good (one each) */
+    uint64_t arrivals;     /* of this thread, of those that are begun */
+    int is_starved;        /* the next arrival is overdue because no client is free */
 };
 
 static void push(struct queue *queue, struct client *client, uint64_t due)
@@ -102,12 +106,32 @@ static uint64_t rest_of(const struct loop *loop)
     return loop->options->rest_nanoseconds > 0 ? loop->options->rest_nanoseconds : REST_NANOSECONDS;
 }
 
+/* Whether the connection's latency is asked for: in an open loop what should have begun while it is measured counts,
+ * whenever it ends; in a closed loop what ends while it is measured. */
+static int is_measured(const struct loop *loop, uint64_t began)
+{
+    const struct load_state *state = loop->clients->state;
+    if (loop->options->rate == 0)
+        return atomic_load_explicit(&state->measuring, memory_order_relaxed);
+    return began >= atomic_load_explicit(&state->from, memory_order_relaxed) &&
+           began < atomic_load_explicit(&state->to, memory_order_relaxed);
+}
+
+/* Whether a client begins by itself after a connection. */
+static int is_closed_loop(const struct loop *loop)
+{
+    return loop->options->rate == 0 && !loop->options->once;
+}
+
 /* Counts, closes what is open, and lets the client rest. The client must be in no queue. */
 static void give_up(struct loop *loop, struct client *client, enum failure failure)
 {
     add(&loop->clients->failed[failure], 1);
+    /* It took that long at least: left out, a server that answers nobody would look quick. */
+    if (failure == TIMED_OUT && loop->options->rate > 0 && is_measured(loop, client->began))
+        histogram_record(&loop->clients->latency, loop->now - client->began);
     close_connection(client);
-    push(&loop->rests, client, loop->now + rest_of(loop));
+    push(is_closed_loop(loop) ? &loop->rests : &loop->free, client, loop->now + rest_of(loop));
 }
 
 static enum failure failure_of(int code)
@@ -184,9 +208,11 @@ static void enqueue(struct loop *loop, struct client *client)
         push(&loop->timeouts, client, loop->now + loop->options->timeout_nanoseconds);
 }
 
-static void begin(struct loop *loop, struct client *client)
+/* `planned`: when it should begin, in an open loop; 0: now. */
+static void begin(struct loop *loop, struct client *client, uint64_t planned)
 {
-    client->began = loop->now = clock_nanoseconds(CLOCK_MONOTONIC);
+    loop->now = clock_nanoseconds(CLOCK_MONOTONIC);
+    client->began = planned > 0 ? planned : loop->now;
     client->name = loop->options->names == 1 ? 0 : next_random(loop) % loop->options->names;
     client->fd = open_socket(loop);
     client->stage = CONNECTING;
@@ -215,13 +241,15 @@ static void complete(struct loop *loop, struct client *client)
 {
     uint64_t end = clock_nanoseconds(CLOCK_MONOTONIC);
     add(&loop->clients->completed, 1);
-    if (atomic_load_explicit(&loop->clients->state->measuring, memory_order_relaxed))
+    if (is_measured(loop, client->began))
         histogram_record(&loop->clients->latency, end - client->began);
     close_connection(client);
-    if (loop->options->rest_nanoseconds > 0)
+    if (!is_closed_loop(loop))
+        push(&loop->free, client, 0);
+    else if (loop->options->rest_nanoseconds > 0)
         push(&loop->rests, client, end + rest_of(loop));
     else
-        begin(loop, client);
+        begin(loop, client, 0);
 }
 
 /* Reads what is there of a whole answer, but goes on to the other clients after a while. MSG_TRUNC: bytes are dropped
@@ -284,6 +312,64 @@ static void on_event(struct loop *loop, struct client *client, uint32_t events)
         give_up(loop, client, length >= 0 ? CLOSED : failure_of(code));
 }
 
+/* When this thread's next connection should begin, in an open loop: the threads' arrivals interleave evenly. */
+static uint64_t next_arrival(const struct loop *loop)
+{
+    const struct load_options *options = loop->options;
+    double number = (double)loop->arrivals * options->threads + loop->clients->number;
+    return options->start + (uint64_t)(number * 1e9 / (double)options->rate);
+}
+
+static int is_over(const struct loop *loop, uint64_t arrival)
+{
+    return arrival >= atomic_load_explicit(&loop->clients->state->to, memory_order_relaxed);
+}
+
+/* Begins what is due. An arrival that finds no client free begins later, but its time runs from when it was due. */
+static void run_arrivals(struct loop *loop)
+{
+    for (;;) {
+        uint64_t arrival = next_arrival(loop);
+        if (arrival > loop->now || is_over(loop, arrival)) {
+            loop->is_starved = 0;
+            return;
+        }
+        struct client *client = loop->free.first;
+        if (client == NULL) {
+            loop->is_starved = 1;
+            return;
+        }
+        take(&loop->free, client);
+        loop->arrivals++;
+        if (is_measured(loop, arrival)) {
+            loop->clients->arrivals++;
+            if (loop->is_starved)
+                loop->clients->starved++;
+            else
+                histogram_record(&loop->clients->lateness, loop->now - arrival);
+        }
+        begin(loop, client, arrival);
+    }
+}
+
+/* At the end of an open loop: what was not answered, or not even begun, counts with the time it has waited. */
+static void count_unanswered(struct loop *loop, struct client *all)
+{
+    uint64_t now = clock_nanoseconds(CLOCK_MONOTONIC);
+    for (uint32_t i = 0; i < loop->clients->count; i++)
+        if (all[i].stage != IDLE && is_measured(loop, all[i].began)) {
+            add(&loop->clients->failed[UNANSWERED], 1);
+            histogram_record(&loop->clients->latency, now - all[i].began);
+        }
+    for (uint64_t arrival; (arrival = next_arrival(loop)) <= now && !is_over(loop, arrival); loop->arrivals++)
+        if (is_measured(loop, arrival)) {
+            loop->clients->arrivals++;
+            loop->clients->starved++;
+            add(&loop->clients->failed[UNANSWERED], 1);
+            histogram_record(&loop->clients->latency, now - arrival);
+        }
+}
+
 static void run_queues(struct loop *loop)
 {
     loop->now = clock_nanoseconds(CLOCK_MONOTONIC);
@@ -302,19 +388,27 @@ static void run_queues(struct loop *loop)
     }
     while ((client = loop->rests.first) != NULL && client->due <= now) {
         take(&loop->rests, client);
-        begin(loop, client);
+        begin(loop, client, 0);
     }
+    if (loop->options->rate > 0)
+        run_arrivals(loop);
 }
 
 /* Waits for events, at most until the next deadline. */
 static int wait_for_events(struct loop *loop, struct epoll_event *events, int room)
 {
-    uint64_t until = loop->now + LONGEST_WAIT_NANOSECONDS;
+    const uint64_t before = clock_nanoseconds(CLOCK_MONOTONIC);
+    uint64_t until = before + LONGEST_WAIT_NANOSECONDS;
     const struct client *next[] = {loop->pauses.first, loop->rests.first};
     for (size_t i = 0; i < ARRAY_LENGTH(next); i++)
         if (next[i] != NULL && next[i]->due < until)
             until = next[i]->due;
-    uint64_t wait = until > loop->now ? until - loop->now : 0;
+    if (loop->options->rate > 0 && loop->free.first != NULL) {
+        uint64_t arrival = next_arrival(loop);
+        if (arrival < until && !is_over(loop, arrival))
+            until = arrival;
+    }
+    uint64_t wait = until > before ? until - before : 0;
     struct timespec timeout = {.tv_nsec = (long)wait};
     /* Milliseconds are too coarse for a pause between segments; the C library may be older than the call. */
     long ready = syscall(SYS_epoll_pwait2, loop->epoll, events, room, &timeout, NULL, 0);
@@ -322,6 +416,8 @@ static int wait_for_events(struct loop *loop, struct epoll_event *events, int ro
         ready = epoll_wait(loop->epoll, events, room, (int)((wait + 999999) / 1000000));
     if (ready < 0 && errno != EINTR)
         fail_errno("epoll_pwait2");
+    loop->now = clock_nanoseconds(CLOCK_MONOTONIC);
+    add(&loop->clients->slept, loop->now - before);
     return ready < 0 ? 0 : (int)ready;
 }
 
@@ -345,7 +441,10 @@ void *clients_run(void *argument)
 
     for (uint32_t i = 0; i < clients->count; i++) {
         all[i].fd = -1;
-        begin(&loop, &all[i]);
+        if (loop.options->rate > 0)
+            push(&loop.free, &all[i], 0);
+        else
+            begin(&loop, &all[i], 0);
     }
     while (!atomic_load_explicit(&clients->state->stopping, memory_order_relaxed)) {
         struct epoll_event events[256];
@@ -353,7 +452,12 @@ void *clients_run(void *argument)
         for (int i = 0; i < ready; i++)
             on_event(&loop, events[i].data.ptr, events[i].events);
         run_queues(&loop);
+        if (loop.options->rate > 0 && loop.timeouts.first == NULL && loop.pauses.first == NULL &&
+            !loop.is_starved && is_over(&loop, next_arrival(&loop)))
+            atomic_store_explicit(&clients->drained, 1, memory_order_relaxed);
     }
+    if (loop.options->rate > 0)
+        count_unanswered(&loop, all);
     for (uint32_t i = 0; i < clients->count; i++)
         close_connection(&all[i]);
     free(all);

@@ -1,11 +1,13 @@
 /*
- * The clients of one thread of the load generator, in a closed loop: each opens a connection, sends its hello, waits for
- * the answer, closes, and begins again. One epoll set, no sleep but in it.
+ * The clients of one thread of the load generator. Each opens a connection, sends its hello, waits for the answer,
+ * closes, and begins again. One epoll set, no sleep but in it.
  *
  *   connect -> send [-> pause -> send the rest] -> wait for the answer [-> read to its end] -> close
  *                                any failure is counted -> rest for 10 ms --^
  *
- * With a rest of their own (-r) they have it after each connection.
+ * In a closed loop they begin again at once, or after a rest of their own (-r): a slow server gets fewer connections, and
+ * what it would have kept waiting is never seen. In an open loop (-R) connections are due at fixed times, whatever the
+ * server does, and latency runs from when one was due ("coordinated omission", Tene 2013). Or each makes one, at once (-1).
  */
 #ifndef BENCH_CLIENTS_H
 #define BENCH_CLIENTS_H
@@ -18,7 +20,7 @@
 #include "hello.h"
 #include "histogram.h"
 
-enum failure { REFUSED, RESET, CLOSED, TIMED_OUT, NO_ADDRESS, NO_DESCRIPTOR_LEFT, OTHER, FAILURES };
+enum failure { REFUSED, RESET, CLOSED, TIMED_OUT, NO_ADDRESS, NO_DESCRIPTOR_LEFT, UNANSWERED, OTHER, FAILURES };
 extern const char *const failure_names[FAILURES];
 
 /* The same for all threads; read only. */
@@ -39,12 +41,21 @@ struct load_options {
     int whole;
     /* Close in order (FIN) and wait in TIME_WAIT; else with RST. */
     int fin;
+    /* Open loop: connections a second of all threads together, the first at `start`; 0: closed loop. */
+    uint64_t rate;
+    uint64_t start;
+    uint32_t threads;
+    /* One connection each. */
+    int once;
 };
 
 /* Written by main, read by all threads. */
 struct load_state {
     atomic_bool measuring;
     atomic_bool stopping;
+    /* Open loop: connections that are due from then on, and before then, are measured. None is due any more after `to`. */
+    _Atomic uint64_t from;
+    _Atomic uint64_t to;
 };
 
 /* One thread. Counters have one writer, the thread, and are read by main while it runs. */
@@ -57,8 +68,17 @@ struct clients {
     _Atomic uint64_t completed;
     _Atomic uint64_t bytes; /* of answers that are read whole */
     _Atomic uint64_t failed[FAILURES];
-    /* Of connections completed while measuring; main reads it after the thread has ended. */
+    /* Nanoseconds in which it waited for events: the rest of the time it had something to do. */
+    _Atomic uint64_t slept;
+    /* Open loop: all that was due has come to an end. */
+    atomic_bool drained;
+    /* These are main's after the thread has ended. */
     struct histogram latency;
+    /* Open loop: how long after its time a connection was begun, of those that found a client free; how many were due,
+     * and how many of them found none free. */
+    struct histogram lateness;
+    uint64_t arrivals;
+    uint64_t starved;
 };
 
 /* The thread's function; its argument is a struct clients. Ends when `stopping` is set. */

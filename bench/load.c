@@ -1,7 +1,7 @@
 /*
- * The load generator: threads of clients in a closed loop against one address, for a while, after a warm-up. Prints one
- * JSON object: what was completed and failed, how long it took, latencies, its own CPU time, and that of processes it
- * was told to watch, read at the same two moments as the counters.
+ * The load generator: threads of clients in a closed or an open loop against one address, for a while, after a warm-up.
+ * Prints one JSON object: what was completed and failed, how long it took, latencies, whether the generator was the
+ * limit, its own CPU time, and that of processes it was told to watch, read at the same two moments as the counters.
  */
 #include "common.h"
 
@@ -31,6 +31,8 @@ static const char usage[] =
     "  -w SECONDS  warm-up before that, not measured (default 0.5)\n"
     "  -n COUNT    end soon after measuring so many connections (default 0: no bound but time)\n"
     "  -T MILLIS   give a connection up after that (default 10000)\n"
+    "  -R RATE     open loop: so many connections a second, each due at its time; latency runs from then (default 0: closed)\n"
+    "  -1          each client makes one connection, all at once, without a warm-up\n"
     "  -r MICROS   a client's rest after each connection (default 0: none)\n"
     "  -s SOURCES  client addresses per thread, out of 127.64.0.0/10 (default 1000; 0: 127.0.0.1)\n"
     "  -a          read each answer to its end, and count its bytes\n"
@@ -40,6 +42,9 @@ static const char usage[] =
 
 enum { MOST_THREADS = 64, MOST_WATCHED = 64 };
 
+/* What is still open when an open loop ends has that long to be answered. */
+#define DRAIN_NANOSECONDS (2 * NANOSECONDS_PER_SECOND)
+
 /* Everything that is read at the beginning and at the end of measuring. */
 struct sample {
     uint64_t time;
@@ -48,6 +53,9 @@ struct sample {
     uint64_t failed[FAILURES];
     uint64_t user;
     uint64_t system;
+    /* Of the threads of clients. */
+    uint64_t threads_cpu;
+    uint64_t threads_slept;
     double machine_busy;
     uint64_t watched_cpu[MOST_WATCHED];
     uint64_t watched_sleeps[MOST_WATCHED];
@@ -63,6 +71,15 @@ static uint64_t timeval_nanoseconds(struct timeval time)
     return (uint64_t)time.tv_sec * NANOSECONDS_PER_SECOND + (uint64_t)time.tv_usec * 1000;
 }
 
+static uint64_t thread_cpu_nanoseconds(pthread_t thread)
+{
+    clockid_t clock;
+    struct timespec used;
+    if (thread == 0 || pthread_getcpuclockid(thread, &clock) != 0 || clock_gettime(clock, &used) != 0)
+        return 0;
+    return (uint64_t)used.tv_sec * NANOSECONDS_PER_SECOND + (uint64_t)used.tv_nsec;
+}
+
 static struct sample take_sample(void)
 {
     struct sample sample = {.time = clock_nanoseconds(CLOCK_MONOTONIC)};
@@ -73,6 +90,8 @@ static struct sample take_sample(void)
         sample.bytes += atomic_load_explicit(&threads[i].bytes, memory_order_relaxed);
         for (int kind = 0; kind < FAILURES; kind++)
             sample.failed[kind] += atomic_load_explicit(&threads[i].failed[kind], memory_order_relaxed);
+        sample.threads_slept += atomic_load_explicit(&threads[i].slept, memory_order_relaxed);
+        sample.threads_cpu += thread_cpu_nanoseconds(threads[i].thread);
     }
     struct rusage used;
     getrusage(RUSAGE_SELF, &used);
@@ -96,10 +115,9 @@ static uint64_t connections_so_far(void)
     return sum;
 }
 
-/* Sleeps until then, or until `most` connections were tried (0: no bound). Returns 1 if a signal ended it. */
-static int wait_until(uint64_t end, const sigset_t *signals, uint64_t most)
+/* Sleeps until then, or until `last` connections were tried (0: no bound). Returns 1 if a signal ended it. */
+static int wait_until(uint64_t end, const sigset_t *signals, uint64_t last)
 {
-    uint64_t before = connections_so_far();
     for (;;) {
         uint64_t now = clock_nanoseconds(CLOCK_MONOTONIC);
         if (now >= end)
@@ -108,7 +126,7 @@ static int wait_until(uint64_t end, const sigset_t *signals, uint64_t most)
         struct timespec timeout = {.tv_nsec = (long)slice};
         if (sigtimedwait(signals, NULL, &timeout) > 0)
             return 1;
-        if (most > 0 && connections_so_far() - before >= most)
+        if (last > 0 && connections_so_far() >= last)
             return 0;
     }
 }
@@ -116,6 +134,60 @@ static int wait_until(uint64_t end, const sigset_t *signals, uint64_t most)
 static double seconds(uint64_t from, uint64_t to)
 {
     return (double)(to - from) / (double)NANOSECONDS_PER_SECOND;
+}
+
+static int all_are_drained(void)
+{
+    for (unsigned i = 0; i < thread_count; i++)
+        if (!atomic_load_explicit(&threads[i].drained, memory_order_relaxed))
+            return 0;
+    return 1;
+}
+
+static void print_quantiles(const struct histogram *histogram)
+{
+    printf("{\"mean\":%.1f,\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"max\":%.1f}",
+           histogram->total > 0 ? (double)histogram->sum / (double)histogram->total / 1e3 : 0,
+           (double)histogram_quantile(histogram, 0.5) / 1e3, (double)histogram_quantile(histogram, 0.9) / 1e3,
+           (double)histogram_quantile(histogram, 0.99) / 1e3, (double)histogram_quantile(histogram, 0.999) / 1e3,
+           (double)histogram->largest / 1e3);
+}
+
+/*
+ * Whether another generator would have got other figures: it never waited for events, or began connections later than
+ * they were due. Then either its threads had their cores to themselves and were too few ("generator"), or they had to
+ * share the cores with what is measured ("cores").
+ */
+static const char *limit_of(double busy, double cpu, uint64_t lateness)
+{
+    enum { LATE_NANOSECONDS = 1000 * 1000 };
+    if (busy < 0.95 && lateness < LATE_NANOSECONDS)
+        return "none";
+    return cpu >= 0.85 ? "generator" : "cores";
+}
+
+static void print_generator(const struct sample *from, const struct sample *to, const struct histogram *lateness)
+{
+    double whole = seconds(from->time, to->time) * thread_count;
+    double busy = whole > 0 ? 1 - seconds(from->threads_slept, to->threads_slept) / whole : 0;
+    double cpu = whole > 0 ? seconds(from->threads_cpu, to->threads_cpu) / whole : 0;
+    printf(",\"generator\":{\"busyShare\":%.3f,\"cpuShare\":%.3f,\"limit\":\"%s\"}", busy < 0 ? 0 : busy, cpu,
+           limit_of(busy, cpu, histogram_quantile(lateness, 0.99)));
+}
+
+/* What an open loop has more: what was due, and whether it began in time. */
+static void print_open_loop(uint64_t rate, const struct histogram *lateness)
+{
+    uint64_t due = 0, starved = 0;
+    for (unsigned i = 0; i < thread_count; i++) {
+        due += threads[i].arrivals;
+        starved += threads[i].starved;
+    }
+    printf(",\"open\":{\"rate\":%" PRIu64 ",\"due\":%" PRIu64 ",\"withoutFreeClient\":%" PRIu64
+           ",\"latenessMicroseconds\":",
+           rate, due, starved);
+    print_quantiles(lateness);
+    printf("}");
 }
 
 static void print_report(const struct sample *from, const struct sample *to, const struct histogram *latency,
@@ -127,10 +199,8 @@ static void print_report(const struct sample *from, const struct sample *to, con
            completed, to->bytes - from->bytes, elapsed, elapsed > 0 ? (double)completed / elapsed : 0);
     for (int kind = 0; kind < FAILURES; kind++)
         printf("%s\"%s\":%" PRIu64, kind == 0 ? "" : ",", failure_names[kind], to->failed[kind] - from->failed[kind]);
-    printf("},\"latencyMicroseconds\":{\"mean\":%.1f,\"p50\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"max\":%.1f}",
-           latency->total > 0 ? (double)latency->sum / (double)latency->total / 1e3 : 0,
-           (double)histogram_quantile(latency, 0.5) / 1e3, (double)histogram_quantile(latency, 0.99) / 1e3,
-           (double)histogram_quantile(latency, 0.999) / 1e3, (double)latency->largest / 1e3);
+    printf("},\"latencyMicroseconds\":");
+    print_quantiles(latency);
     printf(",\"ownCpuSeconds\":{\"user\":%.6f,\"system\":%.6f},\"threads\":%u,\"watched\":[", seconds(from->user, to->user),
            seconds(from->system, to->system), thread_count);
     for (unsigned i = 0; i < watched_count; i++) {
@@ -141,18 +211,18 @@ static void print_report(const struct sample *from, const struct sample *to, con
             printf("\"cpuSeconds\":%.6f,\"sleeps\":%" PRIu64 "}", seconds(from->watched_cpu[i], to->watched_cpu[i]),
                    to->watched_sleeps[i] - from->watched_sleeps[i]);
     }
-    printf("],\"machineBusySeconds\":%.2f,\"interrupted\":%s}\n", to->machine_busy - from->machine_busy,
+    printf("],\"machineBusySeconds\":%.2f,\"interrupted\":%s", to->machine_busy - from->machine_busy,
            interrupted ? "true" : "false");
 }
 
 int main(int count, char **arguments)
 {
     static struct load_options options = {.names = 1, .timeout_nanoseconds = 10 * NANOSECONDS_PER_SECOND, .sources = 1000};
-    static struct load_state state;
-    static struct histogram latency;
+    static struct load_state state = {.from = UINT64_MAX, .to = UINT64_MAX};
+    static struct histogram latency, lateness;
     const char *file = NULL;
     uint64_t clients = 64, measure = 2 * NANOSECONDS_PER_SECOND, warm_up = NANOSECONDS_PER_SECOND / 2, most = 0;
-    for (int option; (option = getopt(count, arguments, "f:N:S:P:c:t:d:w:n:T:r:s:aFu:h")) != -1;)
+    for (int option; (option = getopt(count, arguments, "f:N:S:P:c:t:d:w:n:T:R:1r:s:aFu:h")) != -1;)
         switch (option) {
         case 'f': file = optarg; break;
         case 'N': options.names = parse_number(optarg, "-N", 1, 1000000000); break;
@@ -164,6 +234,8 @@ int main(int count, char **arguments)
         case 'w': warm_up = parse_seconds(optarg, "-w"); break;
         case 'n': most = parse_number(optarg, "-n", 0, UINT64_MAX); break;
         case 'T': options.timeout_nanoseconds = 1000000 * parse_number(optarg, "-T", 1, 3600000); break;
+        case 'R': options.rate = parse_number(optarg, "-R", 0, 10000000); break;
+        case '1': options.once = 1; break;
         case 'r': options.rest_nanoseconds = 1000 * parse_number(optarg, "-r", 0, 10000000); break;
         case 's': options.sources = (uint32_t)parse_number(optarg, "-s", 0, 65000); break;
         case 'a': options.whole = 1; break;
@@ -177,6 +249,8 @@ int main(int count, char **arguments)
         }
     if (file == NULL || optind + 1 != count)
         print_usage(usage, 0);
+    if (options.rate > 0 && (options.once || options.rest_nanoseconds > 0 || most > 0))
+        fail("-R goes without -1, -n and -r");
     options.target = parse_address(arguments[optind]);
     hello_load(&options.hello, file, options.names);
     if (options.segment >= options.hello.length)
@@ -193,6 +267,18 @@ int main(int count, char **arguments)
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
     sigprocmask(SIG_BLOCK, &signals, NULL);
+    options.threads = thread_count;
+    options.start = clock_nanoseconds(CLOCK_MONOTONIC);
+    struct sample from = {0};
+    if (options.rate > 0) {
+        atomic_store(&state.from, options.start + warm_up);
+        atomic_store(&state.to, options.start + warm_up + measure);
+    } else if (options.once) {
+        warm_up = 0;
+        most = clients;
+        atomic_store(&state.measuring, 1);
+        from = take_sample();
+    }
     for (unsigned i = 0; i < thread_count; i++) {
         threads[i].options = &options;
         threads[i].state = &state;
@@ -203,18 +289,37 @@ int main(int count, char **arguments)
             fail_errno("pthread_create");
     }
 
-    int interrupted = wait_until(clock_nanoseconds(CLOCK_MONOTONIC) + warm_up, &signals, 0);
-    atomic_store(&state.measuring, 1);
-    struct sample from = take_sample();
+    int interrupted = wait_until(options.start + warm_up, &signals, 0);
+    if (!options.once) {
+        atomic_store(&state.measuring, 1);
+        from = take_sample();
+    }
     if (!interrupted)
-        interrupted = wait_until(from.time + measure, &signals, most);
+        interrupted =
+            wait_until(from.time + measure, &signals, most == 0 ? 0 : most + (options.once ? 0 : connections_so_far()));
     struct sample to = take_sample();
     atomic_store(&state.measuring, 0);
+    if (options.rate > 0) {
+        if (to.time < atomic_load(&state.to))
+            atomic_store(&state.to, to.time);
+        const uint64_t end = to.time + DRAIN_NANOSECONDS;
+        while (!all_are_drained() && wait_until(clock_nanoseconds(CLOCK_MONOTONIC) + 10000000, &signals, 0) == 0 &&
+               clock_nanoseconds(CLOCK_MONOTONIC) < end)
+            continue;
+    }
     atomic_store(&state.stopping, 1);
     for (unsigned i = 0; i < thread_count; i++) {
         pthread_join(threads[i].thread, NULL);
         histogram_add(&latency, &threads[i].latency);
+        histogram_add(&lateness, &threads[i].lateness);
+        /* An open loop's connections end after it. */
+        for (int kind = 0; options.rate > 0 && kind < FAILURES; kind++)
+            to.failed[kind] = (i == 0 ? 0 : to.failed[kind]) + threads[i].failed[kind];
     }
     print_report(&from, &to, &latency, interrupted);
+    print_generator(&from, &to, &lateness);
+    if (options.rate > 0)
+        print_open_loop(options.rate, &lateness);
+    printf("}\n");
     return 0;
 }
