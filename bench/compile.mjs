@@ -19,7 +19,7 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 
 /** Each program's sources. */
 const programs = {
-  load: ["load.c", "clients.c", "hello.c", "usage.c", "common.c"],
+  load: ["load.c", "clients.c", "hello.c", "figures.c", "usage.c", "common.c"],
   floor: ["floor.c", "common.c"],
   receiver: ["receiver.c", "channel.c", "service.c", "common.c"],
   slow: ["slow.c", "hello.c", "common.c"],
@@ -151,7 +151,7 @@ export async function compileRequests() {
     const aside = await mkdtemp(join(folder, ".making-"));
     try {
       const made = join(aside, "requests");
-      await compile(await findCompiler(), [...flags, ...options], ["requests.c", "common.c", ...libraries], made);
+      await compile(await findCompiler(), [...flags, ...options], ["requests.c", "visitors.c", "stream.c", "figures.c", "usage.c", "common.c", ...libraries], made);
       await rename(made, path);
       await writeFile(stamp, wanted);
       return { path, hasTls };

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "clients.h"
+#include "figures.h"
 #include "usage.h"
 
 static const char usage[] =
@@ -69,15 +70,6 @@ static unsigned watched_count;
 static uint64_t timeval_nanoseconds(struct timeval time)
 {
     return (uint64_t)time.tv_sec * NANOSECONDS_PER_SECOND + (uint64_t)time.tv_usec * 1000;
-}
-
-static uint64_t thread_cpu_nanoseconds(pthread_t thread)
-{
-    clockid_t clock;
-    struct timespec used;
-    if (thread == 0 || pthread_getcpuclockid(thread, &clock) != 0 || clock_gettime(clock, &used) != 0)
-        return 0;
-    return (uint64_t)used.tv_sec * NANOSECONDS_PER_SECOND + (uint64_t)used.tv_nsec;
 }
 
 static struct sample take_sample(void)
@@ -142,52 +134,6 @@ static int all_are_drained(void)
         if (!atomic_load_explicit(&threads[i].drained, memory_order_relaxed))
             return 0;
     return 1;
-}
-
-static void print_quantiles(const struct histogram *histogram)
-{
-    printf("{\"mean\":%.1f,\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"max\":%.1f}",
-           histogram->total > 0 ? (double)histogram->sum / (double)histogram->total / 1e3 : 0,
-           (double)histogram_quantile(histogram, 0.5) / 1e3, (double)histogram_quantile(histogram, 0.9) / 1e3,
-           (double)histogram_quantile(histogram, 0.99) / 1e3, (double)histogram_quantile(histogram, 0.999) / 1e3,
-           (double)histogram->largest / 1e3);
-}
-
-/*
- * Whether another generator would have got other figures: it never waited for events, or began connections later than
- * they were due. Then either its threads had their cores to themselves and were too few ("generator"), or they had to
- * share the cores with what is measured ("cores").
- */
-static const char *limit_of(double busy, double cpu, uint64_t lateness)
-{
-    enum { LATE_NANOSECONDS = 1000 * 1000 };
-    if (busy < 0.95 && lateness < LATE_NANOSECONDS)
-        return "none";
-    return cpu >= 0.85 ? "generator" : "cores";
-}
-
-static void print_generator(const struct sample *from, const struct sample *to, const struct histogram *lateness)
-{
-    double whole = seconds(from->time, to->time) * thread_count;
-    double busy = whole > 0 ? 1 - seconds(from->threads_slept, to->threads_slept) / whole : 0;
-    double cpu = whole > 0 ? seconds(from->threads_cpu, to->threads_cpu) / whole : 0;
-    printf(",\"generator\":{\"busyShare\":%.3f,\"cpuShare\":%.3f,\"limit\":\"%s\"}", busy < 0 ? 0 : busy, cpu,
-           limit_of(busy, cpu, histogram_quantile(lateness, 0.99)));
-}
-
-/* What an open loop has more: what was due, and whether it began in time. */
-static void print_open_loop(uint64_t rate, const struct histogram *lateness)
-{
-    uint64_t due = 0, starved = 0;
-    for (unsigned i = 0; i < thread_count; i++) {
-        due += threads[i].arrivals;
-        starved += threads[i].starved;
-    }
-    printf(",\"open\":{\"rate\":%" PRIu64 ",\"due\":%" PRIu64 ",\"withoutFreeClient\":%" PRIu64
-           ",\"latenessMicroseconds\":",
-           rate, due, starved);
-    print_quantiles(lateness);
-    printf("}");
 }
 
 static void print_report(const struct sample *from, const struct sample *to, const struct histogram *latency,
@@ -308,18 +254,26 @@ int main(int count, char **arguments)
             continue;
     }
     atomic_store(&state.stopping, 1);
+    uint64_t due = 0, starved = 0;
     for (unsigned i = 0; i < thread_count; i++) {
         pthread_join(threads[i].thread, NULL);
         histogram_add(&latency, &threads[i].latency);
         histogram_add(&lateness, &threads[i].lateness);
+        due += threads[i].arrivals;
+        starved += threads[i].starved;
         /* An open loop's connections end after it. */
         for (int kind = 0; options.rate > 0 && kind < FAILURES; kind++)
             to.failed[kind] = (i == 0 ? 0 : to.failed[kind]) + threads[i].failed[kind];
     }
     print_report(&from, &to, &latency, interrupted);
-    print_generator(&from, &to, &lateness);
-    if (options.rate > 0)
-        print_open_loop(options.rate, &lateness);
+    printf(",");
+    print_generator(&(struct generator_use){to.time - from.time, thread_count, to.threads_cpu - from.threads_cpu,
+                                            to.threads_slept - from.threads_slept,
+                                            histogram_quantile(&lateness, 0.99)});
+    if (options.rate > 0) {
+        printf(",");
+        print_open_loop(options.rate, due, starved, &lateness);
+    }
     printf("}\n");
     return 0;
 }
