@@ -151,7 +151,12 @@ export async function compileRequests() {
     const aside = await mkdtemp(join(folder, ".making-"));
     try {
       const made = join(aside, "requests");
-      await compile(await findCompiler(), [...flags, ...options], ["requests.c", "visitors.c", "stream.c", "figures.c", "usage.c", "common.c", ...libraries], made);
+      await compile(
+        await findCompiler(),
+        [...flags, ...options],
+        ["requests.c", "visitors.c", "stream.c", "figures.c", "usage.c", "common.c", ...libraries],
+        made,
+      );
       await rename(made, path);
       await writeFile(stamp, wanted);
       return { path, hasTls };

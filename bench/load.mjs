@@ -15,9 +15,29 @@ import { Child } from "./process.mjs";
  * @property {number} firstSegment bytes, and of each that follows; 0 sends the hello at once
  * @property {number} pause between the segments, microseconds
  * @property {number} [rest] of a client after each connection, microseconds; 0 if absent
+ * @property {number} [rate] open loop: connections a second, each due at its time; absent: closed loop
+ * @property {boolean} [once] each client makes one connection, all of them at once, without a warm-up
+ * @property {boolean} [fin] close in order, not by RST: ports wait in TIME_WAIT
+ * @property {number} [timeout] milliseconds after which a connection is given up; 10,000 if absent
  * @property {boolean} [whole] read answers to their end, and count their bytes; false if absent
  * @property {readonly number[]} watch process ids whose CPU time is read too
  * @property {AbortSignal} signal ends the run early; the result is of what there was
+ */
+
+/**
+ * @typedef {{ mean: number, p50: number, p90: number, p99: number, p999: number, max: number }} Latency
+ *
+ * @typedef {object} GeneratorUse
+ * @property {number} busyShare of the time, in which its threads had something to do
+ * @property {number} cpuShare of a core, that each thread used
+ * @property {"none" | "generator" | "cores"} limit whether another generator would have got other figures: its threads
+ *   were too few ("generator"), or had to share the cores with what is measured ("cores")
+ *
+ * @typedef {object} OpenLoop
+ * @property {number} rate a second
+ * @property {number} due connections whose time came while it was measured
+ * @property {number} withoutFreeClient those of them that found all clients busy, and so began later
+ * @property {Latency} latenessMicroseconds how much later than due the others began
  */
 
 /**
@@ -27,10 +47,12 @@ import { Child } from "./process.mjs";
  * @property {number} seconds
  * @property {number} connectionsPerSecond
  * @property {Record<string, number>} failed
- * @property {{ mean: number, p50: number, p99: number, p999: number, max: number }} latencyMicroseconds
+ * @property {Latency} latencyMicroseconds in an open loop from when a connection was due
  * @property {{ user: number, system: number }} ownCpuSeconds
  * @property {number} threads
  * @property {{ pid: number, cpuSeconds: number | null, sleeps: number | null }[]} watched
+ * @property {GeneratorUse} generator
+ * @property {OpenLoop} [open]
  * @property {number} machineBusySeconds all cores together
  * @property {boolean} interrupted
  */
@@ -42,6 +64,9 @@ export async function runLoad(options) {
     ...["-s", String(options.sources), "-d", String(options.seconds), "-w", String(options.warmUp)],
     ...["-S", String(options.firstSegment), "-P", String(options.pause)],
     ...["-r", String(options.rest ?? 0), ...(options.whole === true ? ["-a"] : [])],
+    ...["-R", String(options.rate ?? 0), "-T", String(options.timeout ?? 10_000)],
+    ...(options.once === true ? ["-1"] : []),
+    ...(options.fin === true ? ["-F"] : []),
     ...options.watch.flatMap((pid) => ["-u", String(pid)]),
     options.address,
   ]);

@@ -1,4 +1,4 @@
-/** One run of the clients that make requests (requests.c), in as many processes as the load may have threads. */
+/** One run of the clients that make requests (requests.c). */
 import { Child } from "./process.mjs";
 
 /**
@@ -7,6 +7,9 @@ import { Child } from "./process.mjs";
  * @property {string} address "127.0.0.1:443"
  * @property {string} [name] over TLS, with this server name
  * @property {boolean} [keep] one request after the other on a connection
+ * @property {boolean} [handshakesOnly] no request; with `name`
+ * @property {string} [path] of the request; "/" if absent
+ * @property {number} [rate] open loop: requests a second; absent: closed loop
  * @property {string} ending what every answer ends with
  * @property {number} clients
  * @property {number} threads
@@ -20,52 +23,48 @@ import { Child } from "./process.mjs";
 /**
  * @typedef {object} RequestsResult
  * @property {number} completed
+ * @property {number} bytes of answers, as they were before encryption
+ * @property {number} seconds
  * @property {number} requestsPerSecond
  * @property {number} failed
+ * @property {import("./load.mjs").Latency} latencyMicroseconds
  * @property {Map<number, number>} cpuSeconds of each watched process, for each request completed
+ * @property {{ user: number, system: number }} ownCpuSeconds
+ * @property {import("./load.mjs").GeneratorUse} generator
+ * @property {import("./load.mjs").OpenLoop} [open]
+ * @property {number} machineBusySeconds all cores together
+ * @property {boolean} interrupted
  */
 
 /** @param {RequestsOptions} options @returns {Promise<RequestsResult>} @throws {BenchFailure} */
 export async function runRequests(options) {
-  const { threads, clients, watch } = options;
-  const children = Array.from({ length: threads }, (_, index) => {
-    const share = Math.floor(clients / threads) + (index < clients % threads ? 1 : 0);
-    return new Child("The clients", options.requests, [
-      ...(options.name === undefined ? [] : ["-s", options.name]),
-      ...["-c", String(share), "-d", String(options.seconds), "-w", String(options.warmUp), "-e", options.ending],
-      ...(options.keep === true ? ["-k"] : []),
-      ...["-a", String(options.sources), ...watch.flatMap((pid) => ["-u", String(pid)]), options.address],
-    ]);
-  });
-  const interrupt = () => children.forEach((child) => void child.signal("SIGINT"));
+  const { name, path, watch } = options;
+  const child = new Child("The clients", options.requests, [
+    ...(name === undefined ? [] : ["-s", name]),
+    ...(path === undefined ? [] : ["-p", path]),
+    ...["-c", String(options.clients), "-t", String(options.threads), "-e", options.ending],
+    ...["-d", String(options.seconds), "-w", String(options.warmUp), "-R", String(options.rate ?? 0)],
+    ...(options.keep === true ? ["-k"] : []),
+    ...(options.handshakesOnly === true ? ["-H"] : []),
+    ...["-a", String(options.sources), ...watch.flatMap((pid) => ["-u", String(pid)]), options.address],
+  ]);
+  const interrupt = () => child.signal("SIGINT");
   options.signal.addEventListener("abort", interrupt);
   if (options.signal.aborted) {
     interrupt();
   }
   try {
-    const results = await Promise.all(
-      children.map((child) =>
-        child.find((line) => ("completed" in line ? line : undefined), (options.seconds + options.warmUp + 30) * 1000),
-      ),
-    );
-    const completed = results.reduce((sum, each) => sum + each.completed, 0);
-    // All of them watch at nearly the same moments: each process's time is the mean of what they saw.
-    const cpuSeconds = new Map(
-      watch.map((pid, index) => [
-        pid,
-        results.reduce((sum, each) => sum + each.watched[index].cpuSeconds / each.seconds, 0) /
-          threads /
-          (results.reduce((sum, each) => sum + each.completed / each.seconds, 0) || 1),
-      ]),
+    const result = await child.find(
+      (line) => ("completed" in line ? line : undefined),
+      (options.seconds + options.warmUp + 30) * 1000,
     );
     return {
-      completed,
-      requestsPerSecond: results.reduce((sum, each) => sum + each.completed / each.seconds, 0),
-      failed: results.reduce((sum, each) => sum + each.failed, 0),
-      cpuSeconds,
+      ...result,
+      requestsPerSecond: result.completed / (result.seconds || 1),
+      cpuSeconds: new Map(watch.map((pid, index) => [pid, result.watched[index].cpuSeconds / (result.completed || 1)])),
     };
   } finally {
     options.signal.removeEventListener("abort", interrupt);
-    await Promise.all(children.map((child) => child.stop()));
+    await child.stop();
   }
 }
