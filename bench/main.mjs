@@ -3,7 +3,6 @@
  *
  * Also runs by itself from a clone: node bench/main.mjs handoff --quick
  */
-import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { compilePrograms } from "./compile.mjs";
@@ -12,6 +11,8 @@ import { describeMachine, machineText } from "./machine.mjs";
 import { peersText } from "./peers.mjs";
 import { checkLimits } from "./preflight.mjs";
 import { stopAll } from "./process.mjs";
+import { compareFiles } from "./report/compare.mjs";
+import { checkFiles, writeFiles } from "./report/files.mjs";
 import * as bulk from "./scenarios/bulk.mjs";
 import * as handoff from "./scenarios/handoff.mjs";
 import * as idle from "./scenarios/idle.mjs";
@@ -32,13 +33,15 @@ const scenarios = { handoff, split, bulk, preload, slow, pauses, log, idle };
  * @property {readonly { name: string }[]} contestants what --only can choose from
  * @property {number} mostClients at the same time
  * @property {number} [descriptorsPerClient] that one process may need, 1 if absent
- * @property {(context: Context) => Promise<object>} run prints its report; the results, for JSON
+ * @property {(context: Context) => Promise<import("./report/result.mjs").Results>} run prints its report; the results, for JSON
  *
  * @typedef {{ rounds: number, duration: number }} Preset `duration` of a round, in seconds
  *
  * @typedef {object} Options as on the command line
- * @property {string[]} [scenarios] names; `list` prints what there is, `peers` which other routers are here
+ * @property {string[]} [scenarios] names; `list` prints what there is, `peers` which other routers are here, `compare` what
+ *   changed between two files of `json`
  * @property {string} [json] file for the results
+ * @property {string} [html] file for the report as a page
  * @property {number} [rounds]
  * @property {number} [duration] seconds per round
  * @property {number} [threads] of the load generator; one per core, at most 4, if absent
@@ -110,7 +113,12 @@ async function runScenarios(options, signal) {
     process.stdout.write(peersText());
     return 0;
   }
+  if (names[0] === "compare") {
+    await compareFiles(names.slice(1), (text) => process.stdout.write(text));
+    return 0;
+  }
   const chosen = checkOptions(names, options);
+  checkFiles(options);
   const machine = describeMachine(options.command ?? `sni-handoff bench ${names.join(" ")}`);
   const limits = await Promise.all(
     chosen.map(([, { mostClients, descriptorsPerClient }]) => checkLimits(mostClients, descriptorsPerClient)),
@@ -123,13 +131,14 @@ async function runScenarios(options, signal) {
     process.stdout.write(text);
   };
   print(`${machineText(machine)}${[...notes].map((note) => `${note}\n`).join("")}\n`);
-  /** @type {Record<string, object>} */
+  /** @type {import("./report/page.mjs").Report["results"]} */
   const results = {};
   try {
     for (const [index, [name, scenario]] of chosen.entries()) {
       const preset = scenario.defaults[options.quick ? "quick" : "full"];
       const duration = options.duration ?? preset.duration;
-      results[name] = await scenario.run({
+      const { description } = scenario;
+      const result = await scenario.run({
         ...{ programs, folder: workspace.folder, limits: limits[index], signal, print, progress },
         ...{
           cores: machine.cores,
@@ -139,6 +148,7 @@ async function runScenarios(options, signal) {
         ...{ rounds: options.rounds ?? preset.rounds, duration, warmUp: Math.min(0.5, duration / 4) },
         takesPart: (contestant) => options.only === undefined || options.only.includes(contestant),
       });
+      results[name] = { description, ...result };
       if (signal.aborted) {
         break;
       }
@@ -148,9 +158,7 @@ async function runScenarios(options, signal) {
     await stopAll();
     workspace.remove();
   }
-  if (options.json !== undefined) {
-    await writeFile(options.json, `${JSON.stringify({ machine, interrupted: signal.aborted, results }, null, 2)}\n`);
-  }
+  await writeFiles(options, { machine, interrupted: signal.aborted, results });
   if (signal.aborted) {
     print("Interrupted: the figures above are all there are.\n");
   }
@@ -214,6 +222,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     allowPositionals: true,
     options: {
       json: { type: "string" },
+      html: { type: "string" },
       rounds: { type: "string" },
       duration: { type: "string" },
       threads: { type: "string" },
@@ -225,6 +234,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     scenarios: positionals,
     command: ["node bench/main.mjs", ...process.argv.slice(2)].join(" "),
     ...(values.json === undefined ? {} : { json: values.json }),
+    ...(values.html === undefined ? {} : { html: values.html }),
     ...(values.rounds === undefined ? {} : { rounds: Number(values.rounds) }),
     ...(values.duration === undefined ? {} : { duration: Number(values.duration) }),
     ...(values.threads === undefined ? {} : { threads: Number(values.threads) }),

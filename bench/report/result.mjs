@@ -35,6 +35,8 @@
  * @property {Table[]} tables
  * @property {import("../bound.mjs").Bound[]} bounds
  * @property {Configuration[]} configurations
+ *
+ * @typedef {Uniform & Record<string, unknown>} Results what a scenario returns: its own beside the uniform part
  */
 
 /** @param {Partial<Uniform>} parts @returns {Uniform} */

@@ -67,7 +67,7 @@ export const mostClients = Math.max(...cases.map(({ clients }) => clients));
  * @property {number} foreignShare of the machine, others'
  */
 
-/** @param {import("../main.mjs").Context} context @returns {Promise<object>} */
+/** @param {import("../main.mjs").Context} context @returns {Promise<import("../report/result.mjs").Results>} */
 export async function run(context) {
   const hello = join(context.folder, "bulk.hello");
   await writeFile(hello, clientHello(nameOf(0), 517));
@@ -299,7 +299,7 @@ function streamsTable(summary) {
     column("cpu", "router CPU", { unit: "% of a core", better: "less", digits: 2, range: true }),
     column("perCpu", "of router CPU", { unit: "GB/s", better: "more", digits: 2, range: true }),
     column("perCpuToBest", "× best peer", { digits: 2 }),
-    column("failed", "failed"),
+    column("failed", "failed", { better: "less" }),
   ];
   return tableOf(summary, columns, (row) => {
     // Of next to no CPU time a rate says nothing.
@@ -324,7 +324,7 @@ function shortTable(summary) {
     column("perCpuToBest", "× best peer", { digits: 2 }),
     column("cpu", "router CPU", { unit: "% of a core", digits: 0, range: true }),
     column("p99", "p99", { unit: "ms", better: "less", digits: 1 }),
-    column("failed", "failed"),
+    column("failed", "failed", { better: "less" }),
   ];
   return tableOf(summary, columns, (row) => ({
     rate: row.connectionsPerSecond,

@@ -86,7 +86,7 @@ export const mostClients = Math.max(...full.cases.map(({ clients }) => clients))
 
 /**
  * @param {import("../main.mjs").Context} context
- * @returns {Promise<object>} the results, for JSON; all that there is if the run was interrupted
+ * @returns {Promise<import("../report/result.mjs").Results>} the results, for JSON; all that there is if the run was interrupted
  */
 export async function run(context) {
   const plan = context.quick ? quick : full;
@@ -379,7 +379,7 @@ function caseTable(summary) {
       column("p50", "p50", { unit: "ms", better: "less", digits: 1 }),
       column("p99", "p99", { unit: "ms", better: "less", digits: 1 }),
       column("p999", "p99.9", { unit: "ms", digits: 1 }),
-      column("failed", "failed"),
+      column("failed", "failed", { better: "less" }),
     ],
     rows,
   };

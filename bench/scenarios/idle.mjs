@@ -33,7 +33,7 @@ export const defaults = {
 export const contestants = [];
 export const mostClients = 64;
 
-/** @param {import("../main.mjs").Context} context @returns {Promise<object>} */
+/** @param {import("../main.mjs").Context} context @returns {Promise<import("../report/result.mjs").Results>} */
 export async function run(context) {
   const { native } = await import("../../dist/native/addon.js");
   const { folder, programs, signal } = context;

@@ -40,7 +40,7 @@ export const mostClients = CLIENTS;
 
 /** @typedef {typeof modes[number] & { door: Door, output: string }} Entry */
 
-/** @param {import("../main.mjs").Context} context @returns {Promise<object>} */
+/** @param {import("../main.mjs").Context} context @returns {Promise<import("../report/result.mjs").Results>} */
 export async function run(context) {
   const { folder, programs, signal } = context;
   const hello = join(folder, "log.hello");
@@ -152,8 +152,8 @@ function tableOf(rows) {
       column("p99", "p99", { unit: "ms", better: "less", digits: 1 }),
       column("accepted", "accepted"),
       column("lines", "lines"),
-      column("dropped", "dropped"),
-      column("failed", "failed"),
+      column("dropped", "dropped", { better: "less" }),
+      column("failed", "failed", { better: "less" }),
     ],
     rows: rows.map((row) => ({
       ...{ name: row.name, label: row.title, router: row.name !== "off", ours: true },

@@ -148,7 +148,7 @@ async function startAgain(stage, signal) {
   await sleep(RECOVERY);
 }
 
-/** @param {import("../main.mjs").Context} context @returns {Promise<object>} */
+/** @param {import("../main.mjs").Context} context @returns {Promise<import("../report/result.mjs").Results>} */
 export async function run(context) {
   const { path: requests, hasTls } = await compileRequests();
   if (!hasTls) {
@@ -375,16 +375,16 @@ function caseTable({ title, times, acted, control, lost, name }) {
     columns: [
       column("seconds", "seconds", { digits: 1 }),
       column("requests", "requests"),
-      column("failed", "failed"),
-      column("refused", "refused"),
+      column("failed", "failed", { better: "less" }),
+      column("refused", "refused", { better: "less" }),
       column("p50", "p50", { unit: "ms", digits: 1 }),
       column("p99", "p99", { unit: "ms", better: "less", digits: 1 }),
       column("longest", "longest", { unit: "ms", better: "less", digits: 1 }),
       column("gap", "no answer for", { unit: "ms", digits: 1 }),
       column("helloP99", "hello p99", { unit: "ms", digits: 1 }),
       column("helloLongest", "longest hello", { unit: "ms", better: "less", digits: 1 }),
-      column("helloFailed", "failed"),
-      column("helloRefused", "refused"),
+      column("helloFailed", "hellos failed", { better: "less" }),
+      column("helloRefused", "hellos refused", { better: "less" }),
     ],
     rows: [row("acted", "meanwhile", acted), row("control", "control: nothing happens", control)],
   };

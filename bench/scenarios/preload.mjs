@@ -65,7 +65,7 @@ export const mostClients = CLIENTS;
  * @typedef {{ own: Round[], preloaded: Round[], floor: (number | null)[] }} Rounds `floor`: CPU microseconds for each connection
  */
 
-/** @param {import("../main.mjs").Context} context @returns {Promise<object>} */
+/** @param {import("../main.mjs").Context} context @returns {Promise<import("../report/result.mjs").Results>} */
 export async function run(context) {
   const hello = join(context.folder, "preload.hello");
   await writeFile(hello, clientHello(nameOf(0), 517));
@@ -289,7 +289,7 @@ function serverTable(summaries) {
       column("floor", "C floor", { unit: "µs", digits: 1 }),
       column("helperToFloor", "× C floor", { digits: 2 }),
       column("door", "door", { unit: "µs", better: "less", digits: 1 }),
-      column("failed", "failed"),
+      column("failed", "failed", { better: "less" }),
     ],
     rows: summaries.map((row) => ({
       ...{ name: row.case.name, label: row.case.title, ours: true },

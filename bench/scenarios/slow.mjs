@@ -36,7 +36,7 @@ export const defaults = {
 export const contestants = [];
 export const mostClients = SLOW + NORMAL + RESERVED;
 
-/** @param {import("../main.mjs").Context} context @returns {Promise<object>} */
+/** @param {import("../main.mjs").Context} context @returns {Promise<import("../report/result.mjs").Results>} */
 export async function run(context) {
   const { folder, programs, signal, limits } = context;
   const slowClients = Math.min(SLOW, limits.clients - NORMAL - RESERVED);
@@ -139,7 +139,7 @@ function summarizeAll({ slowClients, rounds, before, after, alone, lost, workers
     p99: summarize(of(side, (each) => each.latencyMicroseconds.p99)),
     max: summarize(of(side, (each) => each.latencyMicroseconds.max)),
     failed: of(side, (each) => Object.values(each.failed).reduce((sum, times) => sum + times, 0)).reduce(
-      (/** @type {number} */ sum, times) => sum + (times ?? 0),
+      (/** @type {number} */ sum, /** @type {number | null} */ times) => sum + (times ?? 0),
       0,
     ),
   }));
@@ -180,7 +180,7 @@ function tableOf({ slowClients, sides, bytesPerSlowClient, alone, p50Ratio, p99R
       column("p99", "p99", { unit: "ms", better: "less", digits: 2, range: true }),
       column("p99ToWithout", "× without", { digits: 2 }),
       column("longest", "longest", { unit: "ms", digits: 2, range: true }),
-      column("failed", "failed"),
+      column("failed", "failed", { better: "less" }),
     ],
     rows: sides.map((row) => ({
       name: row.side,

@@ -32,7 +32,7 @@ export const contestants = [door, direct, ...peers];
 export const mostClients = CLIENTS;
 export const descriptorsPerClient = DESCRIPTORS_PER_CLIENT;
 
-/** @param {import("../main.mjs").Context} context @returns {Promise<object>} */
+/** @param {import("../main.mjs").Context} context @returns {Promise<import("../report/result.mjs").Results>} */
 export async function run(context) {
   const hello = join(context.folder, "split.hello");
   await writeFile(hello, clientHello(nameTemplate, HELLO_BYTES));

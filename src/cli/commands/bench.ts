@@ -13,7 +13,7 @@ export const bench: Command = {
       type: "string",
       array: true,
       describe:
-        "What to measure: handoff, split, bulk, preload, slow, pauses, log, idle; list, or peers: which other routers are here. Default: list",
+        "What to measure: handoff, split, bulk, preload, slow, pauses, log, idle; or list; or peers: which other routers are here; or compare and two files of --json. Default: list",
     },
   },
   options: {
@@ -32,9 +32,17 @@ export const bench: Command = {
       describe: "Contestants, or cases, that take part. Default: all",
     },
     json: { type: "string", requiresArg: true, describe: "File to write the results to. Default: none is written" },
+    html: {
+      type: "string",
+      requiresArg: true,
+      describe: "File to write the report to, as a page with charts. Default: none is written",
+    },
   },
-  examples: [["$0 bench handoff --quick", ""]],
-  async run({ scenarios, quick, rounds, duration, threads, only, json }) {
+  examples: [
+    ["$0 bench handoff --quick", ""],
+    ["$0 bench compare before.json after.json", "What changed beyond noise"],
+  ],
+  async run({ scenarios, quick, rounds, duration, threads, only, json, html }) {
     const module = (await import(new URL("../../../bench/main.mjs", import.meta.url).href)) as BenchModule;
     const names = (scenarios as string[] | undefined) ?? [];
     const given = {
@@ -44,6 +52,7 @@ export const bench: Command = {
       threads,
       only: (only as string[] | undefined)?.flatMap((each) => each.split(",")),
       json,
+      html,
     };
     return module.run({
       scenarios: names.length > 0 ? names : ["list"],
