@@ -16,7 +16,7 @@
 const char *const failure_names[FAILURES] = {
     [REFUSED] = "refused",       [RESET] = "reset",     [CLOSED] = "closed",
     [TIMED_OUT] = "timedOut",    [OTHER] = "other",     [NO_ADDRESS] = "noAddress",
-    [NO_DESCRIPTOR_LEFT] = "noDescriptor", [UNANSWERED] = "unanswered",
+    [NO_DESCRIPTOR_LEFT] = "noDescriptor", [UNANSWERED] = "unanswered", [ALERTED] = "alerted",
 };
 
 enum { REST_NANOSECONDS = 10 * 1000 * 1000, LONGEST_WAIT_NANOSECONDS = 20 * 1000 * 1000 };
@@ -280,6 +280,12 @@ static void read_on(struct loop *loop, struct client *client)
         give_up(loop, client, length == 0 ? CLOSED : failure_of(code));
 }
 
+/* A fatal TLS alert (RFC 8446 6: level 2) is a router's refusal, no server's answer. */
+static int is_refusal(const uint8_t *answer, ssize_t length)
+{
+    return length >= 7 && answer[0] == 21 && answer[5] == 2;
+}
+
 static void on_event(struct loop *loop, struct client *client, uint32_t events)
 {
     struct queue *queue = client->stage == SENT_SOME ? &loop->pauses : &loop->timeouts;
@@ -306,7 +312,9 @@ static void on_event(struct loop *loop, struct client *client, uint32_t events)
         return;
     int code = errno;
     take(queue, client);
-    if (length > 0 && client->stage == SENT_ALL)
+    if (is_refusal(answer, length))
+        give_up(loop, client, ALERTED);
+    else if (length > 0 && client->stage == SENT_ALL)
         complete(loop, client);
     else
         give_up(loop, client, length >= 0 ? CLOSED : failure_of(code));

@@ -20,7 +20,18 @@
 #include "hello.h"
 #include "histogram.h"
 
-enum failure { REFUSED, RESET, CLOSED, TIMED_OUT, NO_ADDRESS, NO_DESCRIPTOR_LEFT, UNANSWERED, OTHER, FAILURES };
+enum failure {
+    REFUSED,
+    RESET,
+    CLOSED,
+    TIMED_OUT,
+    NO_ADDRESS,
+    NO_DESCRIPTOR_LEFT,
+    UNANSWERED,
+    ALERTED,
+    OTHER,
+    FAILURES
+};
 extern const char *const failure_names[FAILURES];
 
 /* The same for all threads; read only. */

@@ -19,12 +19,13 @@ import * as idle from "./scenarios/idle.mjs";
 import * as log from "./scenarios/log.mjs";
 import * as pauses from "./scenarios/pauses.mjs";
 import * as preload from "./scenarios/preload.mjs";
+import * as restart from "./scenarios/restart.mjs";
 import * as slow from "./scenarios/slow.mjs";
 import * as split from "./scenarios/split.mjs";
 import { makeWorkspace } from "./workspace.mjs";
 
 /** @type {Record<string, Scenario>} */
-const scenarios = { handoff, split, bulk, preload, slow, pauses, log, idle };
+const scenarios = { handoff, split, bulk, preload, slow, pauses, restart, log, idle };
 
 /**
  * @typedef {object} Scenario

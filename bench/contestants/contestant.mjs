@@ -15,14 +15,14 @@
  * @property {() => number[]} routerPids processes between client and server; none if there is no router
  * @property {() => number[]} serverPids
  * @property {() => Promise<void>} stop ends all its processes
- * @property {Actions} [actions] what can be done to it; absent without a router
+ * @property {Actions} [actions] what can be done to it
  *
- * @typedef {object} Actions each resolves when it is done and the router serves again
- * @property {() => Promise<void>} [reload] puts its configuration into force anew; absent if it cannot
- * @property {() => Promise<void>} [upgrade] another process takes over; absent if it cannot
- * @property {() => Promise<void>} restart is ended in order, and started again
- * @property {() => Promise<void>} kill by SIGKILL, and started again
- * @property {() => Promise<void>} backend the server behind it is ended in order, and started again
+ * @typedef {object} Actions each resolves when it is done and connections are served again; what it cannot do is absent
+ * @property {() => Promise<void>} [reload] puts its configuration into force anew
+ * @property {() => Promise<void>} [upgrade] another process takes over
+ * @property {() => Promise<void>} [restart] is ended in order, and started again
+ * @property {() => Promise<void>} [kill] by SIGKILL, and started again
+ * @property {() => Promise<void>} [backend] the server behind it is ended in order, and started again after a while
  *
  * @typedef {object} Contestant
  * @property {string} name for --only
@@ -34,6 +34,9 @@
  */
 import { join } from "node:path";
 import { Child } from "../process.mjs";
+
+/** How long a server that is restarted is away: as one that has to load its program. Milliseconds. */
+export const BACKEND_AWAY = 500;
 
 /**
  * The receiver behind a router.

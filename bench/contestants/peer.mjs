@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { BenchFailure } from "../failure.mjs";
 import { Child, isAlive, processTree } from "../process.mjs";
+import { BACKEND_AWAY } from "./contestant.mjs";
 import { findProgram, freePort, listening, serverEnvironment, startOrigin, versionText } from "./origin.mjs";
 
 /**
@@ -117,6 +118,7 @@ async function start(description, place) {
       kill: () => again(() => router.kill()),
       async backend() {
         await behind.server.stop();
+        await sleep(BACKEND_AWAY);
         behind = await startBehind(description, place, behind.target);
       },
     },
