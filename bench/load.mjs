@@ -101,3 +101,24 @@ export function perConnection(result, pids, what) {
   }
   return figures.reduce((/** @type {number} */ sum, figure) => sum + (figure ?? 0), 0) / result.completed;
 }
+
+/**
+ * Whether the load generator was the limit of what was measured, for a table's note.
+ *
+ * @param {readonly GeneratorUse[]} uses of all rounds
+ * @returns {string[]} none, or a sentence for each kind of limit
+ */
+export function limitNotes(uses) {
+  const times = (/** @type {string} */ limit) => uses.filter((use) => use.limit === limit).length;
+  const rounds = (/** @type {string} */ limit) => `in ${times(limit)} of ${uses.length} rounds`;
+  return [
+    ...(times("generator") > 0
+      ? [`The load generator was the limit ${rounds("generator")}: more threads of it (--threads) might show more.`]
+      : []),
+    ...(times("cores") > 0
+      ? [
+          `The load generator had to wait for a core ${rounds("cores")}: it shares them with what is measured, and its waiting is in the latencies.`,
+        ]
+      : []),
+  ];
+}

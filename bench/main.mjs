@@ -17,15 +17,17 @@ import * as bulk from "./scenarios/bulk.mjs";
 import * as handoff from "./scenarios/handoff.mjs";
 import * as idle from "./scenarios/idle.mjs";
 import * as log from "./scenarios/log.mjs";
+import * as open from "./scenarios/open.mjs";
 import * as pauses from "./scenarios/pauses.mjs";
 import * as preload from "./scenarios/preload.mjs";
 import * as restart from "./scenarios/restart.mjs";
 import * as slow from "./scenarios/slow.mjs";
 import * as split from "./scenarios/split.mjs";
+import * as tls from "./scenarios/tls.mjs";
 import { makeWorkspace } from "./workspace.mjs";
 
 /** @type {Record<string, Scenario>} */
-const scenarios = { handoff, split, bulk, preload, slow, pauses, restart, log, idle };
+const scenarios = { handoff, open, tls, split, bulk, preload, slow, pauses, restart, log, idle };
 
 /**
  * @typedef {object} Scenario
