@@ -16,8 +16,7 @@ import { waitForAnswer } from "./probe.mjs";
  * @property {boolean} [wildcards]
  * @property {boolean} [service]
  *
- * @typedef {Wanted & {
- *   running: import("./contestants/contestant.mjs").Running, startSeconds: number }} Entry
+ * @typedef {Wanted & { running: import("./contestants/contestant.mjs").Running }} Entry
  *
  * @typedef {object} Round
  * @property {number | null} cpu of the router, microseconds per connection
@@ -56,14 +55,13 @@ export async function lineUp(context, wanted) {
     context.progress(`starting ${label}`);
     const folder = join(context.folder, name.replaceAll(" ", "-"));
     await mkdir(folder, { recursive: true });
-    const began = performance.now();
     /** @type {import("./contestants/contestant.mjs").Running | undefined} */
     let running;
     try {
       running = await contestant.start({ programs, folder, names, wildcards, service, signal });
       const hello = clientHello(`${wildcards ? "a." : ""}${nameOf(names - 1)}`, 517);
       await waitForAnswer(running.address, hello, 10_000, signal);
-      entries.push({ ...each, running, startSeconds: (performance.now() - began) / 1000 });
+      entries.push({ ...each, running });
     } catch (error) {
       await running?.stop();
       if (signal.aborted) {

@@ -17,6 +17,7 @@ import * as bulk from "./scenarios/bulk.mjs";
 import * as handoff from "./scenarios/handoff.mjs";
 import * as idle from "./scenarios/idle.mjs";
 import * as log from "./scenarios/log.mjs";
+import * as names from "./scenarios/names.mjs";
 import * as open from "./scenarios/open.mjs";
 import * as pauses from "./scenarios/pauses.mjs";
 import * as preload from "./scenarios/preload.mjs";
@@ -27,7 +28,7 @@ import * as tls from "./scenarios/tls.mjs";
 import { makeWorkspace } from "./workspace.mjs";
 
 /** @type {Record<string, Scenario>} */
-const scenarios = { handoff, open, tls, split, bulk, preload, slow, pauses, restart, log, idle };
+const scenarios = { handoff, open, tls, names, split, bulk, preload, slow, pauses, restart, log, idle };
 
 /**
  * @typedef {object} Scenario

@@ -15,6 +15,7 @@
  * @property {() => number[]} routerPids processes between client and server; none if there is no router
  * @property {() => number[]} serverPids
  * @property {() => Promise<void>} stop ends all its processes
+ * @property {number} [startSeconds] from the router's start until it accepted
  * @property {Actions} [actions] what can be done to it
  *
  * @typedef {object} Actions each resolves when it is done and connections are served again; what it cannot do is absent

@@ -17,10 +17,12 @@ async function start(place) {
   await writeMap(map, place.names, "bench", (name) => `${star}${name} bench\n`);
   const { folder, programs, signal } = place;
   const configuration = { workers: 1, accessLog: "off", backends: { bench: { handoff: path } }, maps: [map] };
+  const began = performance.now();
   let running = await Door.start({ folder, programs, signal, configuration, name: "door" }).catch(async (error) => {
     await receiver.stop();
     throw error;
   });
+  const startSeconds = (performance.now() - began) / 1000;
   await running.instances("bench", 1);
   let reloads = 0;
   const again = async (/** @type {NodeJS.Signals} */ how) => {
@@ -28,7 +30,7 @@ async function start(place) {
     running = await running.again();
   };
   return {
-    address: running.address,
+    ...{ address: running.address, startSeconds },
     routerPids: () => [running.pid],
     serverPids: () => [receiver.pid],
     async stop() {

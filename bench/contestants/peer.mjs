@@ -90,6 +90,7 @@ async function start(description, place) {
   };
   const command = await description.configure(target);
   const spawn = () => spawnRouter(description, place, address, command);
+  const began = performance.now();
   let router = await spawn().catch(async (error) => {
     await behind.server.stop();
     throw error;
@@ -103,9 +104,10 @@ async function start(description, place) {
     }
     router = await spawn();
   };
+  const startSeconds = (performance.now() - began) / 1000;
   const { reload } = description;
   return {
-    address,
+    ...{ address, startSeconds },
     routerPids: () => processTree(router.pid),
     serverPids: () => [behind.server.pid],
     async stop() {
