@@ -14,6 +14,7 @@ import { stopAll } from "./process.mjs";
 import { compareFiles } from "./report/compare.mjs";
 import { checkFiles, writeFiles } from "./report/files.mjs";
 import * as bulk from "./scenarios/bulk.mjs";
+import * as burst from "./scenarios/burst.mjs";
 import * as handoff from "./scenarios/handoff.mjs";
 import * as idle from "./scenarios/idle.mjs";
 import * as log from "./scenarios/log.mjs";
@@ -28,7 +29,7 @@ import * as tls from "./scenarios/tls.mjs";
 import { makeWorkspace } from "./workspace.mjs";
 
 /** @type {Record<string, Scenario>} */
-const scenarios = { handoff, open, tls, names, split, bulk, preload, slow, pauses, restart, log, idle };
+const scenarios = { handoff, open, tls, names, split, bulk, preload, slow, pauses, restart, burst, log, idle };
 
 /**
  * @typedef {object} Scenario

@@ -166,6 +166,16 @@ static void *run(void *argument)
     return NULL;
 }
 
+/* A receiver that was killed leaves its socket file, at which nobody listens (unix(7): ECONNREFUSED). */
+static void remove_leftover(const struct sockaddr_un *address, int type)
+{
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) != 0 && errno == ECONNREFUSED)
+        unlink(address->sun_path);
+    if (fd >= 0)
+        close(fd);
+}
+
 /* The caller unlinks the path when it ends. */
 static int listen_unix(const char *path, int type)
 {
@@ -173,6 +183,7 @@ static int listen_unix(const char *path, int type)
     if (strlen(path) >= sizeof address.sun_path)
         fail("the path is longer than %zu bytes: %s", sizeof address.sun_path - 1, path);
     strcpy(address.sun_path, path);
+    remove_leftover(&address, type);
     int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof address) != 0 || chmod(path, 0660) != 0 ||
         (type != SOCK_DGRAM && listen(fd, 128) != 0))
