@@ -3,20 +3,12 @@
  * files (src/cli/bundle.ts loads them). CommonJS, as Node reads that in one go.
  */
 import { spawn } from "node:child_process";
-import {
-  chmodSync,
-  copyFileSync,
-  existsSync,
-  mkdtempSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, copyFileSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
+import { licences } from "./licences.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const dist = join(root, "dist");
@@ -40,17 +32,6 @@ const places = {
   },
 };
 
-/** The licences of the packages that modules are from: they ask for being copied along. */
-function licences(modules) {
-  const packages = modules.map((id) => /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+/.exec(id)?.[0]).filter(Boolean);
-  return [...new Set(packages)].sort().map((place) => {
-    const { name, version, license } = JSON.parse(readFileSync(join(place, "package.json"), "utf8"));
-    const file = ["LICENSE", "LICENSE.md", "LICENCE", "license"].map((each) => join(place, each)).find(existsSync);
-    const text = file === undefined ? `Licence: ${license}` : readFileSync(file, "utf8").trim();
-    return `${name} ${version}\n\n${text}\n`;
-  });
-}
-
 async function bundleInto(folder) {
   const bundle = await rolldown({
     input: entries,
@@ -72,7 +53,7 @@ async function bundleInto(folder) {
   }
   for (const name of ["load.cjs", "warm.cjs"]) copyFileSync(join(root, "src", name), join(folder, name));
   const modules = output.flatMap((chunk) => Object.keys(chunk.modules ?? {}));
-  writeFileSync(join(folder, "LICENSES"), licences(modules).join(`\n${"-".repeat(80)}\n\n`));
+  writeFileSync(join(folder, "LICENSES"), licences(modules));
   chmodSync(folder, 0o755); // mkdtemp's is its owner's alone
 }
 

@@ -60,8 +60,8 @@ async function readReport(file) {
 /** @param {Report} before @param {Report} after @returns {string} lines */
 export function comparisonText(before, after) {
   const { changes, compared, alone } = compare(before, after);
-  const verdict = ({ better, once } = /** @type {Change} */ ({})) =>
-    `${better ? "better" : "WORSE"}${once ? ", taken once" : ""}`;
+  /** @param {Change} change */
+  const verdict = ({ better, once }) => `${better ? "better" : "WORSE"}${once ? ", taken once" : ""}`;
   const groups = [...new Set(changes.map(({ scenario, table }) => `${scenario}: ${table}`))];
   const tables = groups.map((group) => {
     const own = changes.filter(({ scenario, table }) => `${scenario}: ${table}` === group);

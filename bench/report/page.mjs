@@ -15,6 +15,19 @@ const NARROW = { width: 330, narrow: true };
 
 /** @typedef {typeof import("./drawing.mjs")} Drawing */
 
+/** That stand in the tables. */
+const words = [
+  ["µs/conn", "microseconds of CPU time for each connection"],
+  ["conn/s", "connections a second, as many as the clients could make unless it says otherwise"],
+  ["p50, p99, p99.9", "half, 99 % and 99.9 % of the connections (or requests) took at most this long"],
+  ["direct", "the server accepts its connections itself, without a router before it"],
+  [
+    "C floor",
+    "the system calls that handing over takes, in a C program that does nothing else: the least a router can cost",
+  ],
+  ["× floor, × direct, …", "as a multiple of that one's figure in the same round"],
+];
+
 /** What draws: in a clone from its modules, in an installed package as bundle.mjs made it. @returns {Promise<Drawing>} */
 export async function loadDrawing() {
   try {
@@ -61,6 +74,8 @@ ${bounds.length === 0 ? "" : `<section>\n<h2>What it must show</h2>\n${bounds.ma
 <li><span class="swatch baseline"></span> for comparison: no router, or less than a router</li>
 <li>A bar ends at the median; the thin line goes from the smallest to the largest round.</li>
 </ul>
+<dl>
+${words.map(([word, meaning]) => `<dt>${word}</dt><dd>${meaning}</dd>\n`).join("")}</dl>
 </section>
 ${scenarios.map((each) => scenarioText(each, drawing)).join("")}${configurationsText(configurations)}</body>
 </html>
@@ -87,11 +102,11 @@ function machineText(machine) {
 function boundsText([name, { bounds }]) {
   const rows = bounds.map(({ what, value, bound, kind, unit, met }) => {
     const [mark, verdict] = met === null ? ["unknown", "not measured"] : met ? ["met", "met"] : ["missed", "not met"];
-    const limit = `${kind === "atMost" ? "at most" : "at least"} ${figureText(bound)}${unit}`;
+    const limit = `${kind === "atMost" ? "at most" : "at least"} ${bound.toLocaleString("en-US")}${unit}`;
     const measured = value === null ? "–" : `${figureText(Math.round(value * 1000) / 1000)}${unit}`;
     return `<tr><th scope="row">${html(what)}</th><td>${html(measured)}</td><td>${html(limit)}</td><td class="${mark}">${verdict}</td></tr>\n`;
   });
-  return scrolling(`<table>
+  return scrolling(`<table class="bounds">
 <caption><a href="#${html(name)}">${html(name)}</a></caption>
 <thead><tr><th scope="col"></th><th scope="col">measured</th><th scope="col">bound</th><th scope="col"></th></tr></thead>
 <tbody>
@@ -165,11 +180,12 @@ function seriesText(table, { seriesColor }) {
 
 /** @param {readonly import("./result.mjs").Configuration[]} configurations */
 function configurationsText(configurations) {
-  const each = ({ name, text } = /** @type {import("./result.mjs").Configuration} */ ({})) =>
-    `<details>\n<summary>${html(name)}</summary>\n<pre>${html(text)}</pre>\n</details>\n`;
+  const details = configurations.map(
+    ({ name, text }) => `<details>\n<summary>${html(name)}</summary>\n<pre>${html(text)}</pre>\n</details>\n`,
+  );
   return configurations.length === 0
     ? ""
-    : `<section>\n<h2>How the others are configured</h2>\n<p>Whoever knows better can say so.</p>\n${configurations.map((one) => each(one)).join("")}</section>\n`;
+    : `<section>\n<h2>How the others are configured</h2>\n<p>Whoever knows better can say so.</p>\n${details.join("")}</section>\n`;
 }
 
 /** Wide tables scroll by themselves, and are reached by the keyboard. @param {string} table */

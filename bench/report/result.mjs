@@ -86,15 +86,23 @@ export function unitOf({ unit }, table) {
  *
  * @param {number} value @param {number} [digits]
  */
-export function figureText(value, digits) {
-  const size = Math.abs(value);
-  const places =
-    digits ?? (size === 0 || Number.isInteger(value) ? 0 : Math.min(4, Math.max(0, 2 - Math.floor(Math.log10(size)))));
-  return value.toLocaleString("en-US", { minimumFractionDigits: places, maximumFractionDigits: places });
+export function figureText(value, digits = digitsOf([value])) {
+  return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
-/** @param {Cell | undefined} cell @param {Column} column @param {boolean} [range] with the least and the most. @returns {string} "–" if there is none */
-export function cellText(cell, { digits }, range = false) {
+/** As many behind the point as make three figures of the first; none for whole numbers. @param {readonly number[]} values */
+function digitsOf([value, ...others]) {
+  const isWhole = value === 0 || [value, ...others].every(Number.isInteger);
+  return isWhole ? 0 : Math.min(4, Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value)))));
+}
+
+/**
+ * @param {Cell | undefined} cell
+ * @param {Column} column
+ * @param {boolean} [range] with the least and the most, if there are rounds
+ * @returns {string} "–" if there is nothing
+ */
+export function cellText(cell, column, range = false) {
   if (typeof cell === "string") {
     return cell;
   }
@@ -102,10 +110,9 @@ export function cellText(cell, { digits }, range = false) {
   if (value === null || Number.isNaN(value)) {
     return "–";
   }
-  const text = (/** @type {number} */ each) => figureText(each, digits);
-  return range && isSummary(cell) && cell.rounds.length > 1
-    ? `${text(value)} (${text(cell.min)}..${text(cell.max)})`
-    : text(value);
+  const values = isSummary(cell) && cell.rounds.length > 1 ? [value, cell.min, cell.max] : [value];
+  const [median, least, most] = values.map((each) => figureText(each, column.digits ?? digitsOf(values)));
+  return range && most !== undefined ? `${median} (${least}..${most})` : median;
 }
 
 /** What makes figures unsteady, for a table's note. @param {import("../stats.mjs").Summary | null} share of the machine, others' @returns {string[]} none, or one sentence */
