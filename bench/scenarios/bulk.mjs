@@ -242,7 +242,7 @@ function summarizeCase(planned, measured) {
   };
   const rows = [...measured.keys()].map((contestant) => {
     const summary = (/** @type {keyof Round} */ key) => summarize(figures(contestant, key));
-    const isPeer = peers.includes(contestant);
+    const isPeer = peers.some((peer) => peer === contestant);
     const toBest = (/** @type {keyof Round} */ key) => (isPeer ? null : ratio(figures(contestant, key), best(key)));
     return {
       name: contestant.name,

@@ -48,7 +48,7 @@ export const descriptorsPerClient = DESCRIPTORS_PER_CLIENT;
  * @typedef {import("../line-up.mjs").Entry} Entry
  */
 
-/** @param {import("../main.mjs").Context} context @returns {Promise<object>} */
+/** @param {import("../main.mjs").Context} context @returns {Promise<import("../report/result.mjs").Results>} */
 export async function run(context) {
   const hello = join(context.folder, "open.hello");
   await writeFile(hello, clientHello(nameTemplate, 517));

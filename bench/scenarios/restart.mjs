@@ -62,7 +62,7 @@ export const descriptorsPerClient = DESCRIPTORS_PER_CLIENT;
  * @property {number} [took] milliseconds, each time
  */
 
-/** @param {import("../main.mjs").Context} context @returns {Promise<object>} */
+/** @param {import("../main.mjs").Context} context @returns {Promise<import("../report/result.mjs").Results>} */
 export async function run(context) {
   const hello = join(context.folder, "restart.hello");
   await writeFile(hello, clientHello(nameOf(0), 517));

@@ -71,7 +71,7 @@ export const mostClients = MOST_CLIENTS;
  *   CPU in microseconds for each request
  */
 
-/** @param {import("../main.mjs").Context} context @returns {Promise<object>} */
+/** @param {import("../main.mjs").Context} context @returns {Promise<import("../report/result.mjs").Results>} */
 export async function run(context) {
   const { path: requests, hasTls } = await compileRequests();
   if (!hasTls) {

@@ -87,8 +87,8 @@ test("a table for the terminal has titles, units, figures with the least and the
   expect(tableText(report().results.handoff.tables[0])).toBe(
     [
       "hello of 517 bytes, 64 clients",
-      "                           router CPU  connections  wakes/conn  what it is",
-      "                              µs/conn       conn/s",
+      "                             router CPU  connections  wakes/conn  what it is",
+      "                                µs/conn       conn/s",
       `  ${"─".repeat(74)}`,
       "  door                18.2 (17.9..19.0)       18,200        0.25        ours",
       "  nginx, ssl_preread  72.8 (71.6..76.0)       14,560        1.00      a peer",
