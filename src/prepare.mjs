@@ -130,7 +130,7 @@ async function plan() {
   // --- what a service loads -------------------------------------------------------------------------------------------
   const record = at("dist", ".tsbuildinfo");
   const bundled = at("dist", ".service.tsbuildinfo");
-  const bundlers = ["bundle.mjs", "load.cjs", "warm.cjs"].map((name) => at("src", name));
+  const bundlers = ["bundle.mjs", "licences.mjs", "load.cjs", "warm.cjs"].map((name) => at("src", name));
   const bundle = {
     title: "bundling what a service loads",
     // As src/cli/bundle.ts judges it; and what it is made of may be another version of a dependency.

@@ -94,7 +94,7 @@ describe("what a service loads", () => {
 
   test("is bundled when the program was compiled, with what it imports and their licences", async () => {
     const clone = new Clone();
-    for (const file of ["src/bundle.mjs", "src/load.cjs", "src/warm.cjs"])
+    for (const file of ["src/bundle.mjs", "src/licences.mjs", "src/load.cjs", "src/warm.cjs"])
       clone.write(file, readFileSync(`${root}/${file}`));
     clone.write("src/door/worker.ts", "process.exit();\n");
     clone.write(
