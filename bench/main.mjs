@@ -26,10 +26,11 @@ import * as restart from "./scenarios/restart.mjs";
 import * as slow from "./scenarios/slow.mjs";
 import * as split from "./scenarios/split.mjs";
 import * as tls from "./scenarios/tls.mjs";
+import * as workers from "./scenarios/workers.mjs";
 import { makeWorkspace } from "./workspace.mjs";
 
 /** @type {Record<string, Scenario>} */
-const scenarios = { handoff, open, tls, names, split, bulk, preload, slow, pauses, restart, burst, log, idle };
+const scenarios = { handoff, open, tls, names, split, bulk, preload, slow, pauses, restart, burst, workers, log, idle };
 
 /**
  * @typedef {object} Scenario

@@ -261,6 +261,20 @@ export function cpuSecondsExactly(pid) {
   }
 }
 
+/** CPU time of each thread so far, seconds, by the thread's number; none if it is gone. @param {number} pid @returns {Map<string, number>} */
+export function cpuSecondsOfThreads(pid) {
+  const threads = new Map();
+  try {
+    for (const thread of readdirSync(`/proc/${pid}/task`)) {
+      const used = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0];
+      threads.set(thread, Number(used) / 1e9);
+    }
+  } catch {
+    // A thread, or all of it, has ended.
+  }
+  return threads;
+}
+
 /** How often each thread slept and was woken so far, by the thread's number. @param {number} pid */
 export function sleepsOfThreads(pid) {
   /** @type {Map<string, { name: string, sleeps: number }>} */

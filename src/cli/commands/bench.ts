@@ -13,7 +13,7 @@ export const bench: Command = {
       type: "string",
       array: true,
       describe:
-        "What to measure: handoff, open, tls, names, split, bulk, preload, slow, pauses, restart, burst, log, idle; or list; or peers: which other routers are here; or compare and two files of --json. Default: list",
+        "What to measure: handoff, open, tls, names, split, bulk, preload, slow, pauses, restart, burst, workers, log, idle; or list; or peers: which other routers are here; or compare and two files of --json. Default: list",
     },
   },
   options: {
