@@ -26,6 +26,7 @@ import { waitForAnswer } from "./probe.mjs";
  * @property {number | null} longest milliseconds
  * @property {number} failed
  * @property {number} foreignShare of the machine, others'
+ * @property {import("./load.mjs").GeneratorUse} generator
  */
 
 /**
@@ -113,5 +114,6 @@ export async function measure(context, { running, names }, { hello, clients, seg
     longest: latency("max"),
     failed: Object.values(result.failed).reduce((sum, times) => sum + times, 0),
     foreignShare: Math.max(0, foreign) / (result.seconds * context.cores),
+    generator: result.generator,
   };
 }

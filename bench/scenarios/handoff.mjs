@@ -17,7 +17,7 @@ import { sniRouterPass } from "../contestants/sni-router.mjs";
 import { sniproxy } from "../contestants/sniproxy.mjs";
 import { BenchFailure } from "../failure.mjs";
 import { clientHello } from "../hello.mjs";
-import { perConnection, runLoad } from "../load.mjs";
+import { limitNotes, perConnection, runLoad } from "../load.mjs";
 import { nameOf, nameTemplate } from "../names.mjs";
 import { configurationsOf, DESCRIPTORS_PER_CLIENT, peers } from "../peers.mjs";
 import { waitForAnswer } from "../probe.mjs";
@@ -281,6 +281,7 @@ function summarizeCase(planned, entries, measured) {
     segments: hellos[planned.hello].firstSegment > 0 ? 2 : 1,
     clients: planned.clients,
     foreignCpuShare: summarize(all.map(({ foreignShare }) => foreignShare)),
+    generatorLimits: limitNotes(all.map(({ generator }) => generator)),
     contestants: [...measured.keys()].map((entry) => ({
       key: entry.key,
       title: entry.title,
@@ -363,7 +364,7 @@ function caseTable(summary) {
   const failures = summary.contestants
     .filter(({ failed }) => Object.keys(failed).length > 0)
     .map(({ title, failed }) => `${title} failed: ${failedText(failed)}.`);
-  const note = [...failures, ...foreignNote(summary.foreignCpuShare)].join(" ");
+  const note = [...failures, ...summary.generatorLimits, ...foreignNote(summary.foreignCpuShare)].join(" ");
   return {
     title: `hello of ${summary.hello}, ${count(summary.clients)} clients`,
     ...(note === "" ? {} : { note }),

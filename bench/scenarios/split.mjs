@@ -11,6 +11,7 @@ import { direct } from "../contestants/direct.mjs";
 import { door } from "../contestants/door.mjs";
 import { clientHello } from "../hello.mjs";
 import { lineUp, measure, stopAll } from "../line-up.mjs";
+import { limitNotes } from "../load.mjs";
 import { nameTemplate } from "../names.mjs";
 import { configurationsOf, DESCRIPTORS_PER_CLIENT, peers } from "../peers.mjs";
 import { column, foreignNote, uniform } from "../report/result.mjs";
@@ -94,7 +95,8 @@ function tableOf(segments, entries, measured) {
     return [];
   }
   const shares = present.flatMap(({ name }) => of(segments, name).map(({ foreignShare }) => foreignShare));
-  const note = foreignNote(summarize(shares)).join("");
+  const uses = present.flatMap(({ name }) => of(segments, name).map(({ generator }) => generator));
+  const note = [...limitNotes(uses), ...foreignNote(summarize(shares))].join(" ");
   return [
     {
       title: `hello of 1,800 bytes in ${segments} segment${segments === 1 ? "" : "s"}, ${CLIENTS} clients`,
