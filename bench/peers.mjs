@@ -28,12 +28,13 @@ export function peersText() {
  * The configurations of those that take part, for the report.
  *
  * @param {readonly import("./contestants/contestant.mjs").Contestant[]} contestants
+ * @param {{ service?: boolean }} [options] `service`: as a service, with the master process that reloads it
  * @returns {import("./report/result.mjs").Configuration[]}
  */
-export function configurationsOf(contestants) {
+export function configurationsOf(contestants, { service = false } = {}) {
   return contestants.flatMap(({ title, peer }) =>
     peer === undefined
       ? []
-      : [{ name: `${title}: ${peer.version() ?? "of unknown version"}`, text: peer.configuration() }],
+      : [{ name: `${title}: ${peer.version() ?? "of unknown version"}`, text: peer.configuration(service) }],
   );
 }

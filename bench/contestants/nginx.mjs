@@ -78,6 +78,8 @@ function makeNginx(buffer) {
       await writeFile(file, configuration(target, buffer));
       return ["nginx", "-p", folder, "-e", "stderr", "-c", file];
     },
+    // SIGTERM cuts connections off (nginx, "Controlling nginx"); Debian's service stops it by SIGQUIT.
+    stopSignal: "SIGQUIT",
     /** The master starts a new worker and tells the one before to end when its connections have (nginx, "Controlling nginx"). */
     reload(router) {
       const before = processTree(router.pid).slice(1);

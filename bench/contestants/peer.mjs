@@ -27,7 +27,7 @@ import { findProgram, freePort, listening, serverEnvironment, startOrigin, versi
  * @property {string} install the command
  * @property {number} mostNames of which it is measured with
  * @property {boolean} wildcards whether it is measured with wildcards
- * @property {() => string} configuration for the report
+ * @property {(service: boolean) => string} configuration for the report
  *
  * @typedef {object} Description
  * @property {string} name for --only
@@ -45,6 +45,7 @@ import { findProgram, freePort, listening, serverEnvironment, startOrigin, versi
  * @property {NodeJS.ProcessEnv} [environment]
  * @property {boolean} [silenced] its standard error goes nowhere; what keeps it from starting is told all the same
  * @property {boolean} [datagrams] passes connections on by a datagram socket
+ * @property {NodeJS.Signals} [stopSignal] that ends it in order; SIGTERM if absent
  * @property {(router: Child, target: Target) => Promise<void>} [reload] resolves when it is in force
  */
 
@@ -63,7 +64,7 @@ export function makePeer(description) {
       ?.trim()
       .split("\n")[0];
   };
-  const shown = { folder: "FOLDER", listen: "LISTEN", target: "SERVER", names: 1, wildcards: false, service: false };
+  const shown = { folder: "FOLDER", listen: "LISTEN", target: "SERVER", names: 1, wildcards: false };
   return {
     name,
     title,
@@ -74,7 +75,7 @@ export function makePeer(description) {
       ...{ program, version, install },
       mostNames: description.mostNames ?? 1,
       wildcards: description.wildcards ?? false,
-      configuration: () => description.configuration(shown),
+      configuration: (service) => description.configuration({ ...shown, service }),
     },
     start: (place) => start(description, place),
   };
@@ -116,7 +117,7 @@ async function start(description, place) {
     },
     actions: {
       ...(reload !== undefined && { reload: () => reload(router, target) }),
-      restart: () => again(() => router.signal("SIGTERM")),
+      restart: () => again(() => router.signal(description.stopSignal ?? "SIGTERM")),
       kill: () => again(() => router.kill()),
       async backend() {
         await behind.server.stop();

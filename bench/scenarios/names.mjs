@@ -62,7 +62,7 @@ export async function run(context) {
   const present = contestants.filter(
     (contestant) => context.takesPart(contestant.name) && contestant.missing() === null,
   );
-  const configurations = configurationsOf(present);
+  const configurations = configurationsOf(present, { service: true });
   context.print(configurationsText(configurations));
   /** @type {import("../report/result.mjs").Table[]} */
   const tables = [];

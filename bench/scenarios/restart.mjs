@@ -34,7 +34,7 @@ const actions = [
   { name: "backend", title: "the server is restarted, away for half a second" },
   { name: "reload", title: "reload" },
   { name: "upgrade", title: "upgrade: another process takes over" },
-  { name: "restart", title: "stopped (SIGTERM) and started" },
+  { name: "restart", title: "stopped in order and started" },
   { name: "kill", title: "kill -9 and started" },
 ];
 /** With which the door may lose nothing, nor refuse. @type {Action[]} */
@@ -70,7 +70,8 @@ export async function run(context) {
     ...{ contestant, name: contestant.name, label: contestant.title, names: 1, service: true },
   }));
   const entries = await lineUp(context, wanted);
-  const configurations = configurationsOf(entries.map(({ contestant }) => contestant));
+  const taking = entries.map(({ contestant }) => contestant);
+  const configurations = configurationsOf(taking, { service: true });
   context.print(configurationsText(configurations));
   /** @type {Map<Action, Map<string, Seen>>} */
   const seen = new Map(actions.map(({ name }) => [name, new Map()]));
