@@ -131,7 +131,6 @@ async function runScenarios(options, signal) {
   );
   const notes = new Set(limits.flatMap((each) => each.notes));
   const programs = await compilePrograms();
-  const workspace = makeWorkspace();
   const print = (/** @type {string} */ text) => {
     clearProgress();
     process.stdout.write(text);
@@ -139,11 +138,14 @@ async function runScenarios(options, signal) {
   print(`${machineText(machine)}${[...notes].map((note) => `${note}\n`).join("")}\n`);
   /** @type {import("./report/page.mjs").Report["results"]} */
   const results = {};
-  try {
-    for (const [index, [name, scenario]] of chosen.entries()) {
-      const preset = scenario.defaults[options.quick ? "quick" : "full"];
-      const duration = options.duration ?? preset.duration;
-      const { description } = scenario;
+  /** @type {unknown} */
+  let failure;
+  for (const [index, [name, scenario]] of chosen.entries()) {
+    const preset = scenario.defaults[options.quick ? "quick" : "full"];
+    const duration = options.duration ?? preset.duration;
+    const { description } = scenario;
+    const workspace = makeWorkspace();
+    try {
       const result = await scenario.run({
         ...{ programs, folder: workspace.folder, limits: limits[index], signal, print, progress },
         ...{
@@ -155,16 +157,22 @@ async function runScenarios(options, signal) {
         takesPart: (contestant) => options.only === undefined || options.only.includes(contestant),
       });
       results[name] = { description, ...result };
-      if (signal.aborted) {
-        break;
-      }
+    } catch (error) {
+      failure = error;
+    } finally {
+      clearProgress();
+      await stopAll();
+      workspace.remove();
     }
-  } finally {
-    clearProgress();
-    await stopAll();
-    workspace.remove();
+    if (signal.aborted || failure !== undefined) {
+      break;
+    }
   }
+  // Of the scenarios before one that failed, too: they may have taken an hour.
   await writeFiles(options, { machine, interrupted: signal.aborted, results });
+  if (failure !== undefined) {
+    throw failure;
+  }
   if (signal.aborted) {
     print("Interrupted: the figures above are all there are.\n");
   }

@@ -45,7 +45,10 @@ export function pageText({ machine, interrupted, results }, drawing) {
   const style = readFileSync(new URL("./page.css", import.meta.url), "utf8");
   const scenarios = Object.entries(results);
   const bounds = scenarios.filter(([, { bounds: own }]) => own.length > 0);
-  const configurations = scenarios.flatMap(([, { configurations: own }]) => own);
+  // Most scenarios run the same.
+  const configurations = scenarios
+    .flatMap(([, { configurations: own }]) => own)
+    .filter(({ name, text }, at, all) => all.findIndex((each) => each.name === name && each.text === text) === at);
   return `<!doctype html>
 <html lang="en">
 <head>

@@ -60,13 +60,13 @@ const cases = {
     async after(entry) {
       await sleep(STILL);
       signal(entry, "SIGKILL");
-      await entry.running.actions?.backend();
+      await entry.running.actions?.backend?.();
     },
   },
   absent: {
     ...{ title: "a server that is not there, and comes half a second later", restarts: true },
     before: (entry) => signal(entry, "SIGKILL"),
-    after: async (entry) => entry.running.actions?.backend(),
+    after: async (entry) => entry.running.actions?.backend?.(),
   },
 };
 
@@ -85,7 +85,7 @@ export const contestants = [doorService, direct, ...peers, ...Object.keys(cases)
 export const mostClients = Math.max(...SIZES);
 export const descriptorsPerClient = DESCRIPTORS_PER_CLIENT;
 
-/** @param {import("../main.mjs").Context} context @returns {Promise<object>} */
+/** @param {import("../main.mjs").Context} context @returns {Promise<import("../report/result.mjs").Results>} */
 export async function run(context) {
   const hello = join(context.folder, "burst.hello");
   await writeFile(hello, clientHello(nameOf(0), 517));

@@ -57,7 +57,7 @@ export const descriptorsPerClient = DESCRIPTORS_PER_CLIENT;
  * @property {Reloads | null} reloads
  */
 
-/** @param {import("../main.mjs").Context} context @returns {Promise<object>} */
+/** @param {import("../main.mjs").Context} context @returns {Promise<import("../report/result.mjs").Results>} */
 export async function run(context) {
   const present = contestants.filter(
     (contestant) => context.takesPart(contestant.name) && contestant.missing() === null,
