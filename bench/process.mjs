@@ -153,12 +153,13 @@ export class Child {
 
   /** Kills it, and what it has started and not put into a group of its own (workers of a master that is killed live on). */
   kill() {
-    if (!this.#ended && this.#process.pid !== undefined) {
+    // Until it has been waited for, its number, which is its group's too, is no stranger's.
+    const { pid, exitCode, signalCode } = this.#process;
+    if (!this.#ended && pid !== undefined && exitCode === null && signalCode === null) {
       try {
-        // Its group is its own, and its number is no stranger's while its output is open: somebody of it lives.
-        process.kill(-this.#process.pid, "SIGKILL");
+        process.kill(-pid, "SIGKILL");
       } catch {
-        this.signal("SIGKILL");
+        this.signal("SIGKILL"); // it has not got as far as to its own group
       }
     }
   }

@@ -99,7 +99,9 @@ async function start(description, place) {
   const again = async (/** @type {() => void} */ end) => {
     const tree = processTree(router.pid);
     end();
+    const timer = setTimeout(() => router.kill(), STOP_MILLISECONDS);
     await router.ended;
+    clearTimeout(timer);
     while (tree.some(isAlive)) {
       await sleep(2);
     }
@@ -160,6 +162,8 @@ async function spawnRouter({ title, environment, silenced = false }, place, addr
   }
 }
 
+/** One that waits for its last connection may wait long. */
+const STOP_MILLISECONDS = 15_000;
 /** A million names may take a while on a slow machine. */
 const START_MILLISECONDS = 60_000;
 
