@@ -38,7 +38,7 @@ export function workerCounts(cores) {
   return [...new Set([1, 2, 4, 8, most].filter((workers) => workers <= most))].sort((a, b) => a - b);
 }
 
-/** @param {import("../main.mjs").Context} context @returns {Promise<object>} */
+/** @param {import("../main.mjs").Context} context @returns {Promise<import("../report/result.mjs").Results>} */
 export async function run(context) {
   const { folder, programs, signal } = context;
   const hello = join(folder, "workers.hello");

@@ -253,12 +253,13 @@ test("the bundle of an installed package draws the same", async () => {
   expect(await readFile(join(folder, "drawing.LICENSES"), "utf8")).toContain("@observablehq/plot");
 });
 
-test("bench writes both files, which compare reads", async () => {
+test("bench writes both files, of all scenarios that it was asked for, and compare reads what it wrote", async () => {
   const [json, html] = [join(folder, "run.json"), join(folder, "run.html")];
-  const run = ["bench", "log", "--only", "off", "--rounds", "2", "--duration", "0.1", "--json", json, "--html", html];
-  const { status, stderr } = await sniHandoff(run);
+  const run = ["bench", "log", "handoff", "--quick", "--only", "off,direct", "--rounds", "2", "--duration", "0.1"];
+  const { status, stderr } = await sniHandoff([...run, "--json", json, "--html", html]);
   expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
-  expect(await readFile(html, "utf8")).toContain('<section id="log">');
+  const { document } = parseHTML(await readFile(html, "utf8"));
+  expect([...document.querySelectorAll("section[id]")].map(({ id }) => id)).toEqual(["log", "handoff"]);
   const same = await sniHandoff(["bench", "compare", json, json]);
   expect(same.stdout).toMatch(/0 of \d+ figures changed beyond noise\.\n$/);
   expect(same.status).toBe(0);
