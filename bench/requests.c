@@ -55,6 +55,7 @@ struct sample {
 static struct visit_options options = {.ending = "", .threads = 1};
 static struct visit_state state = {.from = UINT64_MAX, .to = UINT64_MAX};
 static struct visitors threads[MOST_THREADS];
+static int threads_run;
 static int watched[MOST_WATCHED];
 static unsigned watched_count;
 static uint64_t clients = 64;
@@ -76,13 +77,24 @@ static struct sample take_sample(void)
         for (int kind = 0; kind < VISIT_FAILURES; kind++)
             sample.failures[kind] += threads[i].failures[kind];
         sample.threads_slept += threads[i].slept;
-        sample.threads_cpu += thread_cpu_nanoseconds(threads[i].thread);
+        if (threads_run)
+            sample.threads_cpu += thread_cpu_nanoseconds(threads[i].thread);
     }
     struct rusage used;
     getrusage(RUSAGE_SELF, &used);
     sample.user = timeval_nanoseconds(used.ru_utime);
     sample.system = timeval_nanoseconds(used.ru_stime);
     sample.machine_busy = usage_machine_seconds();
+    return sample;
+}
+
+static struct sample begin_measuring(void)
+{
+    struct sample sample = take_sample();
+    atomic_store(&state.answered_at, sample.time);
+    atomic_store(&state.measuring, 1);
+    printf("{\"measuring\":true}\n");
+    fflush(stdout);
     return sample;
 }
 
@@ -222,6 +234,7 @@ static void start_threads(void)
         if (errno != 0)
             fail_errno("pthread_create");
     }
+    threads_run = 1;
 }
 
 /* Lets what has begun come to its end. */
@@ -261,13 +274,16 @@ int main(int count, char **arguments)
         atomic_store(&state.from, options.start + warm_up);
         atomic_store(&state.to, options.start + warm_up + duration);
     }
+    struct sample from;
+    int interrupted = 0;
+    /* Without a warm-up the first answer counts too. */
+    if (warm_up == 0)
+        from = begin_measuring();
     start_threads();
-    int interrupted = wait_until(options.start + warm_up, &signals, NULL);
-    struct sample from = take_sample();
-    atomic_store(&state.answered_at, from.time);
-    atomic_store(&state.measuring, 1);
-    printf("{\"measuring\":true}\n");
-    fflush(stdout);
+    if (warm_up > 0) {
+        interrupted = wait_until(options.start + warm_up, &signals, NULL);
+        from = begin_measuring();
+    }
     if (!interrupted)
         interrupted = wait_until(from.time + duration, &signals, NULL);
     struct sample to = take_sample();
