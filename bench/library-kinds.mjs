@@ -7,12 +7,18 @@ import { createSecureServer } from "node:http2";
 import { createServer } from "node:https";
 
 const BODY = "hello\n";
+/** @param {unknown} _request @param {import("node:http").ServerResponse} response */
 const plain = (_request, response) => response.end(BODY);
 
-/** A client that never reads frames cannot know that the answer is whole: the server ends the session. */
+/**
+ * A client that never reads frames cannot know that the answer is whole: the server ends the session.
+ *
+ * @param {import("node:http2").Http2ServerRequest} request
+ * @param {import("node:http2").Http2ServerResponse} response
+ */
 const plainHttp2 = (request, response) => {
   response.end(BODY);
-  request.stream.session.close();
+  request.stream.session?.close();
 };
 
 /** @type {Record<string, (secure: { cert: string, key: string }) => import("node:net").Server | Promise<import("node:net").Server>>} */
@@ -23,7 +29,7 @@ export const kinds = {
   express: async (secure) => {
     const { default: express } = await import("express");
     const app = express();
-    app.get("/", (_request, response) => response.type("text").send(BODY));
+    app.get("/", (/** @type {unknown} */ _request, /** @type {any} */ response) => response.type("text").send(BODY));
     return createServer(secure, app);
   },
   fastify: async (secure) => {
@@ -37,7 +43,7 @@ export const kinds = {
     const { default: fastify } = await import("fastify");
     const app = fastify({ http2: true, https: secure });
     app.get("/", (request, reply) => {
-      request.raw.stream.session.close();
+      request.raw.stream.session?.close();
       return reply.send(BODY);
     });
     await app.ready();
@@ -46,7 +52,7 @@ export const kinds = {
   koa: async (secure) => {
     const { default: Koa } = await import("koa");
     const app = new Koa();
-    app.use((context) => {
+    app.use((/** @type {{ body: string }} */ context) => {
       context.body = BODY;
     });
     return createServer(secure, app.callback());
@@ -69,7 +75,8 @@ export const kinds = {
       }
     }
     class Application {}
-    Get()(Hello.prototype, "hello", Object.getOwnPropertyDescriptor(Hello.prototype, "hello"));
+    const hello = /** @type {PropertyDescriptor} */ (Object.getOwnPropertyDescriptor(Hello.prototype, "hello"));
+    Get()(Hello.prototype, "hello", hello);
     Controller()(Hello);
     Module({ controllers: [Hello] })(Application);
     const app = await NestFactory.create(Application, { httpsOptions: secure, logger: false });
@@ -88,7 +95,12 @@ export const kinds = {
   },
 };
 
-/** What is sent to them, where it is not a plain GET, and the ALPN protocol that goes with it. */
+/**
+ * What is sent to them, where it is not a plain GET, and the ALPN protocol that goes with it.
+ *
+ * @param {string} kind
+ * @returns {{ bytes?: Buffer, protocol?: string }}
+ */
 export function requestOf(kind) {
   switch (kind) {
     case "http2":
@@ -106,8 +118,9 @@ export function requestOf(kind) {
   }
 }
 
-/** GET /: the preface, SETTINGS and HEADERS (RFC 9113 §3.4, §6.2), with the static table's fields (RFC 7541, appendix A). */
+/** GET /: the preface, SETTINGS and HEADERS (RFC 9113 §3.4, §6.2), with the static table's fields (RFC 7541, appendix A). @param {string} authority */
 function http2Request(authority) {
+  /** @param {number} type @param {number} flags @param {number} stream @param {Buffer} payload */
   const frame = (type, flags, stream, payload) => {
     const head = Buffer.alloc(9);
     head.writeUIntBE(payload.length, 0, 3);

@@ -7,21 +7,23 @@ import { kinds } from "./library-kinds.mjs";
 
 const { kind, cert, key, path } = JSON.parse(process.argv[2]);
 const server = await kinds[kind]({ cert, key });
-server.keepAliveTimeout = 0;
+// Those of http have it.
+Object.assign(server, { keepAliveTimeout: 0 });
 if (path === undefined) {
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(undefined)));
 } else {
   await attach(server, { path });
 }
-const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
-say({ ready: true, port: server.address().port });
+const say = (/** @type {object} */ line) => process.stdout.write(`${JSON.stringify(line)}\n`);
+const address = server.address();
+say({ ready: true, port: typeof address === "object" ? address?.port : undefined });
 process.once("SIGTERM", () => process.exit());
 
 /** Kilobytes that no other process shares: proc_pid_smaps(5). */
 function privateKilobytes() {
   const text = readFileSync("/proc/self/smaps_rollup", "utf8");
   return ["Private_Clean", "Private_Dirty"].reduce(
-    (sum, name) => sum + Number(new RegExp(`^${name}: +(\\d+) kB`, "m").exec(text)[1]),
+    (sum, name) => sum + Number(new RegExp(`^${name}: +(\\d+) kB`, "m").exec(text)?.[1]),
     0,
   );
 }
@@ -29,7 +31,7 @@ function privateKilobytes() {
 let looks = 0;
 process.on("SIGUSR2", () => {
   const look = ++looks;
-  for (let i = 0; i < 3; i++) globalThis.gc();
+  for (let i = 0; i < 3; i++) globalThis.gc?.();
   server.getConnections((_error, connections) => {
     const { heapUsed, external, arrayBuffers } = process.memoryUsage();
     say({ look, connections, heap: heapUsed, external: external + arrayBuffers, process: privateKilobytes() * 1024 });

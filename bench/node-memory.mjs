@@ -30,8 +30,15 @@ const AT_ONCE = 50;
 /** The first ones make the process grow once and for all. */
 const EARLIER = 200;
 
+/**
+ * @typedef {{ cert: string, private: string }} Pair a certificate and its key
+ * @typedef {{ process: number, heap: number }} Bytes for each connection
+ * @typedef {Awaited<ReturnType<typeof compare>>} Compared
+ */
+
+/** @param {string} kind @param {string} address */
 async function openOne(kind, address) {
-  const [, host, port] = /^(.*):(\d+)$/.exec(address);
+  const { hostname: host, port } = new URL(`tcp://${address}`);
   const to = { host, port: Number(port), servername: NAME, rejectUnauthorized: false };
   const socket = kind === "https" ? connectSecure(to) : connectPlain(to);
   await once(socket, kind === "https" ? "secureConnect" : "connect");
@@ -41,6 +48,7 @@ async function openOne(kind, address) {
   return socket;
 }
 
+/** @param {string} kind @param {string} address @param {number} count @param {import("node:net").Socket[]} sockets */
 async function open(kind, address, count, sockets) {
   const until = sockets.length + count;
   let left = count;
@@ -51,7 +59,7 @@ async function open(kind, address, count, sockets) {
   if (sockets.length !== until) throw new Error(`${sockets.length} connections instead of ${until}`);
 }
 
-/** What the server says when it has so many connections. */
+/** What the server says when it has so many connections. @param {Child} server @param {number} connections */
 async function look(server, connections) {
   for (;;) {
     const number = (asked.get(server) ?? 0) + 1;
@@ -65,7 +73,13 @@ async function look(server, connections) {
 /** How often each server was asked. */
 const asked = new WeakMap();
 
-/** Bytes for each connection. */
+/**
+ * Bytes for each connection.
+ *
+ * @param {string} kind @param {Pair} own @param {number} connections @param {string} folder
+ * @param {{ number: number, receives: boolean }} round
+ * @returns {Promise<Bytes>}
+ */
 async function measure(kind, own, connections, folder, round) {
   const path = round.receives ? join(folder, `${kind}-${round.number}.sock`) : undefined;
   const argument = JSON.stringify({ kind, cert: own.cert, key: own.private, path });
@@ -73,6 +87,7 @@ async function measure(kind, own, connections, folder, round) {
   const port = await server.find((line) => (line.ready ? line.port : undefined), 10_000);
   const door = path === undefined ? undefined : await startDoor(folder, path);
   const address = door?.address ?? `127.0.0.1:${port}`;
+  /** @type {import("node:net").Socket[]} */
   const sockets = [];
   try {
     await open(kind, address, EARLIER, sockets);
@@ -89,23 +104,25 @@ async function measure(kind, own, connections, folder, round) {
   }
 }
 
+/** @param {string} kind @param {{ rounds: number, connections: number }} settings @param {string} folder */
 async function compare(kind, settings, folder) {
   const own = await generate([{ name: "commonName", value: NAME }], {
     keyType: "ec",
     curve: "P-256",
     algorithm: "sha256",
   });
+  /** @type {{ [side in "accepts" | "receives"]: Bytes[] }} */
   const rounds = { accepts: [], receives: [] };
   for (let number = 0; number < settings.rounds; number++) {
-    for (const side of ["accepts", "receives"]) {
+    for (const side of /** @type {const} */ (["accepts", "receives"])) {
       process.stderr.write(`\r${kind} ${side}, round ${number + 1}   `);
       const round = { number, receives: side === "receives" };
       rounds[side].push(await measure(kind, own, settings.connections, folder, round));
     }
   }
   process.stderr.write("\r\x1b[K");
-  const figures = (what) => {
-    const of = (side) => rounds[side].map((each) => each[what]);
+  const figures = (/** @type {keyof Bytes} */ what) => {
+    const of = (/** @type {keyof typeof rounds} */ side) => rounds[side].map((each) => each[what]);
     return {
       accepts: summarize(of("accepts")),
       receives: summarize(of("receives")),
@@ -115,6 +132,7 @@ async function compare(kind, settings, folder) {
   return { process: figures("process"), heap: figures("heap") };
 }
 
+/** @param {Record<string, Compared>} results */
 function report(results) {
   const rows = Object.entries(results).flatMap(([kind, result]) =>
     Object.entries(result).map(([what, { accepts, receives, ratio: compared }]) => [
@@ -151,6 +169,7 @@ await checkLimits(Number(values.connections) + EARLIER);
 const settings = { rounds: Number(values.rounds), connections: Number(values.connections) };
 const machine = describeMachine(`node bench/node-memory.mjs ${process.argv.slice(2).join(" ")}`.trim());
 const { folder } = makeWorkspace();
+/** @type {Record<string, Compared>} */
 const results = {};
 try {
   for (const kind of wanted) results[kind] = await compare(kind, settings, folder);

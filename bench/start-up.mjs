@@ -25,13 +25,16 @@ function usedByChildren() {
   return (Number(fields[13]) + Number(fields[14])) * TICK;
 }
 
-/** CPU time of a process so far, all its threads, in milliseconds. */
+/** CPU time of a process so far, all its threads, in milliseconds. @param {number} pid */
 function usedBy(pid) {
   const tasks = readdirSync(`/proc/${pid}/task`);
   const used = tasks.map((task) => Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, "latin1").split(" ")[0]));
   return used.reduce((sum, nanoseconds) => sum + nanoseconds, 0) / 1e6;
 }
 
+/** @typedef {{ wall: number, cpu: number }} Run milliseconds */
+
+/** @returns {Promise<Run>} */
 async function runBare() {
   const before = usedByChildren();
   const begun = performance.now();
@@ -39,6 +42,7 @@ async function runBare() {
   return { wall: performance.now() - begun, cpu: usedByChildren() - before };
 }
 
+/** @param {string} file @returns {Promise<Run>} */
 async function runDoor(file) {
   const begun = performance.now();
   const door = spawn(process.execPath, [program, "serve", "--config", file], { stdio: ["ignore", "pipe", "inherit"] });
@@ -47,7 +51,7 @@ async function runDoor(file) {
   for await (const text of door.stdout) {
     output += text;
     if (!output.includes('"event":"ready"')) continue;
-    const result = { wall: performance.now() - begun, cpu: usedBy(door.pid) };
+    const result = { wall: performance.now() - begun, cpu: usedBy(Number(door.pid)) };
     door.kill("SIGTERM");
     await ended;
     return result;
@@ -55,7 +59,7 @@ async function runDoor(file) {
   throw new BenchFailure(`the door ended before it was ready: ${output}`);
 }
 
-/** @returns the configuration's file */
+/** @param {string} folder @param {number} workers @param {boolean} million @returns {Promise<string>} the configuration's file */
 async function configure(folder, workers, million) {
   const names = Array.from({ length: 100 }, (_, index) => `  host-${index}.example: app`);
   const lines = [
@@ -85,24 +89,28 @@ const { values } = parseArgs({
 });
 const { folder } = makeWorkspace();
 const file = await configure(folder, Number(values.workers), values.million);
+/** @type {Run[]} */
 const bare = [];
+/** @type {Run[]} */
 const door = [];
 await runDoor(file); // the file cache
 for (let run = 0; run < Number(values.runs); run++) {
   bare.push(await runBare());
   door.push(await runDoor(file));
 }
-const mean = (list) => list.reduce((sum, value) => sum + value, 0) / list.length;
-const of = (list, key) => list.map((each) => each[key]);
+const mean = (/** @type {number[]} */ list) => list.reduce((sum, value) => sum + value, 0) / list.length;
+const of = (/** @type {Run[]} */ list, /** @type {keyof Run} */ key) => list.map((each) => each[key]);
 const walls = { bare: summarize(of(bare, "wall")), door: summarize(of(door, "wall")) };
-const cpu = { bare: mean(of(bare, "cpu")), door: summarize(of(door, "cpu")).median };
+const cpu = { bare: mean(of(bare, "cpu")), door: summarize(of(door, "cpu"))?.median ?? 0 };
 const times = ratio(of(door, "wall"), of(bare, "wall"));
 if (values.json) {
   console.log(JSON.stringify({ names: values.million ? 1_000_100 : 100, walls, cpu, ratio: times }));
 } else {
-  const wall = ({ median, min, max }) => `${median.toFixed(0)} ms (${min.toFixed(0)} to ${max.toFixed(0)})`;
-  console.log(`node -e 0     ${wall(walls.bare)}, CPU ${cpu.bare.toFixed(0)} ms`);
-  console.log(`door ready    ${wall(walls.door)}, CPU ${cpu.door.toFixed(0)} ms`);
-  const { median, min, max } = times;
-  console.log(`ratio         ${median.toFixed(2)} (${min.toFixed(2)} to ${max.toFixed(2)}), median of the runs' own`);
+  const text = (/** @type {import("./stats.mjs").Summary | null} */ summary, digits = 0, unit = " ms") => {
+    const [median, min, max] = [summary?.median, summary?.min, summary?.max].map((value) => value?.toFixed(digits));
+    return `${median}${unit} (${min} to ${max})`;
+  };
+  console.log(`node -e 0     ${text(walls.bare)}, CPU ${cpu.bare.toFixed(0)} ms`);
+  console.log(`door ready    ${text(walls.door)}, CPU ${cpu.door.toFixed(0)} ms`);
+  console.log(`ratio         ${text(times, 2, "")}, median of the runs' own`);
 }
