@@ -23,6 +23,7 @@ const programs = {
   floor: ["floor.c", "common.c"],
   receiver: ["receiver.c", "channel.c", "service.c", "common.c"],
   slow: ["slow.c", "hello.c", "common.c"],
+  hold: ["hold.c", "hello.c", "common.c"],
   tether: ["tether.c", "common.c"],
 };
 

@@ -13,6 +13,7 @@ import { waitForAnswer } from "./probe.mjs";
  * @property {string} name the same in every run
  * @property {string} label for people
  * @property {number} names
+ * @property {number} [clients] at the same time
  * @property {boolean} [wildcards]
  * @property {boolean} [service]
  *
@@ -44,7 +45,7 @@ export async function lineUp(context, wanted) {
   /** @type {Set<import("./contestants/contestant.mjs").Contestant>} */
   const absent = new Set();
   for (const each of wanted.filter(({ contestant }) => context.takesPart(contestant.name))) {
-    const { contestant, name, label, names, wildcards = false, service = false } = each;
+    const { contestant, name, label, names, clients, wildcards = false, service = false } = each;
     const missing = contestant.missing();
     if (missing !== null) {
       if (!absent.has(contestant)) {
@@ -59,7 +60,10 @@ export async function lineUp(context, wanted) {
     /** @type {import("./contestants/contestant.mjs").Running | undefined} */
     let running;
     try {
-      running = await contestant.start({ programs, folder, names, wildcards, service, signal });
+      running = await contestant.start({
+        ...{ programs, folder, names, wildcards, service, signal },
+        ...(clients !== undefined && { clients }),
+      });
       const hello = clientHello(`${wildcards ? "a." : ""}${nameOf(names - 1)}`, 517);
       await waitForAnswer(running.address, hello, 10_000, signal);
       entries.push({ ...each, running });

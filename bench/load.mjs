@@ -16,6 +16,7 @@ import { Child } from "./process.mjs";
  * @property {number} pause between the segments, microseconds
  * @property {number} [rest] of a client after each connection, microseconds; 0 if absent
  * @property {number} [rate] open loop: connections a second, each due at its time; absent: closed loop
+ * @property {number} [most] it ends after so many connections; absent: after its time
  * @property {boolean} [once] each client makes one connection, all of them at once, without a warm-up
  * @property {boolean} [fin] close in order, not by RST: ports wait in TIME_WAIT
  * @property {number} [timeout] milliseconds after which a connection is given up; 10,000 if absent
@@ -65,6 +66,7 @@ export async function runLoad(options) {
     ...["-S", String(options.firstSegment), "-P", String(options.pause)],
     ...["-r", String(options.rest ?? 0), ...(options.whole === true ? ["-a"] : [])],
     ...["-R", String(options.rate ?? 0), "-T", String(options.timeout ?? 10_000)],
+    ...(options.most === undefined ? [] : ["-n", String(options.most)]),
     ...(options.once === true ? ["-1"] : []),
     ...(options.fin === true ? ["-F"] : []),
     ...options.watch.flatMap((pid) => ["-u", String(pid)]),

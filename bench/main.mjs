@@ -39,6 +39,8 @@ const scenarios = { handoff, open, tls, names, split, bulk, preload, slow, pause
  * @property {readonly { name: string }[]} contestants what --only can choose from
  * @property {number} mostClients at the same time
  * @property {number} [descriptorsPerClient] that one process may need, 1 if absent
+ * @property {number} [descriptorsPerProxied] the same for routers that proxy, where these may have fewer clients
+ * @property {number} [fewestClients] with which it can be run at all, 64 if absent
  * @property {(context: Context) => Promise<import("./report/result.mjs").Results>} run prints its report; the results, for JSON
  *
  * @typedef {{ rounds: number, duration: number }} Preset `duration` of a round, in seconds
@@ -127,7 +129,13 @@ async function runScenarios(options, signal) {
   checkFiles(options);
   const machine = describeMachine(options.command ?? `sni-handoff bench ${names.join(" ")}`);
   const limits = await Promise.all(
-    chosen.map(([, { mostClients, descriptorsPerClient }]) => checkLimits(mostClients, descriptorsPerClient)),
+    chosen.map(([, scenario]) =>
+      checkLimits(scenario.mostClients, {
+        perClient: scenario.descriptorsPerClient,
+        perProxied: scenario.descriptorsPerProxied,
+        fewest: scenario.fewestClients,
+      }),
+    ),
   );
   const notes = new Set(limits.flatMap((each) => each.notes));
   const programs = await compilePrograms();

@@ -9,22 +9,27 @@ const SPARE_DESCRIPTORS = 300;
 /**
  * @typedef {object} Limits
  * @property {number} clients most at the same time
+ * @property {number} proxied most at the same time through a router that proxies
  * @property {number} sources client addresses per thread of the load generator
  * @property {string[]} notes on what was scaled down, and why
  */
 
 /**
  * @param {number} wantedClients
- * @param {number} [perClient] descriptors that one process may need for each
+ * @param {object} [needs]
+ * @param {number | undefined} [needs.perClient] descriptors that one process may need for each, 1 if absent
+ * @param {number | undefined} [needs.perProxied] the same for routers that proxy, which may have fewer clients; as `perClient` if absent
+ * @param {number | undefined} [needs.fewest] clients with which something useful can be measured, 64 if absent
  * @returns {Promise<Limits>}
  * @throws {BenchFailure} if nothing useful can be measured
  */
-export async function checkLimits(wantedClients, perClient = 1) {
+export async function checkLimits(wantedClients, { perClient = 1, perProxied = perClient, fewest = 64 } = {}) {
   const notes = [];
   let clients = wantedClients;
+  const leastClients = Math.min(fewest, wantedClients);
 
   const descriptors = descriptorLimit();
-  const least = SPARE_DESCRIPTORS + 64 * perClient;
+  const least = SPARE_DESCRIPTORS + leastClients * Math.max(perClient, perProxied);
   if (descriptors < least) {
     throw new BenchFailure(
       `At most ${descriptors} files may be open; the benchmark needs ${least} at least: raise the hard limit (ulimit -Hn).`,
@@ -37,6 +42,13 @@ export async function checkLimits(wantedClients, perClient = 1) {
     );
   }
 
+  let proxied = Math.min(clients, Math.floor((descriptors - SPARE_DESCRIPTORS) / perProxied));
+  if (proxied < clients) {
+    notes.push(
+      `Only ${proxied} clients instead of ${wantedClients} through routers that proxy: at most ${descriptors} files may be open (ulimit -Hn), and they need up to ${perProxied} for each.`,
+    );
+  }
+
   const sources = (await canListenAt("127.64.0.1")) ? 1000 : 0;
   if (sources === 0) {
     // All clients share one address, and so its ports. Half of them are left to whoever else needs some.
@@ -44,13 +56,16 @@ export async function checkLimits(wantedClients, perClient = 1) {
     notes.push("Clients all come from 127.0.0.1: the rest of 127.0.0.0/8 cannot be used here.");
     if (ports < clients) {
       clients = ports;
+      proxied = Math.min(proxied, clients);
       notes.push(`Only ${clients} clients: that is half of net.ipv4.ip_local_port_range.`);
     }
   }
-  if (clients < 1) {
-    throw new BenchFailure("There are no free ports for clients: widen net.ipv4.ip_local_port_range.");
+  if (clients < leastClients) {
+    throw new BenchFailure(
+      `There are ports for ${clients} clients, and ${leastClients} are needed at least: widen net.ipv4.ip_local_port_range.`,
+    );
   }
-  return { clients, sources, notes };
+  return { clients, proxied, sources, notes };
 }
 
 /** The hard limit: the programs raise their own to that. */

@@ -6,6 +6,7 @@
  * @property {string} folder for its sockets and files; its own
  * @property {number} names that it must route, `nameOf(0)` on
  * @property {boolean} [wildcards] the names are `*.` before those: clients ask for one below
+ * @property {number} [clients] that it must serve at the same time; some 4,000 if absent
  * @property {boolean} [service] run as a service is: with the master process that reloads it, if it has one
  * @property {readonly string[]} [receiver] more options of the server, receiver.c
  * @property {AbortSignal} signal gives up starting
@@ -29,6 +30,7 @@
  * @property {string} name for --only
  * @property {string} title
  * @property {boolean} looksUpNames whether the number of names makes a difference to it
+ * @property {boolean} [proxies] it has descriptors of its own for each client, as long as that is connected
  * @property {() => string | null} missing why it cannot take part, and what to do about it; null if it can
  * @property {(place: Place) => Promise<Running>} start
  * @property {import("./peer.mjs").Peer} [peer] of another project's program

@@ -22,11 +22,11 @@ export const haproxySplicing = makeHaproxy("haproxy-splicing", "HAProxy, splicin
  * @param {import("./peer.mjs").Target} target
  * @param {readonly string[]} options
  */
-function configuration({ folder, listen, target, names, wildcards }, options) {
+function configuration({ folder, listen, target, names, wildcards, clients }, options) {
   const name = `req.ssl_sni,lower${wildcards ? ",field(2,.,0)" : ""}`;
   return `global
     nbthread 1
-    maxconn 4000
+    maxconn ${clients}
     tune.pipesize 524288
     hard-stop-after 10s
 defaults

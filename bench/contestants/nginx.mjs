@@ -27,14 +27,14 @@ function streamModule() {
  * @param {import("./peer.mjs").Target} target
  * @param {string | undefined} buffer
  */
-function configuration({ folder, listen, target, names, wildcards, service }, buffer) {
+function configuration({ folder, listen, target, names, wildcards, service, clients }, buffer) {
   const many = names > 1 || wildcards;
   return `${streamModule() ?? ""}daemon off;
 ${service ? "worker_processes 1;" : "master_process off;"}
 pid ${folder}/nginx.pid;
 error_log stderr crit;
 events {
-    worker_connections 9000;
+    worker_connections ${2 * clients + 1000};
     multi_accept on;
 }
 stream {

@@ -20,6 +20,7 @@ import { findProgram, freePort, listening, serverEnvironment, startOrigin, versi
  * @property {number} names
  * @property {boolean} wildcards
  * @property {boolean} service with the master process that a service has
+ * @property {number} clients that it must serve at the same time
  *
  * @typedef {object} Peer
  * @property {string} program
@@ -49,6 +50,9 @@ import { findProgram, freePort, listening, serverEnvironment, startOrigin, versi
  * @property {(router: Child, target: Target) => Promise<void>} [reload] resolves when it is in force
  */
 
+/** More than most scenarios have. */
+const CLIENTS = 4000;
+
 /** @param {Description} description @returns {import("./contestant.mjs").Contestant & { peer: Peer }} */
 export function makePeer(description) {
   const { name, title, program } = description;
@@ -64,11 +68,12 @@ export function makePeer(description) {
       ?.trim()
       .split("\n")[0];
   };
-  const shown = { folder: "FOLDER", listen: "LISTEN", target: "SERVER", names: 1, wildcards: false };
+  const shown = { folder: "FOLDER", listen: "LISTEN", target: "SERVER", names: 1, wildcards: false, clients: CLIENTS };
   return {
     name,
     title,
     looksUpNames: (description.mostNames ?? 1) > 1,
+    proxies: description.datagrams !== true,
     missing: () =>
       findProgram(program) === undefined ? `there is no ${program} here: ${install}` : (description.lacks?.() ?? null),
     peer: {
@@ -88,6 +93,7 @@ async function start(description, place) {
   const target = {
     ...{ folder: place.folder, listen: address, target: behind.target, names: place.names },
     ...{ wildcards: place.wildcards ?? false, service: place.service ?? false },
+    clients: Math.max(CLIENTS, place.clients ?? 0),
   };
   const command = await description.configure(target);
   const spawn = () => spawnRouter(description, place, address, command);

@@ -44,7 +44,8 @@ export const sniproxy = makePeer({
   async configure(target) {
     const file = join(target.folder, "sniproxy.conf");
     await writeFile(file, configuration(target));
-    return ["sniproxy", "-f", "-n", "9000", "-c", file];
+    // Descriptors: two for each client.
+    return ["sniproxy", "-f", "-n", String(2 * target.clients + 1000), "-c", file];
   },
   async reload(router) {
     router.signal("SIGHUP");

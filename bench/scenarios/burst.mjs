@@ -96,6 +96,7 @@ export async function run(context) {
     { ...context, takesPart: () => true },
     (named.length > 0 ? named : wanted).map((contestant) => ({
       ...{ contestant, name: contestant.name, label: contestant.title, names: 1, service: true },
+      clients: Math.min(Math.max(...SIZES), context.limits.clients),
     })),
   );
   const configurations = configurationsOf(entries.map(({ contestant }) => contestant));

@@ -1,7 +1,8 @@
 /**
- * Scenario `idle`: what a door takes that has nothing to do: CPU, memory, and how often it is woken.
+ * Scenario `idle`: what a door takes that has nothing to do: CPU, memory, and how often it is woken; and what established
+ * connections take up, beside other routers (established.mjs).
  *
- * It has all that a service has: a connected backend, a folder of instances, a control socket, metrics, and a service
+ * The door has all that a service has: a connected backend, a folder of instances, a control socket, metrics, and a service
  * manager whose watchdog it feeds (WatchdogSec=30: sd_watchdog_enabled(3)).
  */
 import { mkdir } from "node:fs/promises";
@@ -10,10 +11,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { atMost, boundsText } from "../bound.mjs";
 import { startReceiver } from "../contestants/contestant.mjs";
 import { Door } from "../door.mjs";
+import * as establishedConnections from "../established.mjs";
 import { nameOf } from "../names.mjs";
+import { DESCRIPTORS_PER_CLIENT } from "../peers.mjs";
 import { cpuSecondsExactly, memory, sleepsOfThreads } from "../process.mjs";
 import { column, uniform } from "../report/result.mjs";
-import { tableText } from "../report/terminal.mjs";
+import { configurationsText, tableText } from "../report/terminal.mjs";
 import { summarize } from "../stats.mjs";
 import { figure } from "../table.mjs";
 
@@ -24,17 +27,42 @@ const WORKERS = [1, 2];
 /** V8 collects the garbage of the start once, some 10 s after it. Seconds. */
 const SETTLING = 20;
 
-export const description = "an idle door: CPU, memory, wake-ups";
+/** For --only. */
+const UNUSED = "unused";
+
+export const description =
+  "an idle door: CPU, memory, wake-ups; 10,000 established connections: memory and descriptors, beside other routers";
 export const defaults = {
   full: { rounds: 3, duration: 10 },
   quick: { rounds: 1, duration: 4 },
 };
-/** @type {{ name: string }[]} */
-export const contestants = [];
-export const mostClients = 64;
+export const contestants = [{ name: UNUSED }, ...establishedConnections.contestants];
+export const mostClients = establishedConnections.ESTABLISHED;
+export const descriptorsPerProxied = DESCRIPTORS_PER_CLIENT;
 
 /** @param {import("../main.mjs").Context} context @returns {Promise<import("../report/result.mjs").Results>} */
 export async function run(context) {
+  const unused = context.takesPart(UNUSED) ? await unusedDoors(context) : { doors: [], tables: [], bounds: [] };
+  const established =
+    establishedConnections.contestants.some(({ name }) => context.takesPart(name)) && !context.signal.aborted
+      ? await establishedConnections.established(context)
+      : { tables: [], bounds: [], configurations: [] };
+  const { configurations } = established;
+  context.print(
+    `${configurationsText(configurations)}${established.tables.map(tableText).join("")}${boundsText(established.bounds)}\n`,
+  );
+  return {
+    ...{ secondsPerRound: context.duration, doors: unused.doors },
+    ...uniform({
+      tables: [...unused.tables, ...established.tables],
+      bounds: [...unused.bounds, ...established.bounds],
+      configurations,
+    }),
+  };
+}
+
+/** @param {import("../main.mjs").Context} context */
+async function unusedDoors(context) {
   const { native } = await import("../../dist/native/addon.js");
   const { folder, programs, signal } = context;
   const { receiver, path } = await startReceiver({ programs, folder, names: 1, signal });
@@ -62,7 +90,7 @@ export async function run(context) {
       doors.push({ workers, door });
     }
     context.progress("letting them settle");
-    await sleep(SETTLING * 1000);
+    await sleep(SETTLING * 1000, undefined, { signal }).catch(() => {});
     /** @type {Map<number, Look[]>} */
     const looks = new Map(WORKERS.map((workers) => [workers, []]));
     for (let i = 0; i < context.rounds && !signal.aborted; i++) {
@@ -78,7 +106,7 @@ export async function run(context) {
     );
     const table = tableOf(rows, context.duration);
     context.print(`${tableText(table)}${boundsText(bounds)}\n`);
-    return { secondsPerRound: context.duration, doors: rows, ...uniform({ tables: [table], bounds }) };
+    return { doors: rows, tables: [table], bounds };
   } finally {
     await Promise.all(doors.map(({ door }) => door.stop()));
     await receiver.stop();

@@ -35,6 +35,7 @@ export const defaults = {
 /** @type {{ name: string }[]} */
 export const contestants = [];
 export const mostClients = SLOW + NORMAL + RESERVED;
+export const fewestClients = 100 + NORMAL + RESERVED;
 
 /** @param {import("../main.mjs").Context} context @returns {Promise<import("../report/result.mjs").Results>} */
 export async function run(context) {
