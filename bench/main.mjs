@@ -178,13 +178,14 @@ async function runScenarios(options, signal) {
   }
   // Of the scenarios before one that failed, too: they may have taken an hour.
   await writeFiles(options, { machine, interrupted: signal.aborted, results });
+  if (signal.aborted) {
+    print("Interrupted: the figures above are all there are.\n");
+    return 130;
+  }
   if (failure !== undefined) {
     throw failure;
   }
-  if (signal.aborted) {
-    print("Interrupted: the figures above are all there are.\n");
-  }
-  return signal.aborted ? 130 : 0;
+  return 0;
 }
 
 /** @param {string[]} names @param {Options} options @returns {[string, Scenario][]} @throws {BenchFailure} */
@@ -239,19 +240,29 @@ function clearProgress() {
   }
 }
 
+/** Of this program; ends it if it is wrong. */
+function commandLine() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        json: { type: "string" },
+        html: { type: "string" },
+        rounds: { type: "string" },
+        duration: { type: "string" },
+        threads: { type: "string" },
+        only: { type: "string", multiple: true },
+        quick: { type: "boolean" },
+      },
+    });
+  } catch (error) {
+    process.stderr.write(`${/** @type {Error} */ (error).message}\n`);
+    process.exit(2);
+  }
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      json: { type: "string" },
-      html: { type: "string" },
-      rounds: { type: "string" },
-      duration: { type: "string" },
-      threads: { type: "string" },
-      only: { type: "string", multiple: true },
-      quick: { type: "boolean" },
-    },
-  });
+  const { values, positionals } = commandLine();
   process.exitCode = await run({
     scenarios: positionals,
     command: ["node bench/main.mjs", ...process.argv.slice(2)].join(" "),

@@ -49,10 +49,18 @@ export async function checkLimits(wantedClients, { perClient = 1, perProxied = p
     );
   }
 
+  // Half of them are left to whoever else needs some.
+  const ports = portCount() >> 1;
+  if (perProxied > 1 && ports < proxied) {
+    // A proxy's own connections all come from 127.0.0.1.
+    proxied = ports;
+    clients = perClient > 1 ? ports : clients;
+    notes.push(`Only ${ports} clients through routers that proxy: that is half of net.ipv4.ip_local_port_range.`);
+  }
+
   const sources = (await canListenAt("127.64.0.1")) ? 1000 : 0;
   if (sources === 0) {
-    // All clients share one address, and so its ports. Half of them are left to whoever else needs some.
-    const ports = portCount() >> 1;
+    // All clients share one address, and so its ports.
     notes.push("Clients all come from 127.0.0.1: the rest of 127.0.0.0/8 cannot be used here.");
     if (ports < clients) {
       clients = ports;

@@ -21,7 +21,8 @@ export const DOWNLOAD_BYTES = (1 << 20) + ENDING.length;
  * @typedef {object} Server
  * @property {string} name for --only; also its host's
  * @property {string} title
- * @property {(programs: import("./compile.mjs").Programs) => Promise<string[]>} command without its arguments
+ * @property {(programs: import("./compile.mjs").Programs, signal: AbortSignal) => Promise<string[]>} command without its
+ *   arguments; `signal` gives up making it
  *
  * @typedef {{ server: Server, child: Child, address: string, path: string }} RunningServer `address`: where it accepts by
  *   itself; `path`: where it receives
@@ -33,8 +34,8 @@ export const servers = [
   { name: "go", title: "Go", command: buildGoServer },
 ];
 
-/** It lies where the C programs do. @param {import("./compile.mjs").Programs} programs @throws {BenchFailure} */
-async function buildGoServer(programs) {
+/** It lies where the C programs do. @param {import("./compile.mjs").Programs} programs @param {AbortSignal} signal @throws {BenchFailure} */
+async function buildGoServer(programs, signal) {
   const go = findProgram("go") ?? (await usual("/usr/local/go/bin/go"));
   if (go === undefined) {
     throw new BenchFailure("there is no Go compiler: install one (Debian, Ubuntu: apt install golang-go)");
@@ -43,8 +44,9 @@ async function buildGoServer(programs) {
   // Only what has changed is compiled. Nothing is fetched: it needs nothing but Go's own packages.
   const environment = { ...process.env, CGO_ENABLED: "0", GOFLAGS: "-buildvcs=false -mod=mod", GOPROXY: "off" };
   try {
-    await run(go, ["build", "-o", program, "."], { cwd: goSource, env: environment });
+    await run(go, ["build", "-o", program, "."], { cwd: goSource, env: environment, signal });
   } catch (error) {
+    signal.throwIfAborted();
     const { stderr = String(error) } = /** @type {{ stderr?: string }} */ (error);
     throw new BenchFailure(`go could not compile ${goSource}:\n${stderr.trim()}`);
   }
@@ -67,7 +69,7 @@ const usual = (path) =>
 export async function startServer(server, { programs, folder, signal, certificate, key }) {
   const path = join(folder, `${server.name}.sock`);
   // By the tether: it must not outlive the benchmark.
-  const command = [...(await server.command(programs)), certificate, key, path];
+  const command = [...(await server.command(programs, signal)), certificate, key, path];
   const child = new Child(`The ${server.title} server`, programs.tether, command);
   const address = await child.find((line) => (line.ready ? line.address : undefined), 10_000, signal);
   return { server, child, address, path };

@@ -179,7 +179,12 @@ export function missing(server) {
 export async function startOwn(start) {
   const addresses = { tls: `127.0.0.1:${await freePort()}`, plain: `127.0.0.1:${await freePort()}` };
   const server = await spawnServer(start, addresses, {});
-  await listening(server.child, addresses.plain, start.signal);
+  try {
+    await listening(server.child, addresses.plain, start.signal);
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
   return {
     addresses,
     serverPids: () => processTree(server.child.pid),
@@ -209,11 +214,19 @@ export async function startPreloaded(start) {
   // JSON is YAML.
   await writeFile(file, JSON.stringify(configuration, null, 2));
   const door = new Child("The door", programs.tether, [process.execPath, program, "serve", "--config", file]);
-  const address = await door.find(
-    (line) => (line.event === "ready" ? line.listeners?.[0] : undefined),
-    START_MILLISECONDS,
-    signal,
-  );
+  /** @type {string} */
+  let address;
+  try {
+    address = await door.find(
+      (line) => (line.event === "ready" ? line.listeners?.[0] : undefined),
+      START_MILLISECONDS,
+      signal,
+    );
+  } catch (error) {
+    await door.stop();
+    await server.stop();
+    throw error;
+  }
   return {
     addresses: { tls: address, plain: address },
     serverPids: () => processTree(server.child.pid),
@@ -237,18 +250,17 @@ async function spawnServer({ server, folder, workers, pem, programs, signal }, a
     stdio: ["pipe", "ignore", "ignore"],
     detached: true,
   });
-  await sleep(100, undefined, { signal });
-  if (child.hasEnded) {
+  const stop = async () => {
+    await child.stop();
     guard.kill("SIGKILL");
+  };
+  await sleep(100, undefined, { signal }).catch(() => {});
+  if (child.hasEnded || signal.aborted) {
+    await stop();
+    signal.throwIfAborted();
     throw new BenchFailure(`${server.title} ended at once${child.quote()}`);
   }
-  return {
-    child,
-    async stop() {
-      await child.stop();
-      guard.kill("SIGKILL");
-    },
-  };
+  return { child, stop };
 }
 
 /** The helpers of the paths in a folder: they leave the server's processes (daemon(7)). @param {string} folder @returns {number[]} */

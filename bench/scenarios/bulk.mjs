@@ -14,7 +14,7 @@ import { nginx } from "../contestants/nginx.mjs";
 import { handedOver, relay } from "../contestants/relay.mjs";
 import { BenchFailure } from "../failure.mjs";
 import { clientHello } from "../hello.mjs";
-import { runLoad } from "../load.mjs";
+import { limitNotes, runLoad } from "../load.mjs";
 import { nameOf } from "../names.mjs";
 import { configurationsOf } from "../peers.mjs";
 import { waitForAnswer } from "../probe.mjs";
@@ -55,6 +55,8 @@ export const mostClients = Math.max(...cases.map(({ clients }) => clients));
  * @property {import("../contestants/contestant.mjs").Contestant} contestant
  * @property {import("../contestants/contestant.mjs").Running} running
  *
+ * @typedef {Exclude<keyof Round, "generator">} Figure
+ *
  * @typedef {object} Round of one contestant
  * @property {number} bytesPerSecond
  * @property {number | null} bytesPerCpuSecond of the router; null without one
@@ -65,6 +67,7 @@ export const mostClients = Math.max(...cases.map(({ clients }) => clients));
  * @property {number} p99 milliseconds
  * @property {number} failed
  * @property {number} foreignShare of the machine, others'
+ * @property {import("../load.mjs").GeneratorUse} generator
  */
 
 /** @param {import("../main.mjs").Context} context @returns {Promise<import("../report/result.mjs").Results>} */
@@ -131,12 +134,15 @@ async function startAll(context, planned, taking) {
     context.progress(`starting ${contestant.title}`);
     const folder = join(context.folder, `${planned.name}-${contestant.name}`);
     await mkdir(folder);
+    /** @type {import("../contestants/contestant.mjs").Running | undefined} */
+    let running;
     try {
       const receiver = ["-L", String(planned.answer)];
-      const running = await contestant.start({ programs, folder, names: 1, receiver, signal });
-      entries.push({ contestant, running });
+      running = await contestant.start({ programs, folder, names: 1, receiver, signal });
       await waitForAnswer(running.address, clientHello(nameOf(0), 517), 10_000, signal);
+      entries.push({ contestant, running });
     } catch (error) {
+      await running?.stop();
       if (signal.aborted) {
         break;
       }
@@ -210,6 +216,7 @@ async function measureRound(context, planned, hello, running, isHandedOver) {
     p99: result.latencyMicroseconds.p99 / 1000,
     failed: Object.values(result.failed).reduce((all, times) => all + times, 0),
     foreignShare: Math.max(0, result.machineBusySeconds - ours) / (result.seconds * context.cores),
+    generator: result.generator,
   };
 }
 
@@ -228,9 +235,9 @@ async function idleShare(pids, { duration, signal }) {
 
 /** @param {Case} planned @param {Map<import("../contestants/contestant.mjs").Contestant, Round[]>} measured */
 function summarizeCase(planned, measured) {
-  /** @param {import("../contestants/contestant.mjs").Contestant} contestant @param {keyof Round} key */
+  /** @param {import("../contestants/contestant.mjs").Contestant} contestant @param {Figure} key */
   const figures = (contestant, key) => (measured.get(contestant) ?? []).map((round) => round[key]);
-  /** The best peer of each round. @param {keyof Round} key */
+  /** The best peer of each round. @param {Figure} key */
   const best = (key) => {
     const theirs = peers.map((peer) => figures(peer, key));
     return Array.from({ length: Math.max(...theirs.map(({ length }) => length)) }, (_, round) =>
@@ -241,9 +248,9 @@ function summarizeCase(planned, measured) {
     );
   };
   const rows = [...measured.keys()].map((contestant) => {
-    const summary = (/** @type {keyof Round} */ key) => summarize(figures(contestant, key));
+    const summary = (/** @type {Figure} */ key) => summarize(figures(contestant, key));
     const isPeer = peers.some((peer) => peer === contestant);
-    const toBest = (/** @type {keyof Round} */ key) => (isPeer ? null : ratio(figures(contestant, key), best(key)));
+    const toBest = (/** @type {Figure} */ key) => (isPeer ? null : ratio(figures(contestant, key), best(key)));
     return {
       name: contestant.name,
       title: contestant.title,
@@ -265,8 +272,10 @@ function summarizeCase(planned, measured) {
       failed: figures(contestant, "failed").reduce((/** @type {number} */ all, times) => all + (times ?? 0), 0),
     };
   });
-  const foreign = summarize([...measured.values()].flat().map(({ foreignShare }) => foreignShare));
-  return { ...planned, foreignCpuShare: foreign, contestants: rows };
+  const all = [...measured.values()].flat();
+  const foreign = summarize(all.map(({ foreignShare }) => foreignShare));
+  const generatorLimits = limitNotes(all.map(({ generator }) => generator));
+  return { ...planned, foreignCpuShare: foreign, generatorLimits, contestants: rows };
 }
 
 /** @typedef {ReturnType<typeof summarizeCase>} CaseSummary */
@@ -277,8 +286,8 @@ function summarizeCase(planned, measured) {
  * @param {(row: CaseSummary["contestants"][number]) => Record<string, import("../report/result.mjs").Cell>} cells
  * @returns {import("../report/result.mjs").Table}
  */
-function tableOf({ title, contestants: measured, foreignCpuShare }, columns, cells) {
-  const note = foreignNote(foreignCpuShare).join("");
+function tableOf({ title, contestants: measured, foreignCpuShare, generatorLimits }, columns, cells) {
+  const note = [...generatorLimits, ...foreignNote(foreignCpuShare)].join(" ");
   return {
     title,
     ...(note === "" ? {} : { note }),

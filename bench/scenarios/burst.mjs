@@ -151,8 +151,13 @@ async function measureCase(context, planned, size, entries, hello) {
   for (let round = 0; round < context.rounds; round++) {
     for (const entry of able.filter(() => !context.signal.aborted)) {
       context.progress(`${count(size)} at once to ${planned.title}: ${round + 1} of ${context.rounds}, ${entry.label}`);
-      const result = await burst(context, planned, size, entry, hello);
-      if (!result.interrupted) {
+      const result = await burst(context, planned, size, entry, hello).catch((error) => {
+        if (!context.signal.aborted) {
+          throw error;
+        }
+        return null;
+      });
+      if (result !== null && !result.interrupted) {
         measured.set(entry, [...(measured.get(entry) ?? []), result]);
       }
     }

@@ -178,15 +178,19 @@ async function startAll(context, plan, files) {
       context.progress(`starting ${title}`);
       const folder = join(context.folder, key.replace(" ", "-"));
       await mkdir(folder);
+      /** @type {import("../contestants/contestant.mjs").Running | undefined} */
+      let running;
       try {
-        const running = await contestant.start({ programs: context.programs, folder, names, signal: context.signal });
+        running = await contestant.start({ programs: context.programs, folder, names, signal: context.signal });
         await waitForAnswer(running.address, hello, 10_000, context.signal);
         const entry = { contestant, key, title, names, running, idle: memory(running.routerPids()) };
-        entries.push(entry);
         // A daemon runs for weeks: its first second, in which code is still being compiled, is not what is asked for.
         await measureRound(context, plan.cases[0], files[plan.cases[0].hello], entry);
+        entries.push(entry);
       } catch (error) {
+        await running?.stop();
         if (context.signal.aborted) {
+          await Promise.all(entries.map((entry) => entry.running.stop()));
           return [];
         }
         if (!(error instanceof BenchFailure)) {

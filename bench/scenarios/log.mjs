@@ -12,7 +12,7 @@ import { atMost, boundsText } from "../bound.mjs";
 import { startReceiver } from "../contestants/contestant.mjs";
 import { Door } from "../door.mjs";
 import { clientHello } from "../hello.mjs";
-import { perConnection, runLoad } from "../load.mjs";
+import { limitNotes, perConnection, runLoad } from "../load.mjs";
 import { nameOf } from "../names.mjs";
 import { column, uniform } from "../report/result.mjs";
 import { tableText } from "../report/terminal.mjs";
@@ -79,7 +79,7 @@ export async function run(context) {
     const bounds = rows
       .filter(({ name }) => name !== "all")
       .map(({ title, dropped }) => atMost(`lines dropped with ${title}`, dropped, 0, ""));
-    const table = tableOf(rows);
+    const table = tableOf(rows, [...measured.values()].flat());
     context.print(`${tableText(table)}${boundsText(bounds)}\n`);
     return { clients: CLIENTS, modes: rows, ...uniform({ tables: [table], bounds }) };
   } finally {
@@ -140,10 +140,12 @@ async function linesOf(file) {
   return lines;
 }
 
-/** @param {readonly Awaited<ReturnType<typeof summarizeMode>>[]} rows @returns {import("../report/result.mjs").Table} */
-function tableOf(rows) {
+/** @param {readonly Awaited<ReturnType<typeof summarizeMode>>[]} rows @param {readonly Round[]} rounds @returns {import("../report/result.mjs").Table} */
+function tableOf(rows, rounds) {
+  const note = limitNotes(rounds.map(({ generator }) => generator)).join(" ");
   return {
     title: "64 clients in a closed loop, by access log",
+    ...(note === "" ? {} : { note }),
     columns: [
       column("cpu", "door CPU", { unit: "µs/conn", better: "less", digits: 1, range: true }),
       column("toOff", "× off", { digits: 2 }),

@@ -12,7 +12,7 @@ import { doorService } from "../contestants/door-service.mjs";
 import { BenchFailure } from "../failure.mjs";
 import { clientHello } from "../hello.mjs";
 import { lineUp, measure, stopAll } from "../line-up.mjs";
-import { runLoad } from "../load.mjs";
+import { limitNotes, runLoad } from "../load.mjs";
 import { nameTemplate, nameTemplateBelow } from "../names.mjs";
 import { configurationsOf, DESCRIPTORS_PER_CLIENT, peers } from "../peers.mjs";
 import { memory } from "../process.mjs";
@@ -163,7 +163,10 @@ async function reloadsOf(context, hello, { running, names, label }) {
     );
     return context.signal.aborted ? null : { took, ...during, control: control.longest };
   } catch (error) {
-    if (context.signal.aborted || !(error instanceof BenchFailure)) {
+    if (context.signal.aborted) {
+      return null;
+    }
+    if (!(error instanceof BenchFailure)) {
       throw error;
     }
     context.print(`${label}, reload: ${error.message}\n\n`);
@@ -205,6 +208,7 @@ function tableOf({ title }, measured) {
     title: `${title}, ${CLIENTS} clients`,
     note: [
       "Longest wait: of a client that connects every millisecond, while the router reloads.",
+      ...limitNotes(present.flatMap(([, { rounds }]) => rounds.map(({ generator }) => generator))),
       ...foreignNote(summarize(shares)),
     ].join(" "),
     columns: [

@@ -169,7 +169,12 @@ export async function run(context) {
     if (context.signal.aborted) {
       break;
     }
-    const summary = await runCase(context, planned, { requests, hello, own });
+    const summary = await runCase(context, planned, { requests, hello, own }).catch((error) => {
+      if (!context.signal.aborted) {
+        throw error;
+      }
+      return undefined;
+    });
     if (summary !== undefined) {
       results.cases.push(summary);
       const table = caseTable(summary);

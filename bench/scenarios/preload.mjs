@@ -13,7 +13,7 @@ import { floor } from "../contestants/floor.mjs";
 import { ANSWER_END, missing, servers, startOwn, startPreloaded, TLS_NAME } from "../contestants/unchanged.mjs";
 import { BenchFailure } from "../failure.mjs";
 import { clientHello } from "../hello.mjs";
-import { perConnection, runLoad } from "../load.mjs";
+import { limitNotes, perConnection, runLoad } from "../load.mjs";
 import { nameOf } from "../names.mjs";
 import { waitForAnswer } from "../probe.mjs";
 import { column, uniform } from "../report/result.mjs";
@@ -61,6 +61,7 @@ export const mostClients = CLIENTS;
  * @property {number} server
  * @property {number} helper
  * @property {number} door
+ * @property {import("../load.mjs").GeneratorUse} generator
  *
  * @typedef {{ own: Round[], preloaded: Round[], floor: (number | null)[] }} Rounds `floor`: CPU microseconds for each connection
  */
@@ -87,7 +88,20 @@ export async function run(context) {
       context.print(`${server.title} cannot take part: ${problem}\n\n`);
       continue;
     }
-    const stage = await startAll(context, server, pem);
+    /** @type {Awaited<ReturnType<typeof startAll>>} */
+    let stage;
+    try {
+      stage = await startAll(context, server, pem);
+    } catch (error) {
+      if (context.signal.aborted) {
+        break;
+      }
+      if (!(error instanceof BenchFailure)) {
+        throw error;
+      }
+      context.print(`${server.title} cannot take part: ${error.message}\n\n`);
+      continue;
+    }
     try {
       for (const planned of cases) {
         const rounds = await measureCase(context, planned, { ...stage, hello, requests: requests.path, server });
@@ -101,9 +115,12 @@ export async function run(context) {
     } finally {
       await stage.stop();
     }
-    const table = serverTable(summaries.filter((summary) => summary.server === server.name));
-    tables.push(table);
-    context.print(tableText(table));
+    const own = summaries.filter((summary) => summary.server === server.name);
+    if (own.length > 0) {
+      const table = serverTable(own);
+      tables.push(table);
+      context.print(tableText(table));
+    }
     if (context.signal.aborted) {
       break;
     }
@@ -217,7 +234,10 @@ async function measureRound(context, planned, stage, running) {
     const of = (/** @type {number[]} */ pids) =>
       pids.length === 0 ? 0 : (perConnection(result, pids, "cpuSeconds") ?? 0) * 1e6;
     const failed = Object.values(result.failed).reduce((all, times) => all + times, 0);
-    return { rate: result.connectionsPerSecond, failed, server: of(server), helper: of(helper), door: of(door) };
+    return {
+      ...{ rate: result.connectionsPerSecond, failed, generator: result.generator },
+      ...{ server: of(server), helper: of(helper), door: of(door) },
+    };
   }
   const result = await runRequests({
     ...{ requests: stage.requests, address: running.addresses.tls, name: TLS_NAME, ending: ANSWER_END, signal },
@@ -225,7 +245,7 @@ async function measureRound(context, planned, stage, running) {
   });
   const of = (/** @type {number[]} */ pids) => sum(pids, (pid) => (result.cpuSeconds.get(pid) ?? 0) * 1e6);
   return {
-    ...{ rate: result.requestsPerSecond, failed: result.failed },
+    ...{ rate: result.requestsPerSecond, failed: result.failed, generator: result.generator },
     ...{ server: of(server), helper: of(helper), door: of(door) },
   };
 }
@@ -252,7 +272,8 @@ async function measureFloor(context, planned, { bare, hello }) {
 
 /** @param {import("../contestants/unchanged.mjs").Server} server @param {Case} planned @param {Rounds} rounds */
 function summarizeCase(server, planned, { own, preloaded, floor: bare }) {
-  const figures = (/** @type {Round[]} */ side, /** @type {keyof Round} */ key) => side.map((round) => round[key]);
+  const figures = (/** @type {Round[]} */ side, /** @type {Exclude<keyof Round, "generator">} */ key) =>
+    side.map((round) => round[key]);
   const side = (/** @type {Round[]} */ of) => ({
     requestsPerSecond: summarize(figures(of, "rate")),
     serverCpuMicroseconds: summarize(figures(of, "server")),
@@ -270,6 +291,7 @@ function summarizeCase(server, planned, { own, preloaded, floor: bare }) {
     rateToOwn: ratio(figures(preloaded, "rate"), figures(own, "rate")),
     serverCpuToOwn: ratio(figures(preloaded, "server"), figures(own, "server")),
     helperCpuToFloor: ratio(figures(preloaded, "helper"), bare),
+    generator: [...own, ...preloaded].map((round) => round.generator),
   };
 }
 
@@ -277,7 +299,10 @@ function summarizeCase(server, planned, { own, preloaded, floor: bare }) {
 function serverTable(summaries) {
   return {
     title: `${summaries[0]?.title ?? ""}, ${CLIENTS} clients`,
-    note: "CPU time is for each request: of the server's processes, of the preload library's helper, of the door.",
+    note: [
+      "CPU time is for each request: of the server's processes, of the preload library's helper, of the door.",
+      ...limitNotes(summaries.flatMap(({ generator }) => generator)),
+    ].join(" "),
     columns: [
       column("own", "own", { unit: "req/s", better: "more", digits: 0 }),
       column("preloaded", "preload", { unit: "req/s", better: "more", digits: 0 }),

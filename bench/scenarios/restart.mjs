@@ -14,7 +14,7 @@ import { doorService } from "../contestants/door-service.mjs";
 import { BenchFailure } from "../failure.mjs";
 import { clientHello } from "../hello.mjs";
 import { lineUp, stopAll } from "../line-up.mjs";
-import { runLoad } from "../load.mjs";
+import { limitNotes, runLoad } from "../load.mjs";
 import { nameOf } from "../names.mjs";
 import { configurationsOf, DESCRIPTORS_PER_CLIENT, peers } from "../peers.mjs";
 import { column, uniform } from "../report/result.mjs";
@@ -59,6 +59,7 @@ export const descriptorsPerClient = DESCRIPTORS_PER_CLIENT;
  * @property {number} failed all others
  * @property {Record<string, number>} kinds of these
  * @property {number} longest from before connect to the answer, milliseconds
+ * @property {import("../load.mjs").GeneratorUse} generator
  * @property {number} [took] milliseconds, each time
  */
 
@@ -175,6 +176,7 @@ async function watched(context, hello, address, act) {
   const { refused = 0 } = kinds;
   return {
     ...{ seconds: result.seconds, completed: result.completed, refused, failed: failed - refused, kinds },
+    generator: result.generator,
     longest: result.latencyMicroseconds.max / 1000,
   };
 }
@@ -201,7 +203,10 @@ function tableOf(action, entries, seen, controls, times) {
   return [
     {
       title: `${action.title}, ${times === 1 ? "once" : `${times} times`}`,
-      note: `Refused: between one process and the next, so that nothing is lost of whoever tries again.${none}`,
+      note: [
+        `Refused: between one process and the next, so that nothing is lost of whoever tries again.${none}`,
+        ...limitNotes(rows.map(({ result }) => result.generator)),
+      ].join(" "),
       columns: [
         column("failed", "failed", { better: "less" }),
         column("refused", "refused", { better: "less" }),

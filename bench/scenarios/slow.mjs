@@ -12,7 +12,7 @@ import { atMost, boundsText } from "../bound.mjs";
 import { startReceiver } from "../contestants/contestant.mjs";
 import { Door } from "../door.mjs";
 import { clientHello } from "../hello.mjs";
-import { perConnection, runLoad } from "../load.mjs";
+import { limitNotes, perConnection, runLoad } from "../load.mjs";
 import { nameOf } from "../names.mjs";
 import { Child, cpuSecondsExactly, memory } from "../process.mjs";
 import { column, scaled, uniform } from "../report/result.mjs";
@@ -155,6 +155,7 @@ function summarizeAll({ slowClients, rounds, before, after, alone, lost, workers
   const bytes = before === null || after === null ? null : (after.rss - before.rss) / slowClients;
   return {
     ...{ slowClients, normalClients: NORMAL, sides, p50Ratio: p50, p99Ratio: p99 },
+    generatorLimits: limitNotes([...rounds.without, ...rounds.with].map(({ generator }) => generator)),
     ...{ bytesPerSlowClient: bytes, alone, slowLost: lost, waitingAtEnd: workers[0].waiting, counters },
     bounds: [
       atMost("p99 with the slow clients, as a multiple of without", p99?.median, BOUND, ""),
@@ -165,13 +166,15 @@ function summarizeAll({ slowClients, rounds, before, after, alone, lost, workers
 }
 
 /** @param {ReturnType<typeof summarizeAll>} results @returns {import("../report/result.mjs").Table} */
-function tableOf({ slowClients, sides, bytesPerSlowClient, alone, p50Ratio, p99Ratio, waitingAtEnd }) {
+function tableOf(results) {
+  const { slowClients, sides, bytesPerSlowClient, alone, p50Ratio, p99Ratio, waitingAtEnd, generatorLimits } = results;
   const milliseconds = (/** @type {import("../stats.mjs").Summary | null} */ latency) => scaled(latency, 1 / 1000);
   return {
     title: "64 clients in a closed loop beside slow ones",
     note: [
       `The door's memory: ${figure(bytesPerSlowClient, 0)} bytes a slow client; it had ${count(waitingAtEnd)} of them at the end.`,
       `With them alone, over ${figure(alone.seconds, 0)} s, the door took ${figure(alone.doorPercent)} % of a core, the clients themselves ${figure(alone.clientsPercent)} %.`,
+      ...generatorLimits,
     ].join(" "),
     columns: [
       column("rate", "connections", { unit: "conn/s", better: "more", digits: 0 }),

@@ -39,6 +39,7 @@ beforeAll(async () => {
   );
   script("haproxy", 'case $1 in -v) echo "HAProxy version 0.1";; *) echo "[ALERT] cannot fork" >&2; exit 1;; esac');
   script("tlsrouter", 'echo "Failed to read config" >&2; exit 1');
+  script("apache2", 'case $1 in -v) echo "Apache/9.9";; *) echo "AH00015: Unable to open logs" >&2; exit 1;; esac');
 });
 
 test("bench peers: each with its version and where it is, or with the command that installs it", async () => {
@@ -65,13 +66,38 @@ test("a router that does not start: what it said, also if its output is thrown a
   expect(leftovers()).toEqual([]);
 });
 
-test("too few descriptors: said before anything is started", async () => {
-  const few = [process.execPath, main, "handoff", "--only", "direct"];
-  const started = run(program("prlimit"), ["--nofile=400:400", ...few], { env: environment() });
+test("an unchanged server that does not start: what it said, and the run goes on", async () => {
+  const line = [main, "preload", "--quick", "--only", "apache"];
+  const { stdout } = await run(process.execPath, line, { env: environment() });
+  expect(stdout).toMatch(/^Apache cannot take part: .*It said:\n {4}AH00015: Unable to open logs$/m);
+  expect(leftovers()).toEqual([]);
+});
+
+test.each([
+  ["handoff", 400, 492],
+  ["slow", 900, 976],
+])("too few descriptors for %s: said before anything is started", async (scenario, files, needed) => {
+  const few = [process.execPath, main, scenario];
+  const started = run(program("prlimit"), [`--nofile=${files}:${files}`, ...few], { env: environment() });
   await expect(started).rejects.toMatchObject({
     code: 1,
     stdout: "",
-    stderr: "At most 400 files may be open; the benchmark needs 492 at least: raise the hard limit (ulimit -Hn).\n",
+    stderr: `At most ${files} files may be open; the benchmark needs ${needed} at least: raise the hard limit (ulimit -Hn).\n`,
+  });
+});
+
+test("an unknown option, scenario or contestant: what there is", async () => {
+  const wrong = (...line: readonly string[]) => run(process.execPath, [main, ...line], { env: environment() });
+  await expect(wrong("--nosuch")).rejects.toMatchObject({ code: 2, stderr: expect.stringMatching(/^Unknown option/) });
+  await expect(wrong("nosuch")).rejects.toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/^There is no scenario "nosuch".\n {2}handoff /),
+  });
+  await expect(wrong("idle", "--only", "squid")).rejects.toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining(
+      'There is no contestant "squid" in idle; there are unused, door, direct, relay, haproxy',
+    ),
   });
 });
 

@@ -89,6 +89,14 @@ test("workers: doors with one and more of them, each connection answered", async
   expect(cell(tables[0]!, "1", "busiest")).toBe(100);
 });
 
+test("idle: thousands of established connections cost the door no descriptor, and the server one each", async () => {
+  const { tables, bounds } = await bench("idle", "--only", "door");
+  expect(cell(tables[0]!, "door", "routerDescriptors")).toBe(0);
+  expect(cell(tables[0]!, "door", "serverDescriptors")).toBe(1);
+  expect(cell(tables[0]!, "door", "lost")).toBe(0);
+  expect(bounds[1]).toMatchObject({ value: 0, met: true });
+});
+
 test.each([
   [1, [1, 2]],
   [2, [1, 2]],
