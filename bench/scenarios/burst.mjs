@@ -109,7 +109,10 @@ export async function run(context) {
   const bounds = [];
   try {
     for (const name of chosen.length > 0 ? chosen : Object.keys(cases)) {
-      for (const size of sizes.filter(() => !context.signal.aborted)) {
+      for (const size of sizes) {
+        if (context.signal.aborted) {
+          break;
+        }
         const measured = await measureCase(context, cases[name], size, entries, hello);
         if (measured.size === 0) {
           continue;
@@ -149,7 +152,10 @@ async function measureCase(context, planned, size, entries, hello) {
   const measured = new Map();
   const able = entries.filter(({ running }) => !planned.restarts || running.actions !== undefined);
   for (let round = 0; round < context.rounds; round++) {
-    for (const entry of able.filter(() => !context.signal.aborted)) {
+    for (const entry of able) {
+      if (context.signal.aborted) {
+        break;
+      }
       context.progress(`${count(size)} at once to ${planned.title}: ${round + 1} of ${context.rounds}, ${entry.label}`);
       const result = await burst(context, planned, size, entry, hello).catch((error) => {
         if (!context.signal.aborted) {

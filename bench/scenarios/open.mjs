@@ -97,7 +97,10 @@ async function saturate(context, entries, hello) {
   const rates = new Map(sought.map(({ name }) => [name, []]));
   // The first round only warms up.
   for (let round = 0; round <= Math.min(3, context.rounds); round++) {
-    for (const entry of sought.filter(() => !context.signal.aborted)) {
+    for (const entry of sought) {
+      if (context.signal.aborted) {
+        break;
+      }
       context.progress(`seeking the saturating rate: ${entry.label}`);
       const result = await measure(short, entry, { hello, clients: SATURATING });
       if (round > 0) {
@@ -129,7 +132,10 @@ async function measureShare(context, entries, hello, share, rate) {
   const measured = new Map();
   // The first round only warms up: who was asleep has its code compiled, and its memory in place.
   for (let round = 0; round <= context.rounds; round++) {
-    for (const entry of entries.filter(() => !context.signal.aborted)) {
+    for (const entry of entries) {
+      if (context.signal.aborted) {
+        break;
+      }
       context.progress(
         `${count(rate)} connections a second (${share * 100} %): round ${round} of ${context.rounds}, ${entry.label}`,
       );

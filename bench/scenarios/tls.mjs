@@ -179,7 +179,10 @@ async function measureCase(context, planned, { requests, ways, door, rates }, ro
   const measured = new Map();
   // The first round only warms up.
   for (let round = 0; round <= rounds; round++) {
-    for (const way of ways.filter(() => !context.signal.aborted)) {
+    for (const way of ways) {
+      if (context.signal.aborted) {
+        break;
+      }
       const { name, title } = way.running.server;
       context.progress(`${planned.title}: round ${round} of ${rounds}, ${title}${way.isDoor ? ", door" : ""}`);
       const saturated = ways.flatMap((each) => (each.running === way.running ? [rates.get(each) ?? Infinity] : []));

@@ -88,7 +88,10 @@ async function measureCase(context, entries, load) {
   const measured = new Map();
   // The first round only warms up.
   for (let round = 0; round <= context.rounds; round++) {
-    for (const entry of entries.filter(() => !context.signal.aborted)) {
+    for (const entry of entries) {
+      if (context.signal.aborted) {
+        break;
+      }
       context.progress(`${entry.workers} workers, ${load.clients} clients: round ${round} of ${context.rounds}`);
       const result = await measureRound(context, entry, load);
       if (round > 0 && (!result.interrupted || result.seconds > 0.2)) {
