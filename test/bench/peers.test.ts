@@ -8,7 +8,7 @@ import { beforeAll, expect, test } from "vitest";
 import { compilePrograms } from "../../bench/compile.mjs";
 import { Child } from "../support/child.js";
 import { Folder } from "../support/folder.js";
-import { childrenOf, isAlive } from "../support/process-status.js";
+import { childrenOf, isAlive, isStopped } from "../support/process-status.js";
 import { program } from "../support/programs.js";
 import { until } from "../support/wait.js";
 
@@ -117,6 +117,18 @@ test("Ctrl-C while servers are restarted: 130, and nothing is left behind", asyn
     return found.length > 1 && found;
   });
   expect(await bench.end("SIGINT")).toEqual({ status: 130, signal: null });
+  expect(children.filter(isAlive)).toEqual([]);
+  expect(leftovers()).toEqual([]);
+});
+
+test("Ctrl-C while a server stands still: no other one is tried, and nothing is left behind", async () => {
+  const bench = new Child(process.execPath, [main, "burst", "--only", "stopped,door,direct"], { env: environment() });
+  const children = await until("a server that stands still", () => {
+    const found = childrenOf(bench.pid);
+    return found.some(isStopped) && found;
+  });
+  expect(await bench.end("SIGINT")).toEqual({ status: 130, signal: null });
+  expect(bench.lines.at(-1)).toBe("Interrupted: the figures above are all there are.");
   expect(children.filter(isAlive)).toEqual([]);
   expect(leftovers()).toEqual([]);
 });

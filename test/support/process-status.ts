@@ -54,6 +54,15 @@ function fieldsOf(file: string): Fields {
   return new Map(lines.map((line) => line.split(":\t") as [string, string]));
 }
 
+/** Whether it stands still (SIGSTOP). */
+export function isStopped(pid: number): boolean {
+  try {
+    return /^\d+ \(.*\) T/s.test(readFileSync(`/proc/${pid}/stat`, "latin1"));
+  } catch {
+    return false;
+  }
+}
+
 /** Whether a process exists, and is not only waiting to be waited for. */
 export function isAlive(pid: number): boolean {
   try {
