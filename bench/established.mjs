@@ -48,19 +48,26 @@ export const contestants = [door, direct, relay, ...peers];
 export async function established(context) {
   const hello = join(context.folder, "established.hello");
   await writeFile(hello, clientHello(nameOf(0), 517));
-  const clientsOf = (/** @type {Contestant} */ { proxies }) =>
-    Math.min(ESTABLISHED, proxies === true ? context.limits.proxied : context.limits.clients);
+  const clientsOf = (/** @type {Contestant} */ { descriptors }) => context.limits.most(descriptors);
   /** @type {Map<Contestant, Round[]>} */
   const measured = new Map();
   /** Those that failed, and are not tried again. @type {Set<Contestant>} */
   const out = new Set();
   for (let round = 1; round <= context.rounds; round++) {
-    for (const contestant of contestants.filter((each) => !out.has(each) && context.takesPart(each.name))) {
+    const taking = contestants.filter((each) => !out.has(each) && context.takesPart(each.name));
+    // Garbage is collected when it will: the door goes twice.
+    for (const [index, contestant] of [...taking, ...taking.filter((each) => each === door)].entries()) {
       if (context.signal.aborted) {
         break;
       }
       const { name, title } = contestant;
-      const wanted = { contestant, name: `${name}-${round}`, label: title, names: 1, clients: clientsOf(contestant) };
+      const wanted = {
+        contestant,
+        name: `${name}-${round}-${index}`,
+        label: title,
+        names: 1,
+        clients: clientsOf(contestant),
+      };
       const entries = await lineUp(context, [wanted]);
       context.progress(`${title}: established connections, round ${round} of ${context.rounds}`);
       try {
@@ -84,7 +91,7 @@ export async function established(context) {
       }
     }
   }
-  const configurations = configurationsOf([...measured.keys()]);
+  const configurations = configurationsOf([...measured.keys()], { clients: clientsOf });
   return { configurations, ...reportOf(measured, clientsOf) };
 }
 

@@ -39,7 +39,8 @@ const scenarios = { handoff, open, tls, names, split, bulk, preload, slow, pause
  * @property {readonly { name: string }[]} contestants what --only can choose from
  * @property {number} mostClients at the same time
  * @property {number} [descriptorsPerClient] that one process may need, 1 if absent
- * @property {number} [descriptorsPerProxied] the same for routers that proxy, where these may have fewer clients
+ * @property {readonly { name: string, title: string, descriptors?: number }[]} [routers] that may have fewer clients than
+ *   the others, if they need more descriptors for each
  * @property {number} [fewestClients] with which it can be run at all, 64 if absent
  * @property {(context: Context) => Promise<import("./report/result.mjs").Results>} run prints its report; the results, for JSON
  *
@@ -132,7 +133,7 @@ async function runScenarios(options, signal) {
     chosen.map(([, scenario]) =>
       checkLimits(scenario.mostClients, {
         perClient: scenario.descriptorsPerClient,
-        perProxied: scenario.descriptorsPerProxied,
+        routers: scenario.routers?.filter(({ name }) => options.only?.includes(name) ?? true),
         fewest: scenario.fewestClients,
       }),
     ),

@@ -28,13 +28,21 @@ export function peersText() {
  * The configurations of those that take part, for the report.
  *
  * @param {readonly import("./contestants/contestant.mjs").Contestant[]} contestants
- * @param {{ service?: boolean }} [options] `service`: as a service, with the master process that reloads it
+ * @param {object} [options]
+ * @param {boolean} [options.service] as a service, with the master process that reloads it
+ * @param {(contestant: import("./contestants/contestant.mjs").Contestant) => number} [options.clients] at the same time
  * @returns {import("./report/result.mjs").Configuration[]}
  */
-export function configurationsOf(contestants, { service = false } = {}) {
-  return contestants.flatMap(({ title, peer }) =>
-    peer === undefined
+export function configurationsOf(contestants, { service = false, clients } = {}) {
+  return contestants.flatMap((contestant) => {
+    const { title, peer } = contestant;
+    return peer === undefined
       ? []
-      : [{ name: `${title}: ${peer.version() ?? "of unknown version"}`, text: peer.configuration(service) }],
-  );
+      : [
+          {
+            name: `${title}: ${peer.version() ?? "of unknown version"}`,
+            text: peer.configuration(service, clients?.(contestant)),
+          },
+        ];
+  });
 }

@@ -9,7 +9,7 @@ const SPARE_DESCRIPTORS = 300;
 /**
  * @typedef {object} Limits
  * @property {number} clients most at the same time
- * @property {number} proxied most at the same time through a router that proxies
+ * @property {(descriptors?: number) => number} most the same through a router that needs so many descriptors for each
  * @property {number} sources client addresses per thread of the load generator
  * @property {string[]} notes on what was scaled down, and why
  */
@@ -18,18 +18,19 @@ const SPARE_DESCRIPTORS = 300;
  * @param {number} wantedClients
  * @param {object} [needs]
  * @param {number | undefined} [needs.perClient] descriptors that one process may need for each, 1 if absent
- * @param {number | undefined} [needs.perProxied] the same for routers that proxy, which may have fewer clients; as `perClient` if absent
+ * @param {readonly { title: string, descriptors?: number }[] | undefined} [needs.routers] that may have fewer clients, if
+ *   they need more descriptors for each
  * @param {number | undefined} [needs.fewest] clients with which something useful can be measured, 64 if absent
  * @returns {Promise<Limits>}
  * @throws {BenchFailure} if nothing useful can be measured
  */
-export async function checkLimits(wantedClients, { perClient = 1, perProxied = perClient, fewest = 64 } = {}) {
+export async function checkLimits(wantedClients, { perClient = 1, routers = [], fewest = 64 } = {}) {
   const notes = [];
   let clients = wantedClients;
   const leastClients = Math.min(fewest, wantedClients);
 
   const descriptors = descriptorLimit();
-  const least = SPARE_DESCRIPTORS + leastClients * Math.max(perClient, perProxied);
+  const least = SPARE_DESCRIPTORS + leastClients * perClient;
   if (descriptors < least) {
     throw new BenchFailure(
       `At most ${descriptors} files may be open; the benchmark needs ${least} at least: raise the hard limit (ulimit -Hn).`,
@@ -42,20 +43,24 @@ export async function checkLimits(wantedClients, { perClient = 1, perProxied = p
     );
   }
 
-  let proxied = Math.min(clients, Math.floor((descriptors - SPARE_DESCRIPTORS) / perProxied));
-  if (proxied < clients) {
-    notes.push(
-      `Only ${proxied} clients instead of ${wantedClients} through routers that proxy: at most ${descriptors} files may be open (ulimit -Hn), and they need up to ${perProxied} for each.`,
-    );
-  }
-
   // Half of them are left to whoever else needs some.
   const ports = portCount() >> 1;
-  if (perProxied > 1 && ports < proxied) {
+  const needsMore = [{ descriptors: perClient }, ...routers].some((router) => (router.descriptors ?? 1) > 1);
+  if (needsMore && ports < clients) {
     // A proxy's own connections all come from 127.0.0.1.
-    proxied = ports;
     clients = perClient > 1 ? ports : clients;
     notes.push(`Only ${ports} clients through routers that proxy: that is half of net.ipv4.ip_local_port_range.`);
+  }
+  const most = (each = 1) =>
+    Math.min(clients, Math.floor((descriptors - SPARE_DESCRIPTORS) / each), each > 1 ? ports : clients);
+  for (const each of new Set(routers.flatMap((router) => router.descriptors ?? []))) {
+    const titles = routers.filter((router) => router.descriptors === each).map(({ title }) => title);
+    const fitting = Math.floor((descriptors - SPARE_DESCRIPTORS) / each);
+    if (fitting < clients) {
+      notes.push(
+        `Only ${fitting} clients instead of ${wantedClients} through ${titles.join("; ")}: at most ${descriptors} files may be open (ulimit -Hn), and up to ${each} are needed for each.`,
+      );
+    }
   }
 
   const sources = (await canListenAt("127.64.0.1")) ? 1000 : 0;
@@ -64,7 +69,6 @@ export async function checkLimits(wantedClients, { perClient = 1, perProxied = p
     notes.push("Clients all come from 127.0.0.1: the rest of 127.0.0.0/8 cannot be used here.");
     if (ports < clients) {
       clients = ports;
-      proxied = Math.min(proxied, clients);
       notes.push(`Only ${clients} clients: that is half of net.ipv4.ip_local_port_range.`);
     }
   }
@@ -73,7 +77,7 @@ export async function checkLimits(wantedClients, { perClient = 1, perProxied = p
       `There are ports for ${clients} clients, and ${leastClients} are needed at least: widen net.ipv4.ip_local_port_range.`,
     );
   }
-  return { clients, proxied, sources, notes };
+  return { clients, most, sources, notes };
 }
 
 /** The hard limit: the programs raise their own to that. */

@@ -30,7 +30,7 @@
  * @property {string} name for --only
  * @property {string} title
  * @property {boolean} looksUpNames whether the number of names makes a difference to it
- * @property {boolean} [proxies] it has descriptors of its own for each client, as long as that is connected
+ * @property {number} [descriptors] that it may need for each client, as long as that is connected; 1 if absent
  * @property {() => string | null} missing why it cannot take part, and what to do about it; null if it can
  * @property {(place: Place) => Promise<Running>} start
  * @property {import("./peer.mjs").Peer} [peer] of another project's program

@@ -55,6 +55,8 @@ backend none
 function makeHaproxy(name, title, options) {
   return makePeer({
     ...{ name, title, program: "haproxy", package: "haproxy", version: ["-v"], mostNames: 1_000_000, wildcards: true },
+    // A half is for pipes.
+    descriptors: 3,
     configuration: (target) => configuration(target, options),
     async configure(target) {
       const { folder, names, wildcards, service } = target;

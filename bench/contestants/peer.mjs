@@ -28,7 +28,7 @@ import { findProgram, freePort, listening, serverEnvironment, startOrigin, versi
  * @property {string} install the command
  * @property {number} mostNames of which it is measured with
  * @property {boolean} wildcards whether it is measured with wildcards
- * @property {(service: boolean) => string} configuration for the report
+ * @property {(service: boolean, clients?: number) => string} configuration for the report
  *
  * @typedef {object} Description
  * @property {string} name for --only
@@ -45,6 +45,7 @@ import { findProgram, freePort, listening, serverEnvironment, startOrigin, versi
  * @property {(target: Target) => Promise<string[]>} configure writes its files; the command
  * @property {NodeJS.ProcessEnv} [environment]
  * @property {boolean} [silenced] its standard error goes nowhere; what keeps it from starting is told all the same
+ * @property {number} [descriptors] for each client; default 2
  * @property {boolean} [datagrams] passes connections on by a datagram socket
  * @property {NodeJS.Signals} [stopSignal] that ends it in order; SIGTERM if absent
  * @property {(router: Child, target: Target) => Promise<void>} [reload] resolves when it is in force
@@ -68,19 +69,20 @@ export function makePeer(description) {
       ?.trim()
       .split("\n")[0];
   };
-  const shown = { folder: "FOLDER", listen: "LISTEN", target: "SERVER", names: 1, wildcards: false, clients: CLIENTS };
+  const shown = { folder: "FOLDER", listen: "LISTEN", target: "SERVER", names: 1, wildcards: false };
   return {
     name,
     title,
     looksUpNames: (description.mostNames ?? 1) > 1,
-    proxies: description.datagrams !== true,
+    descriptors: description.datagrams === true ? 1 : (description.descriptors ?? 2),
     missing: () =>
       findProgram(program) === undefined ? `there is no ${program} here: ${install}` : (description.lacks?.() ?? null),
     peer: {
       ...{ program, version, install },
       mostNames: description.mostNames ?? 1,
       wildcards: description.wildcards ?? false,
-      configuration: (service) => description.configuration({ ...shown, service }),
+      configuration: (service, clients = CLIENTS) =>
+        description.configuration({ ...shown, service, clients: Math.max(CLIENTS, clients) }),
     },
     start: (place) => start(description, place),
   };

@@ -36,7 +36,7 @@ function makeRelayed(name, title, startServer) {
     name,
     title,
     looksUpNames: false,
-    proxies: name === "relay",
+    ...(name === "relay" && { descriptors: 2 }),
     missing: () => (existsSync(command) ? null : `${command} is not there: build it first (npm run build)`),
     async start(place) {
       const { server, target, path } = await startServer(place);

@@ -19,6 +19,8 @@ export const tlsrouter = makePeer({
   versionOf: (path) =>
     `tlsrouter ${/\tgithub\.com\/inetaf\/tcpproxy\t(v\S+)/.exec(readFileSync(path, "latin1"))?.[1] ?? "(unknown)"}`,
   ...{ mostNames: 1000, wildcards: true },
+  // Go splices: a pipe for each direction, which it keeps while it waits.
+  descriptors: 6,
   // One thread for connections, as the others have one.
   environment: { GOMAXPROCS: "1" },
   configuration: (target) =>

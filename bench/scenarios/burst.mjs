@@ -150,7 +150,10 @@ export async function run(context) {
 async function measureCase(context, planned, size, entries, hello) {
   /** @type {Map<Entry, import("../load.mjs").LoadResult[]>} */
   const measured = new Map();
-  const able = entries.filter(({ running }) => !planned.restarts || running.actions !== undefined);
+  const able = entries.filter(
+    ({ running, contestant }) =>
+      (!planned.restarts || running.actions !== undefined) && size <= context.limits.most(contestant.descriptors),
+  );
   for (let round = 0; round < context.rounds; round++) {
     for (const entry of able) {
       if (context.signal.aborted) {

@@ -13,7 +13,6 @@ import { startReceiver } from "../contestants/contestant.mjs";
 import { Door } from "../door.mjs";
 import * as establishedConnections from "../established.mjs";
 import { nameOf } from "../names.mjs";
-import { DESCRIPTORS_PER_CLIENT } from "../peers.mjs";
 import { cpuSecondsExactly, memory, sleepsOfThreads } from "../process.mjs";
 import { column, uniform } from "../report/result.mjs";
 import { configurationsText, tableText } from "../report/terminal.mjs";
@@ -38,7 +37,7 @@ export const defaults = {
 };
 export const contestants = [{ name: UNUSED }, ...establishedConnections.contestants];
 export const mostClients = establishedConnections.ESTABLISHED;
-export const descriptorsPerProxied = DESCRIPTORS_PER_CLIENT;
+export const routers = establishedConnections.contestants;
 
 /** @param {import("../main.mjs").Context} context @returns {Promise<import("../report/result.mjs").Results>} */
 export async function run(context) {
