@@ -29,9 +29,6 @@ const QUICK = [1, 1000, 100_000];
 const PROBE_REST = 1000;
 /** The shortest control of a reload. Milliseconds. */
 const SHORTEST_CONTROL = 500;
-/** Reloads, each followed by its control. */
-const RELOADS = 7;
-const QUICK_RELOADS = 1;
 
 const kinds = [
   { wildcards: false, title: "exact names", template: nameTemplate },
@@ -148,7 +145,7 @@ async function reloadsOf(context, hello, { running, names, label }) {
   const reload = running.actions?.reload;
   /** @type {Reload[]} */
   const reloads = [];
-  const wanted = reload === undefined ? 0 : context.quick ? QUICK_RELOADS : RELOADS;
+  const wanted = reload === undefined ? 0 : context.quick ? 1 : context.rounds;
   try {
     while (reloads.length < wanted && !context.signal.aborted) {
       let took = 0;
