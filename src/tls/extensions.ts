@@ -12,6 +12,8 @@ export const ExtensionType = {
 } as const;
 
 const NAME_TYPE_HOST_NAME = 0;
+/** Words of marks that are noted, so that the extensions need not be gone through again to clear them. */
+const FEW = 16;
 
 /** Looks for the extensions that routing needs; the others are skipped. Allocates nothing after construction. */
 export class ExtensionsReader {
@@ -25,8 +27,10 @@ export class ExtensionsReader {
   versionsStart = 0;
   versionsEnd = 0;
 
-  /** One bit for each extension type, all 0 between reads: a hello can carry 4,000 of them. */
+  /** One bit for each extension type from 64 up, all 0 between reads: a hello can carry 4,000 of them. */
   readonly #seen = new Uint32Array(65536 / 32);
+  /** Which words of `seen` are not 0, if they are few: a hello has two or three such extensions, one of them for GREASE. */
+  readonly #marked = new Uint16Array(FEW);
 
   clear(): void {
     this.hostName.clear();
@@ -39,6 +43,10 @@ export class ExtensionsReader {
   read(source: Uint8Array, start: number, end: number): InvalidReason | undefined {
     this.clear();
     const seen = this.#seen;
+    // Types below 64, which nearly all are of, as bits of two numbers.
+    let below32 = 0;
+    let below64 = 0;
+    let marked = 0;
     let fault: InvalidReason | undefined;
     let at = start;
     while (at < end) {
@@ -49,7 +57,8 @@ export class ExtensionsReader {
       }
       const type = (source[at] << 8) | source[at + 1];
       const bit = 1 << (type & 31);
-      if ((seen[type >> 5] & bit) !== 0) {
+      const before = type < 32 ? below32 : type < 64 ? below64 : seen[type >> 5];
+      if ((before & bit) !== 0) {
         fault = "duplicate_extension";
         break;
       }
@@ -58,12 +67,19 @@ export class ExtensionsReader {
         fault = "length_overruns_parent";
         break;
       }
-      seen[type >> 5] |= bit;
+      if (type < 32) below32 |= bit;
+      else if (type < 64) below64 |= bit;
+      else {
+        if (marked < FEW) this.#marked[marked] = type >> 5;
+        marked++;
+        seen[type >> 5] |= bit;
+      }
       at = dataEnd;
       fault = this.#readExtension(type, source, data, dataEnd);
       if (fault !== undefined) break;
     }
-    this.#forget(source, start, at);
+    if (marked > FEW) this.#forget(source, start, at);
+    else while (marked > 0) seen[this.#marked[--marked]] = 0;
     return fault;
   }
 
