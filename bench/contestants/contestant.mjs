@@ -9,6 +9,8 @@
  * @property {number} [clients] that it must serve at the same time; some 4,000 if absent
  * @property {boolean} [service] run as a service is: with the master process that reloads it, if it has one
  * @property {readonly string[]} [receiver] more options of the server, receiver.c
+ * @property {number} [workers] of the door, 1 if absent
+ * @property {Readonly<Record<string, string>>} [environment] variables of the door and the server
  * @property {AbortSignal} signal gives up starting
  *
  * @typedef {object} Running
@@ -50,12 +52,12 @@ export const BACKEND_AWAY = 500;
  */
 export async function startReceiver(place, options = []) {
   const path = join(place.folder, "door.sock");
-  const receiver = new Child("The receiver", place.programs.receiver, [
-    "-p",
-    path,
-    ...options,
-    ...(place.receiver ?? []),
-  ]);
+  const receiver = new Child(
+    "The receiver",
+    place.programs.receiver,
+    ["-p", path, ...options, ...(place.receiver ?? [])],
+    { ...process.env, ...place.environment },
+  );
   await receiver.find((line) => line.ready, 5000, place.signal);
   return { receiver, path };
 }
