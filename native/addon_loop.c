@@ -285,6 +285,20 @@ static napi_value loop_wait(napi_env env, napi_callback_info info) {
   return integer(env, count);
 }
 
+static napi_value loop_pause(napi_env env, napi_callback_info info) {
+  METHOD(1);
+  double milliseconds;
+  if (!take_number(env, arguments[0], "milliseconds", &milliseconds)) return NULL;
+  if (!(milliseconds >= 0 && milliseconds <= 1)) {
+    throw_range(env, "milliseconds", "0 to 1");
+    return NULL;
+  }
+  double since = clock_monotonic();
+  clock_pause(milliseconds);
+  loop->clock[2] += clock_monotonic() - since;
+  return NULL;
+}
+
 static napi_value loop_accept(napi_env env, napi_callback_info info) {
   METHOD(2);
   int listener;
@@ -400,7 +414,7 @@ static bool make_functions(napi_env env, napi_value object, struct loop *loop) {
     napi_callback callback;
   } functions[] = {
       {"run", loop_run},         {"stop", loop_stop},       {"add", loop_add},     {"modify", loop_modify},
-      {"addLazy", loop_add_lazy}, {"removeLazy", loop_remove_lazy}, {"remove", loop_remove},   {"wait", loop_wait},       {"accept", loop_accept}, {"peek", loop_peek},
+      {"addLazy", loop_add_lazy}, {"removeLazy", loop_remove_lazy}, {"remove", loop_remove},   {"wait", loop_wait},       {"accept", loop_accept}, {"pause", loop_pause}, {"peek", loop_peek},
       {"send", loop_send},       {"receive", loop_receive}, {"close", loop_close}, {"destroy", loop_destroy},
   };
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {

@@ -12,6 +12,11 @@ double clock_monotonic(void) {
   return in_milliseconds(&now);
 }
 
+void clock_pause(double milliseconds) {
+  struct timespec time = {.tv_nsec = (long)(milliseconds * 1e6)};
+  clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
+}
+
 void clock_read(double milliseconds[2], uint32_t words[2]) {
   struct timespec real;
   milliseconds[0] = clock_monotonic();

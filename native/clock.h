@@ -12,4 +12,7 @@ void clock_read(double milliseconds[2], uint32_t words[2]);
 /* CLOCK_MONOTONIC in milliseconds. */
 double clock_monotonic(void);
 
+/* Sleeps for less than a second (clock_nanosleep(2)); a signal ends it. */
+void clock_pause(double milliseconds);
+
 #endif

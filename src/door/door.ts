@@ -39,6 +39,7 @@ import { Connections, Mark, NOBODY, SlotList, State } from "./connections.js";
 import { Counter, type CounterName } from "./counters.js";
 import { Datagrams, Passed } from "./datagrams.js";
 import { FirstBytes, NO_RULE, UNDECIDED } from "./first-bytes.js";
+import { Gathering, PAUSE } from "./gathering.js";
 import { Gauge } from "./gauges.js";
 import { Hold } from "./hold.js";
 import { HttpIntake, REDIRECTED } from "./http-intake.js";
@@ -129,6 +130,7 @@ export class Door {
   private unacknowledged: number = 0;
   /** In this turn something was sent or acknowledged: the next acknowledgements can wait for other events. */
   private isBusy: boolean = false;
+  private readonly gathering: Gathering = new Gathering(BATCH);
   /** Connections are held because that is at its limit. */
   private limited: boolean = false;
 
@@ -460,10 +462,11 @@ export class Door {
       this.dispatch(count);
       this.examineAll();
       if (this.datagrams.isDue) this.datagrams.serve(this.serveHeld);
+      let accepted = 0;
       for (let i = 0; i < this.listenerReady.length; i++) {
         if (this.listenerReady[i] === 1) {
           this.listenerReady[i] = 0;
-          this.acceptFrom(i);
+          accepted += this.acceptFrom(i);
         }
       }
       this.flush();
@@ -475,6 +478,8 @@ export class Door {
       this.flushCloses();
       if (this.drainDeadline !== 0) this.checkDrained();
       if (this.unacknowledged === 0) this.isBusy = false;
+      const mayPause = this.againCount === 0 && loop.flags[0] === 0;
+      if (this.gathering.after(accepted, loop.clock[0]!) && mayPause) loop.pause(PAUSE);
     } while (loop.flags[0] === 0);
   }
 

@@ -151,6 +151,8 @@ export interface Loop {
 
   /** recv(MSG_PEEK | MSG_DONTWAIT) for the first `count` of `peekDescriptors`. */
   peek(count: number): void;
+  /** Sleeps, whatever happens meanwhile: `milliseconds`, at most 1. Counts as waiting. */
+  pause(milliseconds: number): void;
   /** sendmmsg(2) with MSG_DONTWAIT | MSG_NOSIGNAL for the first `count` messages, one descriptor a message. */
   send(count: number): void;
   /** recvmmsg(2) until empty or the batch is full: see `ReceiveBatch`. Returns the number of messages. */

@@ -198,6 +198,27 @@ describe("add, modify, remove and wait", () => {
     expect(thrown(() => loop.wait(Number.NaN, 0)).message).toBe("timeout must be a number, not NaN");
   });
 
+  it("pause for as long as asked, whatever happens meanwhile, and count it as waiting", () => {
+    const loop = newLoop();
+    const [a, b] = pair();
+    loop.add(a, EPOLLIN, 1, 2);
+    native.sendMessage(b, Buffer.from("x"));
+    for (const milliseconds of [0, 0.05, 0.5, 1]) {
+      const waited = loop.clock[2]!;
+      const before = process.hrtime.bigint();
+      loop.pause(milliseconds);
+      const took = Number(process.hrtime.bigint() - before) / 1e6;
+      expect(took).toBeGreaterThanOrEqual(milliseconds - 0.001);
+      expect(loop.clock[2]! - waited).toBeGreaterThanOrEqual(milliseconds - 0.001);
+      expect(loop.clock[2]! - waited).toBeLessThanOrEqual(took);
+    }
+    expect(loop.wait(0, 0)).toBe(1);
+    for (const milliseconds of [-0.1, 1.1]) {
+      expect(thrown(() => loop.pause(milliseconds)).message).toMatch(/^milliseconds must be 0 to 1/);
+    }
+    expect(thrown(() => loop.pause(Number.NaN)).message).toBe("milliseconds must be a number, not NaN");
+  });
+
   it("wait for fractions of a millisecond, and never less than asked", () => {
     const loop = newLoop();
     for (const timeout of [0.05, 0.5, 1.25, 3, 999.9999999999999 / 400]) {
