@@ -9,6 +9,7 @@
  * routers run there only; where everything else runs, taskset(1) says.
  */
 import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -53,7 +54,11 @@ function parseBuild(text) {
  * @returns {Promise<Entry>}
  */
 async function startDoor(build, { folder, names, workers, load, signal }) {
-  const theirs = await import(pathToFileURL(join(build.folder, "bench/compile.mjs")).href);
+  const compiler = join(build.folder, "bench/compile.mjs");
+  if (!existsSync(compiler)) {
+    throw new BenchFailure(`${compiler} is not there: ${build.folder} is no clone.`);
+  }
+  const theirs = await import(pathToFileURL(compiler).href);
   const programs = { ...load, receiver: (await theirs.compilePrograms()).receiver };
   const door = makeDoor(join(build.folder, "dist/cli/main.js"));
   const missing = door.missing();
@@ -140,6 +145,15 @@ async function main() {
     throw new BenchFailure("Name the builds to compare, the first is the one that the others are held against.", {
       status: 2,
     });
+  }
+  if (!(values.hello in hellos)) {
+    throw new BenchFailure(`--hello is "${values.hello}"; it must be one of ${Object.keys(hellos).join(", ")}.`, {
+      status: 2,
+    });
+  }
+  // What is started is stopped, and the folder removed, as the process exits.
+  for (const name of ["SIGINT", "SIGTERM"]) {
+    process.on(name, () => process.exit(130));
   }
   const clients = values.clients.split(",").map(Number);
   const [names, workers, duration] = [Number(values.names), Number(values.workers), Number(values.duration)];
