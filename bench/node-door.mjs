@@ -7,10 +7,12 @@ import { Child } from "./process.mjs";
 const program = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
 
 /**
- * Of one worker, on a port that the kernel chooses; it hands everything over to `path`. `pinned` makes the command line of
- * a command, as those of cpus.mjs do.
+ * Of one worker, on a port that the kernel chooses; it hands everything over to `path`.
+ *
+ * @param {string} folder @param {string} path
+ * @param {import("./cpus.mjs").Pinned} pinned makes the command line of a command
  */
-export async function startDoor(folder, path, pinned = (...line) => line) {
+export async function startDoor(folder, path, pinned = (command, parameters) => [command, [...parameters]]) {
   const configuration = {
     workers: 1,
     listeners: [{ address: "127.0.0.1:0" }],

@@ -38,14 +38,41 @@ const BOUND = 1.0;
 /** Each block of a round begins with that, unmeasured: what the last one left is closed. Seconds. */
 const SETTLING = 0.15;
 
-/** One line that is written over, on a terminal. */
+/**
+ * @typedef {{ cert: string, private: string }} Pair a certificate and its key
+ * @typedef {{ server: Child, door?: Child, address: string }} Side `address` as clients reach it
+ * @typedef {object} Settings
+ * @property {number} runs
+ * @property {number} rounds
+ * @property {number} duration of a block, seconds
+ * @property {number} warmUp seconds
+ * @property {number} clients
+ * @property {number} sources
+ * @property {string} requests the program of the clients
+ * @property {string} folder
+ * @property {string | undefined} beside
+ * @property {import("./cpus.mjs").Cpus} cpus
+ * @property {AbortSignal} signal
+ * @typedef {{ cpu: number, completed: number, seconds: number, failed: number }} Block `cpu` of the server, seconds
+ * @typedef {{ cpu: number, rate: number, failed: number }} Figures `cpu` microseconds a connection
+ * @typedef {{ others: number, sides: Record<string, Figures> }} Run `others`: what strangers had of the machine meanwhile
+ * @typedef {ReturnType<typeof summarizeRuns>} Result
+ */
+
+/** One line that is written over, on a terminal. @param {string} text */
 function progress(text) {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
 }
 
-const isSecure = (kind) => kind !== "http";
+const isSecure = (/** @type {string} */ kind) => kind !== "http";
 
-/** @returns {Promise<{ server: Child, door?: Child, address: string }>} as clients reach it */
+/**
+ * @param {string} kind @param {Pair} own
+ * @param {string} clone whose library it has
+ * @param {string | undefined} path it receives there, or accepts
+ * @param {Settings} settings
+ * @returns {Promise<Side>}
+ */
 async function startServer(kind, own, clone, path, { cpus, folder, signal }) {
   signal.throwIfAborted();
   const argument = JSON.stringify({ kind, cert: own.cert, key: own.private, path });
@@ -57,7 +84,7 @@ async function startServer(kind, own, clone, path, { cpus, folder, signal }) {
   return { server, door, address };
 }
 
-/** CPU seconds of the server, and connections. */
+/** @param {Side} side @param {string} kind @param {number} duration seconds @param {Settings} settings @returns {Promise<Block>} */
 async function load({ server, address }, kind, duration, settings) {
   const { requests, clients, sources, folder, signal, cpus } = settings;
   signal.throwIfAborted();
@@ -82,27 +109,24 @@ async function load({ server, address }, kind, duration, settings) {
   return { cpu: result.watched[0].cpuSeconds, completed, seconds, failed };
 }
 
-/**
- * One run.
- *
- * @returns {Promise<{ others: number, sides: Record<string, { cpu: number, rate: number, failed: number }> }>} `others`:
- *   what strangers had of the machine meanwhile
- */
+/** @param {string} kind @param {Pair} own @param {number} number @param {Settings} settings @returns {Promise<Run>} */
 async function runOnce(kind, own, number, settings) {
   const { folder, beside, rounds, duration, warmUp } = settings;
-  const path = (side) => join(folder, `${kind}-${side}-${number}.sock`);
+  const path = (/** @type {string} */ side) => join(folder, `${kind}-${side}-${number}.sock`);
+  /** @type {Record<string, Side>} */
   const sides = {
     accepts: await startServer(kind, own, here, undefined, settings),
     control: await startServer(kind, own, here, undefined, settings),
     receives: await startServer(kind, own, here, path("receives"), settings),
     ...(beside && { beside: await startServer(kind, own, beside, path("beside"), settings) }),
   };
-  const say = (what) => progress(`${kind}, run ${number + 1}: ${what}`);
+  const say = (/** @type {string} */ what) => progress(`${kind}, run ${number + 1}: ${what}`);
   say("warming up");
   for (const side of Object.values(sides)) await load(side, kind, warmUp, settings);
   const sums = Object.fromEntries(
     Object.keys(sides).map((name) => [name, { cpu: 0, completed: 0, seconds: 0, failed: 0 }]),
   );
+  const figuresOfBlock = /** @type {const} */ (["cpu", "completed", "seconds", "failed"]);
   const others = watchOthers(
     Object.values(sides).flatMap(({ server, door }) => [server.pid, ...(door ? [door.pid] : [])]),
   );
@@ -111,7 +135,7 @@ async function runOnce(kind, own, number, settings) {
     say(`round ${round + 1}`);
     for (const [name, side] of order) {
       const block = await load(side, kind, duration, settings);
-      for (const what of Object.keys(block)) sums[name][what] += block[what];
+      for (const what of figuresOfBlock) sums[name][what] += block[what];
     }
     order.reverse();
   }
@@ -125,12 +149,14 @@ async function runOnce(kind, own, number, settings) {
   return { others: part, sides: Object.fromEntries(figures) };
 }
 
+/** @param {string} kind @param {Settings} settings */
 async function compare(kind, settings) {
   const own = await generate([{ name: "commonName", value: NAME }], {
     keyType: "ec",
     curve: "P-256",
     algorithm: "sha256",
   });
+  /** @type {Run[]} */
   const runs = [];
   try {
     for (let number = 0; number < settings.runs; number++) runs.push(await runOnce(kind, own, number, settings));
@@ -140,11 +166,13 @@ async function compare(kind, settings) {
   return runs.length === 0 ? undefined : summarizeRuns(runs);
 }
 
+/** @param {readonly Run[]} runs */
 function summarizeRuns(runs) {
-  const of = (side, what) => runs.map((run) => run.sides[side][what]);
+  const of = (/** @type {string} */ side, /** @type {keyof Figures} */ what) =>
+    runs.map((run) => run.sides[side][what]);
   // Both that accept are the base: half the noise.
   const base = runs.map(({ sides: { accepts, control } }) => (accepts.cpu + control.cpu) / 2);
-  const summary = (side) => ({
+  const summary = (/** @type {string} */ side) => ({
     cpuMicroseconds: summarize(of(side, "cpu")),
     connectionsPerSecond: summarize(of(side, "rate")),
     ratio: ratio(of(side, "cpu"), base),
@@ -154,29 +182,35 @@ function summarizeRuns(runs) {
     accepts: { ...summary("accepts"), cpuMicroseconds: summarize(base), ratio: undefined },
     control: ratio(of("control", "cpu"), of("accepts", "cpu")),
     receives: summary("receives"),
-    ...(sides.includes("beside") && { beside: summary("beside") }),
+    beside: sides.includes("beside") ? summary("beside") : undefined,
     failed: sides.flatMap((side) => of(side, "failed")).reduce((sum, value) => sum + value, 0),
     others: Math.max(...runs.map((run) => run.others)),
     bound: BOUND,
   };
 }
 
+/** @param {Readonly<Record<string, Result>>} results */
 function report(results) {
   const rows = Object.entries(results).flatMap(([kind, result]) =>
-    ["receives", "beside"]
-      .filter((side) => side in result)
-      .map((side) => [
-        side === "beside" ? "  beside" : kind,
-        spread(result.accepts.cpuMicroseconds, 0),
-        spread(result[side].cpuMicroseconds, 0),
-        spread(result[side].ratio, 3),
-        side === "beside" ? "" : result.receives.ratio.median <= result.bound ? "met" : "NOT MET",
-        spread(result.control, 3),
-        figure(result.accepts.connectionsPerSecond.median, 0),
-        figure(result[side].connectionsPerSecond.median, 0),
-        String(result.failed),
-        `${figure(100 * result.others, 0)} %`,
-      ]),
+    /** @type {const} */ (["receives", "beside"]).flatMap((name) => {
+      const side = result[name];
+      if (side === undefined) return [];
+      const isMet = (side.ratio?.median ?? Number.POSITIVE_INFINITY) <= result.bound;
+      return [
+        [
+          name === "beside" ? "  beside" : kind,
+          spread(result.accepts.cpuMicroseconds, 0),
+          spread(side.cpuMicroseconds, 0),
+          spread(side.ratio, 3),
+          name === "beside" ? "" : isMet ? "met" : "NOT MET",
+          spread(result.control, 3),
+          figure(result.accepts.connectionsPerSecond?.median, 0),
+          figure(side.connectionsPerSecond?.median, 0),
+          String(result.failed),
+          `${figure(100 * result.others, 0)} %`,
+        ],
+      ];
+    }),
   );
   const head = ["server", "accepts, µs", "receives, µs", "ratio", `≤ ${BOUND}`, "control"];
   return table([...head, "accepts/s", "receives/s", "failed", "others, at most"], rows);
@@ -215,6 +249,7 @@ const { path: requests, hasTls } = await compileRequests();
 const { folder } = makeWorkspace();
 const beside = values.beside && resolve(values.beside);
 const cpus = divideCpus();
+/** @type {Record<string, Result>} */
 const results = {};
 try {
   for (const kind of wanted) {
