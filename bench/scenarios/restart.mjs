@@ -26,6 +26,8 @@ const REST = 50_000;
 /** Between two times; and the load's own start. Milliseconds. */
 const BETWEEN = 300;
 const LOAD_START = 700;
+/** Who waits still when all is done is answered by then: SYNs, and HAProxy, try again after a second. Milliseconds. */
+const RECOVERY = 2500;
 
 /** @typedef {keyof import("../contestants/contestant.mjs").Actions} Action */
 
@@ -132,6 +134,7 @@ async function lookAt(context, hello, entry, seen, controls) {
         took += performance.now() - began;
         await rest(BETWEEN, signal);
       }
+      await rest(RECOVERY, signal);
     };
     try {
       const result = await watched(context, hello, address, times);

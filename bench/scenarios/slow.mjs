@@ -68,7 +68,7 @@ export async function run(context) {
     slow = new Child("The slow clients", programs.slow, [...options, beside.address]);
     await slow.find((line) => line.ready, 60_000, signal);
     await beside.until(`${slowClients} clients to wait`, ({ workers }) => workers[0].waiting === slowClients);
-    const alone = await aloneWith(beside, slow, context.quick ? 2 : 10);
+    const alone = await aloneWith(beside, slow, context.quick ? 2 : 10, signal);
     const after = memory([beside.pid]);
     // Both have compiled their code and grown their heap before anything is compared.
     await round(context, without, hello);
@@ -113,12 +113,12 @@ async function round(context, door, hello) {
   return { ...result, door: perConnection(result, [pid], "cpuSeconds") };
 }
 
-/** What the slow clients alone cost: of the door and of the program that they run in, percent of a core. @param {Door} door @param {Child} slow @param {number} seconds */
-async function aloneWith(door, slow, seconds) {
+/** What the slow clients alone cost: of the door and of the program that they run in, percent of a core. @param {Door} door @param {Child} slow @param {number} seconds @param {AbortSignal} signal */
+async function aloneWith(door, slow, seconds, signal) {
   const look = () => [door.pid, slow.pid].map(cpuSecondsExactly);
   const began = performance.now();
   const from = look();
-  await sleep(seconds * 1000);
+  await sleep(seconds * 1000, undefined, { signal }).catch(() => {});
   const to = look();
   const elapsed = (performance.now() - began) / 1000;
   const [ofDoor, ofClients] = to.map((end, i) => {
