@@ -32,7 +32,14 @@ async function loaded(): Promise<string> {
 beforeAll(async () => {
   cpSync(`${root}/dist`, folder.at("dist"), { recursive: true });
   rmSync(folder.at("dist/service"), { recursive: true, force: true });
-  for (const file of ["package.json", "src/bundle.mjs", "src/load.cjs", "src/warm.cjs", "native/build/Release"])
+  for (const file of [
+    "package.json",
+    "src/bundle.mjs",
+    "src/licences.mjs",
+    "src/load.cjs",
+    "src/warm.cjs",
+    "native/build/Release",
+  ])
     cpSync(`${root}/${file}`, folder.at(file), { recursive: true });
   symlinkSync(`${root}/node_modules`, folder.at("node_modules"));
 });
