@@ -1,5 +1,5 @@
 /** Whose a connection is when the door takes it back, and when it dies. */
-import type { Channel, Handed } from "../channel.js";
+import type { Channel } from "../channel.js";
 import type { Connection } from "../connection.js";
 import { Broken, type Rule } from "../rule.js";
 import type { Stage } from "../stage.js";
@@ -8,16 +8,17 @@ import { pause } from "../wait.js";
 /** How long a receiver is left alone with what it may not touch. Milliseconds. */
 const QUIET = 200;
 
-/** Connections handed over on a channel whose ACKs already fail with EPIPE. */
+/** Connections handed over on a channel whose ACKs already fail with EPIPE; `flags` are theirs before that. */
 async function handUnacknowledged(
   stage: Stage,
   count: number,
-): Promise<{ channel: Channel; connections: Connection[]; handed: Handed[] }> {
+): Promise<{ channel: Channel; connections: Connection[]; flags: number[] }> {
   const channel = await stage.channel();
   const connections = await stage.severalConnections(count);
+  const flags = connections.map((connection) => connection.flags);
   channel.stopReading();
-  const handed = connections.map((connection) => stage.hand(channel, connection));
-  return { channel, connections, handed };
+  for (const connection of connections) stage.hand(channel, connection);
+  return { channel, connections, flags };
 }
 
 /** Another channel of the same receiver takes what was revoked. */
@@ -34,8 +35,7 @@ export const revokingRules: readonly Rule[] = [
     says: "before its ACK succeeded a receiver reads nothing from a connection, writes nothing, changes nothing",
     remedy: "send the ACK, look at its result, and only then set O_NONBLOCK or options, read, or hand it to a server",
     async run(stage) {
-      const { channel, connections } = await handUnacknowledged(stage, 3);
-      const flags = connections.map((connection) => connection.flags);
+      const { channel, connections, flags } = await handUnacknowledged(stage, 3);
       await pause(QUIET);
       stage.untouched(...connections);
       const now = connections.map((connection) => connection.flags);
