@@ -176,13 +176,13 @@ describe("a process", () => {
     expect(existsSync(path)).toBe(false);
   });
 
+  const closedAtSigterm = `const server = net.createServer((socket) => socket.end());
+     await attach(server, { path });
+     process.once("SIGTERM", () => server.close());
+     console.log("ready");`;
+
   it("refuses after server.close() what is on the way, and ends when the door has closed its channel", async () => {
-    const child = run(
-      `const server = net.createServer((socket) => socket.end());
-       await attach(server, { path });
-       process.once("SIGTERM", () => server.close());
-       console.log("ready");`,
-    );
+    const child = run(closedAtSigterm);
     await ready(child);
     const bridge = await openBridge();
     child.process.kill("SIGTERM");
@@ -196,12 +196,7 @@ describe("a process", () => {
   });
 
   it("ends by itself after server.close(), though the door does not close its channel", async () => {
-    const child = run(
-      `const server = net.createServer((socket) => socket.end());
-       await attach(server, { path });
-       process.once("SIGTERM", () => server.close());
-       console.log("ready");`,
-    );
+    const child = run(closedAtSigterm);
     await ready(child);
     const bridge = await openBridge();
     child.process.kill("SIGTERM");
