@@ -9,6 +9,9 @@ import type { Receiver } from "./receiver.js";
 import { Broken } from "./rule.js";
 import { eventually } from "./wait.js";
 
+/** Milliseconds. */
+const MOMENT = 500;
+
 export class Stage {
   readonly options: Options;
   readonly receiver: Receiver;
@@ -144,6 +147,24 @@ export class Stage {
     connection.dispose();
     const index = this.opened.lastIndexOf(connection);
     if (index >= 0) this.opened.splice(index, 1);
+  }
+
+  /**
+   * `untouched`, of what the receiver may have in its hands still: looks until all its copies are closed, or for a moment
+   * where it keeps them, or what it has open cannot be seen.
+   */
+  async leftAlone(...connections: readonly Connection[]): Promise<void> {
+    const identities = connections.map(({ identity }) => identity);
+    await eventually(() => this.isClosed(identities) || connections.some(({ isWhole }) => !isWhole), MOMENT);
+    this.untouched(...connections);
+  }
+
+  private isClosed(identities: readonly string[]): boolean {
+    try {
+      return this.receiver.holding(identities).length === 0;
+    } catch {
+      return false; // not to be seen
+    }
   }
 
   /** On no channel of this run the receiver has broken `rule`. */

@@ -97,7 +97,7 @@ export const acknowledgingRules: readonly Rule[] = [
         channel.next = 10 + step;
         stage.hand(channel, second!);
         await channel.end();
-        stage.untouched(second!);
+        await stage.leftAlone(second!);
       }
     },
   },

@@ -132,7 +132,7 @@ export const refusingRules: readonly Rule[] = [
       await channel.refused(both, RefuseReason.NO_DESCRIPTOR);
       await channel.acknowledged(last);
       await stage.answered(after!);
-      stage.untouched(one!, two!);
+      await stage.leftAlone(one!, two!);
     },
   },
   notTcp("not-tcp-pipe", "a pipe", (stage) => open(stage, pipe)),

@@ -11,7 +11,7 @@ async function closesOn(stage: Stage, bytes: Uint8Array, descriptors = 1): Promi
   const errno = channel.send(bytes, descriptors === 0 ? [] : [connection.descriptor]);
   if (errno !== 0) throw new Broken("room for a message", `errno ${errno}`);
   await channel.end();
-  if (descriptors > 0) stage.untouched(connection);
+  if (descriptors > 0) await stage.leftAlone(connection);
 }
 
 const fields: Field[] = neededFields(1);
@@ -122,7 +122,7 @@ export const violationRules: readonly Rule[] = [
       );
       const owned = connections.filter((connection) => channel.isAcknowledged(connection));
       await stage.answered(...owned);
-      stage.untouched(...connections.filter((connection) => !owned.includes(connection)));
+      await stage.leftAlone(...connections.filter((connection) => !owned.includes(connection)));
       const later = await stage.connection();
       await other.acknowledged(stage.hand(other, later));
       await stage.answered(later);
@@ -142,9 +142,9 @@ export const violationRules: readonly Rule[] = [
         stage.hand(channel, after!);
       });
       await channel.end();
-      stage.untouched(after!);
+      await stage.leftAlone(after!);
       if (channel.isAcknowledged(before!)) await stage.answered(before!);
-      else stage.untouched(before!);
+      else await stage.leftAlone(before!);
     },
   },
   {
