@@ -121,6 +121,18 @@ uint32_t raise_descriptor_limit(void)
     return limit.rlim_cur > 1u << 20 ? 1u << 20 : (uint32_t)limit.rlim_cur;
 }
 
+void raise_descriptor_limit_for(uint64_t clients, uint64_t more)
+{
+    uint32_t limit = raise_descriptor_limit();
+    if (clients + more > limit)
+        fail("%" PRIu64 " clients need more descriptors than the limit of %u (ulimit -Hn)", clients, limit);
+}
+
+uint64_t timeval_nanoseconds(struct timeval time)
+{
+    return (uint64_t)time.tv_sec * NANOSECONDS_PER_SECOND + (uint64_t)time.tv_usec * 1000;
+}
+
 void end_with_parent(int signal)
 {
     pid_t parent = getppid();

@@ -12,6 +12,7 @@
 #include <netinet/in.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/time.h>
 
 #define ARRAY_LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 #define NANOSECONDS_PER_SECOND 1000000000ull
@@ -40,6 +41,11 @@ uint64_t process_cpu_nanoseconds(int pid);
 
 /* Raises the soft limit of descriptors to the hard one. Returns it, at most 1 << 20. */
 uint32_t raise_descriptor_limit(void);
+
+/* The same, for so many clients of one descriptor each, and `more`; ends the program if that is not enough. */
+void raise_descriptor_limit_for(uint64_t clients, uint64_t more);
+
+uint64_t timeval_nanoseconds(struct timeval time);
 
 /* From now on the program gets `signal` when the thread that started it ends. */
 void end_with_parent(int signal);

@@ -67,11 +67,6 @@ static unsigned thread_count = 1;
 static int watched[MOST_WATCHED];
 static unsigned watched_count;
 
-static uint64_t timeval_nanoseconds(struct timeval time)
-{
-    return (uint64_t)time.tv_sec * NANOSECONDS_PER_SECOND + (uint64_t)time.tv_usec * 1000;
-}
-
 static struct sample take_sample(void)
 {
     struct sample sample = {.time = clock_nanoseconds(CLOCK_MONOTONIC)};
@@ -203,9 +198,7 @@ int main(int count, char **arguments)
         fail("-S: the hello has only %zu bytes", options.hello.length);
     if (thread_count > clients)
         thread_count = (unsigned)clients;
-    uint32_t limit = raise_descriptor_limit();
-    if (clients + 32 + 2 * thread_count > limit)
-        fail("%" PRIu64 " clients need more descriptors than the limit of %u (ulimit -Hn)", clients, limit);
+    raise_descriptor_limit_for(clients, 32 + 2 * thread_count);
 
     end_with_parent(SIGKILL);
     sigset_t signals;

@@ -60,11 +60,6 @@ static int watched[MOST_WATCHED];
 static unsigned watched_count;
 static uint64_t clients = 64;
 
-static uint64_t timeval_nanoseconds(struct timeval time)
-{
-    return (uint64_t)time.tv_sec * NANOSECONDS_PER_SECOND + (uint64_t)time.tv_usec * 1000;
-}
-
 static struct sample take_sample(void)
 {
     struct sample sample = {.time = clock_nanoseconds(CLOCK_MONOTONIC)};
@@ -259,9 +254,7 @@ int main(int count, char **arguments)
     uint64_t duration = 2 * NANOSECONDS_PER_SECOND, warm_up = NANOSECONDS_PER_SECOND / 2, due = 0, starved = 0;
     end_with_parent(SIGKILL);
     parse_options(count, arguments, &duration, &warm_up);
-    uint32_t limit = raise_descriptor_limit();
-    if (clients + 32 + 2 * options.threads > limit)
-        fail("%" PRIu64 " clients need more descriptors than the limit of %u (ulimit -Hn)", clients, limit);
+    raise_descriptor_limit_for(clients, 32 + 2 * options.threads);
     signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
     sigset_t signals;
     sigemptyset(&signals);

@@ -128,9 +128,7 @@ int main(int count, char **arguments)
         print_usage(usage, 0);
     target = parse_address(arguments[optind]);
     hello_load(&hello, file, 1);
-    uint32_t limit = raise_descriptor_limit();
-    if (client_count + 32 > limit)
-        fail("%" PRIu64 " clients need more descriptors than the limit of %u (ulimit -Hn)", client_count, limit);
+    raise_descriptor_limit_for(client_count, 32);
     clients = calloc(client_count, sizeof *clients);
     epoll = epoll_create1(EPOLL_CLOEXEC);
     int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
