@@ -13,7 +13,8 @@ const read = (path: string) => readFileSync(join(root, path), "utf8");
 const documents = [
   "README.md",
   "CHANGELOG.md",
-  ...["src", "bench", "examples", "native"].flatMap((top) =>
+  "SECURITY.md",
+  ...["src", "bench", "examples", "native", "test"].flatMap((top) =>
     readdirSync(join(root, top), { recursive: true, encoding: "utf8" })
       .filter((file) => file.endsWith(".md"))
       .map((file) => join(top, file)),
