@@ -1,0 +1,13 @@
+import { defineConfig } from "vitest/config";
+
+/** What is too long for `npm test`: one file at a time, since each has the machine for itself. */
+export default defineConfig({
+  test: {
+    root: new URL("../..", import.meta.url).pathname,
+    include: ["test/{faults,denial,memory-safety}/**/*.test.ts"],
+    pool: "forks",
+    maxWorkers: 1,
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
+  },
+});
