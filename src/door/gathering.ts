@@ -9,7 +9,7 @@
 /** How long it lets them gather. Milliseconds; the kernel adds up to 0.05 (PR_SET_TIMERSLACK, prctl(2)). */
 export const PAUSE = 0.1;
 /** Connections that must be expected meanwhile. */
-const WORTH_A_PAUSE = 1.5;
+const WORTH_A_PAUSE = 2;
 /** How long arrivals are counted for a rate. Milliseconds. */
 const WINDOW = 1;
 

@@ -12,12 +12,12 @@ function turns(gathering: Gathering, count: number, accepted: number, apart: num
 
 describe("a pause in which connections gather", () => {
   it("is made while some come in its time", () => {
-    expect(turns(new Gathering(BATCH), 100, 1, PAUSE / 1.6)).toBe(true);
+    expect(turns(new Gathering(BATCH), 100, 1, PAUSE / 2.1)).toBe(true);
     expect(turns(new Gathering(BATCH), 100, 10, PAUSE * 4)).toBe(true);
   });
 
   it("is not made while fewer come: who waits alone is not kept waiting", () => {
-    expect(turns(new Gathering(BATCH), 100, 1, PAUSE / 1.4)).toBe(false);
+    expect(turns(new Gathering(BATCH), 100, 1, PAUSE / 1.9)).toBe(false);
     expect(turns(new Gathering(BATCH), 100, 10, PAUSE * 7)).toBe(false);
   });
 
