@@ -1,6 +1,6 @@
 /**
- * Charts of the page, as SVG text: a bar for the median of each row, and a line from the least round to the greatest; of a
- * table with `x`, lines over it. Colours are the page's (var(--…)), so that they follow light and dark.
+ * Charts of the page, as SVG text: a bar for the median of each row (a point, where they are far apart), and a line from the
+ * least round to the greatest; of a table with `x`, lines over it. Colours are the page's (var(--…)), so that they follow light and dark.
  *
  * Drawn with Observable Plot in a document of linkedom's: bundle.mjs puts both into the package, as they are needed
  * nowhere else.
@@ -12,6 +12,9 @@ import { cellText, isSummary, medianOf, unitOf } from "./result.mjs";
 /** Of a letter at 12 px, about; labels must fit before they are laid out. Pixels. */
 const LETTER = 6.7;
 const FONT = { fontFamily: "inherit", fontSize: "12px", overflow: "visible" };
+
+/** Figures that are as far apart stand on a logarithmic axis, as points: a bar has no length there. */
+const FAR_APART = 200;
 
 /** So many series can be told apart by colour; see the page's style. */
 export const SERIES = 6;
@@ -68,6 +71,9 @@ function bars(figures, { narrow }) {
   // All of a row but its label is moved down by as much.
   const dy = narrow ? 8 : 0;
   const ranges = figures.filter(({ min, max }) => min < max);
+  const least = Math.min(...figures.map(({ min }) => min));
+  const greatest = Math.max(...figures.map(({ max }) => max));
+  const logarithmic = least > 0 && least * FAR_APART < greatest;
   const end = { y: "name", stroke: "var(--text)", strokeWidth: 1.5, insetTop: 5, insetBottom: 5, dy };
   const words = { y: "name", textAnchor: /** @type {const} */ ("start"), fill: "var(--text)" };
   return {
@@ -76,8 +82,11 @@ function bars(figures, { narrow }) {
     marginLeft: narrow ? 4 : Math.ceil(widest("label")) + 14,
     marginRight: Math.ceil(widest("text")) + 14,
     y: { domain: figures.map(({ name }) => name), axis: null, padding: narrow ? 0.6 : 0.35 },
+    x: logarithmic ? { type: "log", zero: false, ticks: 5, tickFormat: compact } : {},
     marks: [
-      Plot.barX(figures, { y: "name", x: "median", fill: "color", dy }),
+      logarithmic
+        ? Plot.dot(figures, { y: "name", x: "median", fill: "color", r: 5, dy })
+        : Plot.barX(figures, { y: "name", x: "median", fill: "color", dy }),
       Plot.ruleY(ranges, { y: "name", x1: "min", x2: "max", stroke: "var(--text)", strokeWidth: 1.5, dy }),
       Plot.tickX(ranges, { ...end, x: "min" }),
       Plot.tickX(ranges, { ...end, x: "max" }),
@@ -85,9 +94,14 @@ function bars(figures, { narrow }) {
       narrow
         ? Plot.text(figures, { ...words, text: "label", frameAnchor: "left", dy: -10 })
         : Plot.axisY({ tickSize: 0, tickFormat: (/** @type {string} */ name) => label.get(name), label: null }),
-      Plot.ruleX([0], { stroke: "var(--line)" }),
+      logarithmic ? null : Plot.ruleX([0], { stroke: "var(--line)" }),
     ],
   };
+}
+
+/** @param {number} value "0.1", "1", "1K" */
+function compact(value) {
+  return value.toLocaleString("en-US", { notation: "compact" });
 }
 
 /** @param {Figure[]} figures @param {NonNullable<import("./result.mjs").Table["x"]>} x @param {Drawn} drawn */
@@ -103,7 +117,7 @@ function lines(figures, { title, unit, log }, { width, narrow }) {
       type: log ? "log" : "linear",
       label: unit === undefined ? title : `${title}, ${unit}`,
       ticks: log ? 5 : Math.round(width / 90),
-      tickFormat: (/** @type {number} */ value) => value.toLocaleString("en-US", { notation: "compact" }),
+      tickFormat: compact,
     },
     marks: [
       Plot.ruleX(points, { x: "x", y1: "min", y2: "max", stroke: "color", strokeWidth: 1.5 }),
@@ -143,7 +157,9 @@ function axes(options, label, upright, { width }, document) {
     color: { type: "identity" },
     ...options,
     marginBottom: 44,
-    x: upright ? { labelArrow: "none", labelAnchor: "center", ...options.x } : { ...figures, labelOffset: 38 },
+    x: upright
+      ? { labelArrow: "none", labelAnchor: "center", ...options.x }
+      : { ...figures, labelOffset: 38, ...options.x },
     y: upright ? figures : options.y,
   };
 }

@@ -75,7 +75,7 @@ ${bounds.length === 0 ? "" : `<section>\n<h2>What it must show</h2>\n${bounds.ma
 <li><span class="swatch ours"></span> this project</li>
 <li><span class="swatch other"></span> other routers</li>
 <li><span class="swatch baseline"></span> for comparison: no router, or less than a router</li>
-<li>A bar ends at the median; the thin line goes from the smallest to the largest round.</li>
+<li>A bar ends at the median; the thin line goes from the smallest to the largest round. Where figures are far apart a point is the median, on a logarithmic axis.</li>
 </ul>
 <dl>
 ${words.map(([word, meaning]) => `<dt>${word}</dt><dd>${meaning}</dd>\n`).join("")}</dl>

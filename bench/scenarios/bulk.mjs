@@ -306,7 +306,7 @@ function streamsTable(summary) {
     column("rate", "bytes", { unit: "GB/s", better: "more", digits: 2, range: true }),
     column("rateToDirect", "× direct", { digits: 3 }),
     column("cpu", "router CPU", { unit: "% of a core", better: "less", digits: 2, range: true }),
-    column("perCpu", "of router CPU", { unit: "GB/s", better: "more", digits: 2, range: true }),
+    column("perCpu", "per second of CPU", { unit: "GB", better: "more", digits: 2, range: true }),
     column("perCpuToBest", "× best peer", { digits: 2 }),
     column("failed", "failed", { better: "less" }),
   ];
@@ -329,7 +329,7 @@ function shortTable(summary) {
   const columns = [
     column("rate", "connections", { unit: "conn/s", better: "more", digits: 0, range: true }),
     column("rateToBest", "× best peer", { digits: 2 }),
-    column("perCpu", "of router CPU", { unit: "conn/s", better: "more", digits: 0, range: true }),
+    column("perCpu", "per second of CPU", { unit: "conn", better: "more", digits: 0, range: true }),
     column("perCpuToBest", "× best peer", { digits: 2 }),
     column("cpu", "router CPU", { unit: "% of a core", digits: 0, range: true }),
     column("p99", "p99", { unit: "ms", better: "less", digits: 1 }),
