@@ -22,8 +22,8 @@ const programs = {
   load: ["load.c", "clients.c", "hello.c", "figures.c", "usage.c", "common.c"],
   floor: ["floor.c", "common.c"],
   receiver: ["receiver.c", "channel.c", "service.c", "common.c"],
-  slow: ["slow.c", "hello.c", "common.c"],
-  hold: ["hold.c", "hello.c", "common.c"],
+  slow: ["slow.c", "crowd.c", "hello.c", "common.c"],
+  hold: ["hold.c", "crowd.c", "hello.c", "common.c"],
   tether: ["tether.c", "common.c"],
 };
 

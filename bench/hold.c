@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "hello.h"
+#include "crowd.h"
 
 static const char usage[] =
     "usage: hold -f FILE [options] ADDRESS:PORT\n"
@@ -30,19 +30,9 @@ struct client {
     int answered;
 };
 
-static struct sockaddr_in target;
+static struct crowd crowd = {.clients = 10000, .sources = 1000, .pace = 128};
 static struct client *clients;
-static uint64_t client_count = 10000, opened, answered, lost;
-static uint32_t sources = 1000;
-static struct hello hello;
-static int epoll;
-
-static void watch(int fd, uint64_t data)
-{
-    struct epoll_event wanted = {.events = EPOLLIN | EPOLLRDHUP, .data.u64 = data};
-    if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &wanted) != 0)
-        fail_errno("epoll_ctl");
-}
+static uint64_t opened, answered, lost;
 
 static void lose(struct client *client)
 {
@@ -56,29 +46,19 @@ static void lose(struct client *client)
 /* A connection that is refused, or whose SYN nobody answers, is a lost one. */
 static void open_next(void)
 {
-    const int on = 1;
     const struct linger reset = {.l_onoff = 1};
     const struct timeval patience = {.tv_sec = PATIENCE_SECONDS};
     uint64_t number = opened++;
     struct client *client = &clients[number];
-    client->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (client->fd < 0)
-        fail_errno("socket");
+    client->fd = crowd_socket(&crowd, number, 0);
     if (setsockopt(client->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset) != 0 ||
         setsockopt(client->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0)
         fail_errno("setsockopt");
-    if (sources > 0) {
-        struct sockaddr_in source = {.sin_family = AF_INET};
-        source.sin_addr.s_addr = htonl(0x7f800001u + (uint32_t)(number % sources));
-        if (setsockopt(client->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on) != 0 ||
-            bind(client->fd, (const struct sockaddr *)&source, sizeof source) != 0)
-            fail_errno("bind");
-    }
-    if (connect(client->fd, (const struct sockaddr *)&target, sizeof target) != 0 ||
-        send(client->fd, hello.bytes, hello.length, MSG_NOSIGNAL) != (ssize_t)hello.length)
+    if (connect(client->fd, (const struct sockaddr *)&crowd.target, sizeof crowd.target) != 0 ||
+        send(client->fd, crowd.hello.bytes, crowd.hello.length, MSG_NOSIGNAL) != (ssize_t)crowd.hello.length)
         lose(client);
     else
-        watch(client->fd, number);
+        crowd_watch(&crowd, client->fd, EPOLLIN | EPOLLRDHUP, number);
 }
 
 /* Bytes or the end. A fatal alert (RFC 8446 section 6: level 2) is a router's refusal. */
@@ -104,39 +84,24 @@ static void print_report(const char *more)
 
 int main(int count, char **arguments)
 {
-    const char *file = NULL;
-    uint64_t most_waiting = 128;
-    for (int option; (option = getopt(count, arguments, "f:c:s:o:h")) != -1;)
-        switch (option) {
-        case 'f': file = optarg; break;
-        case 'c': client_count = parse_number(optarg, "-c", 1, 1000000); break;
-        case 's': sources = (uint32_t)parse_number(optarg, "-s", 0, 1000000); break;
-        case 'o': most_waiting = parse_number(optarg, "-o", 1, 1000000); break;
-        default: print_usage(usage, option == 'h');
-        }
-    if (file == NULL || optind + 1 != count)
-        print_usage(usage, 0);
-    target = parse_address(arguments[optind]);
-    hello_load(&hello, file, 1);
-    raise_descriptor_limit_for(client_count, 32);
-    clients = calloc(client_count, sizeof *clients);
-    epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (clients == NULL || epoll < 0)
-        fail_errno("no memory or descriptors");
+    crowd_begin(&crowd, count, arguments, usage);
+    clients = calloc(crowd.clients, sizeof *clients);
+    if (clients == NULL)
+        fail_errno("no memory");
     end_with_parent(SIGKILL);
     const uint64_t of_stop = UINT64_MAX;
-    watch(stop_descriptor(), of_stop);
+    crowd_watch(&crowd, stop_descriptor(), EPOLLIN, of_stop);
 
     for (int ready_told = 0;;) {
-        const int may_open = opened < client_count && opened - answered - lost < most_waiting;
+        const int may_open = opened < crowd.clients && opened - answered - lost < crowd.pace;
         if (may_open)
             open_next();
-        if (!ready_told && answered + lost == client_count) {
+        if (!ready_told && answered + lost == crowd.clients) {
             ready_told = 1;
             print_report("\"ready\":true,");
         }
         struct epoll_event events[EVENTS];
-        int ready = epoll_wait(epoll, events, EVENTS, may_open ? 0 : -1);
+        int ready = epoll_wait(crowd.epoll, events, EVENTS, may_open ? 0 : -1);
         for (int i = 0; i < ready; i++) {
             uint64_t data = events[i].data.u64;
             if (data == of_stop) {

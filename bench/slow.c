@@ -16,7 +16,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "hello.h"
+#include "crowd.h"
 
 static const char usage[] =
     "usage: slow -f FILE [options] ADDRESS:PORT\n"
@@ -33,19 +33,9 @@ struct client {
     size_t sent;
 };
 
-static struct sockaddr_in target;
+static struct crowd crowd = {.clients = 10000, .sources = 1000, .pace = 4000};
 static struct client *clients;
-static uint64_t client_count = 10000, opened, lost, bytes_sent;
-static uint32_t sources = 1000;
-static struct hello hello;
-static int epoll;
-
-static void watch(int fd, uint32_t events, uint64_t data)
-{
-    struct epoll_event wanted = {.events = events, .data.u64 = data};
-    if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &wanted) != 0)
-        fail_errno("epoll_ctl");
-}
+static uint64_t opened, lost, bytes_sent;
 
 static void lose(struct client *client)
 {
@@ -56,9 +46,9 @@ static void lose(struct client *client)
 
 static void send_byte(struct client *client)
 {
-    if (client->fd < 0 || client->sent + 1 >= hello.length)
+    if (client->fd < 0 || client->sent + 1 >= crowd.hello.length)
         return;
-    ssize_t sent = send(client->fd, hello.bytes + client->sent, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t sent = send(client->fd, crowd.hello.bytes + client->sent, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent == 1) {
         client->sent++;
         bytes_sent++;
@@ -69,41 +59,31 @@ static void send_byte(struct client *client)
 
 static void open_next(void)
 {
-    const int on = 1;
     uint64_t number = opened++;
     struct client *client = &clients[number];
-    client->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (client->fd < 0)
-        fail_errno("socket");
-    if (sources > 0) {
-        struct sockaddr_in source = {.sin_family = AF_INET};
-        source.sin_addr.s_addr = htonl(0x7f800001u + (uint32_t)(number % sources));
-        if (setsockopt(client->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on) != 0 ||
-            bind(client->fd, (const struct sockaddr *)&source, sizeof source) != 0)
-            fail_errno("bind");
-    }
-    if (connect(client->fd, (const struct sockaddr *)&target, sizeof target) != 0 && errno != EINPROGRESS)
+    client->fd = crowd_socket(&crowd, number, SOCK_NONBLOCK);
+    if (connect(client->fd, (const struct sockaddr *)&crowd.target, sizeof crowd.target) != 0 && errno != EINPROGRESS)
         fail_errno("connect");
     /* Only its end is of interest. */
-    watch(client->fd, EPOLLRDHUP, number);
+    crowd_watch(&crowd, client->fd, EPOLLRDHUP, number);
     if (number % 2 == 1)
         send_byte(client);
 }
 
 /* What is due in a hundredth of a second. */
-static void tick(uint64_t number, uint64_t rate)
+static void tick(uint64_t number)
 {
-    if (opened < client_count) {
-        uint64_t end = opened + rate / TICKS_PER_SECOND + 1;
-        while (opened < client_count && opened < end)
+    if (opened < crowd.clients) {
+        uint64_t end = opened + crowd.pace / TICKS_PER_SECOND + 1;
+        while (opened < crowd.clients && opened < end)
             open_next();
-        if (opened == client_count) {
+        if (opened == crowd.clients) {
             printf("{\"ready\":true,\"opened\":%" PRIu64 "}\n", opened);
             fflush(stdout);
         }
         return;
     }
-    for (uint64_t i = number % TICKS_PER_SECOND * 2 + 1; i < client_count; i += 2 * TICKS_PER_SECOND)
+    for (uint64_t i = number % TICKS_PER_SECOND * 2 + 1; i < crowd.clients; i += 2 * TICKS_PER_SECOND)
         send_byte(&clients[i]);
 }
 
@@ -114,25 +94,10 @@ static void print_report(void)
 
 int main(int count, char **arguments)
 {
-    const char *file = NULL;
-    uint64_t rate = 4000;
-    for (int option; (option = getopt(count, arguments, "f:c:s:o:h")) != -1;)
-        switch (option) {
-        case 'f': file = optarg; break;
-        case 'c': client_count = parse_number(optarg, "-c", 1, 1000000); break;
-        case 's': sources = (uint32_t)parse_number(optarg, "-s", 0, 1000000); break;
-        case 'o': rate = parse_number(optarg, "-o", 1, 1000000); break;
-        default: print_usage(usage, option == 'h');
-        }
-    if (file == NULL || optind + 1 != count)
-        print_usage(usage, 0);
-    target = parse_address(arguments[optind]);
-    hello_load(&hello, file, 1);
-    raise_descriptor_limit_for(client_count, 32);
-    clients = calloc(client_count, sizeof *clients);
-    epoll = epoll_create1(EPOLL_CLOEXEC);
+    crowd_begin(&crowd, count, arguments, usage);
+    clients = calloc(crowd.clients, sizeof *clients);
     int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    if (clients == NULL || epoll < 0 || timer < 0)
+    if (clients == NULL || timer < 0)
         fail_errno("no memory or descriptors");
     end_with_parent(SIGKILL);
     const long every = NANOSECONDS_PER_SECOND / TICKS_PER_SECOND;
@@ -140,12 +105,12 @@ int main(int count, char **arguments)
     if (timerfd_settime(timer, 0, &interval, NULL) != 0)
         fail_errno("timerfd_settime");
     const uint64_t of_timer = UINT64_MAX, of_stop = UINT64_MAX - 1;
-    watch(timer, EPOLLIN, of_timer);
-    watch(stop_descriptor(), EPOLLIN, of_stop);
+    crowd_watch(&crowd, timer, EPOLLIN, of_timer);
+    crowd_watch(&crowd, stop_descriptor(), EPOLLIN, of_stop);
 
     for (uint64_t ticks = 0;;) {
         struct epoll_event events[EVENTS];
-        int ready = epoll_wait(epoll, events, EVENTS, -1);
+        int ready = epoll_wait(crowd.epoll, events, EVENTS, -1);
         for (int i = 0; i < ready; i++) {
             uint64_t data = events[i].data.u64, expirations;
             if (data == of_stop) {
@@ -159,7 +124,7 @@ int main(int count, char **arguments)
             }
             /* After a stop (SIGSTOP) there is nothing to catch up with. */
             if (read(timer, &expirations, sizeof expirations) == sizeof expirations)
-                tick(ticks++, rate);
+                tick(ticks++);
         }
     }
 }
