@@ -42,7 +42,7 @@ function parseEntry(entry: string): ListenRule {
   const path = entry.slice(at + 1);
   if (!path.startsWith("/")) throw wrong(entry, `the path "${path}" is not absolute`);
   if (path.includes("\0")) throw wrong(entry, "the path has a NUL byte");
-  const [, address, port] = /^(?:(.*):)?([^:]*)$/.exec(where)!;
+  const [, address, port] = /^(?:(.*):)?([^:]*)$/s.exec(where)!;
   if (!/^[0-9]{1,5}$/.test(port!) || Number(port) < 1 || Number(port) > 65_535) {
     throw wrong(entry, `"${port}" is no port; a number from 1 to 65535 is needed`);
   }

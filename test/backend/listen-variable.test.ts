@@ -39,6 +39,7 @@ describe("SNI_HANDOFF", () => {
     ["443=/a,443=/b", 'the entry "443=/b" is wrong: 443 is there twice'],
     ["[::1]:443=/a,[0::1]:443=/b", "[::1]:443 is there twice"],
     ["443=/a\0b", "the path has a NUL byte"],
+    ["127.0.0.1\n:443=/a", '"127.0.0.1\n" is no address'],
   ])("%j is refused", (text, message) => {
     expect(() => parseListenVariable(text)).toThrowError(
       expect.objectContaining({ code: "ERR_OPTION", message: expect.stringContaining(message) }),
