@@ -109,6 +109,11 @@ function createServerFor<A extends Asked>(
   );
   // CONNECT; without a listener Node closes the connection without a word.
   server.on("connect", (request: IncomingMessage, socket: Socket) => end(socket, replyTo(request, routes), patience));
+  // Expect: anything but 100-continue; by itself Node answers in words of its own.
+  server.on("checkExpectation", (request: IncomingMessage, response: ServerResponse) => {
+    request.on("error", () => {});
+    write(request, response, fault(417, `nothing is expected here but "100-continue"`), patience);
+  });
   server.on("error", (error) => failed(error, "accept"));
   return server;
 }

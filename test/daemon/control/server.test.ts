@@ -188,6 +188,12 @@ describe("what cannot", () => {
     expect(daemon.controlled.told).toHaveLength(1);
   });
 
+  test("another expectation than 100-continue: 417, in words like the others", async () => {
+    const reply = parsed(await raw("POST /reload HTTP/1.1\r\nExpect: 200-ok\r\n\r\n"));
+    expect(reply).toMatchObject({ status: 417, body: { message: 'nothing is expected here but "100-continue"' } });
+    expect(daemon.controlled.told).toEqual([]);
+  });
+
   test.each([
     ["noise", "\x00\x01\x02\x03\xff\xfe", 400],
     ["a TLS hello", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400],
