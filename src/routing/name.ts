@@ -3,7 +3,8 @@
  * lower case, no trailing dot. Pure.
  *
  * The characters are those that the ClientHello parser lets through, so that every name that can arrive can be
- * configured and the reverse: letters, digits, '-', '_' and '.'. Besides exact names there is one kind of pattern,
+ * configured and the reverse: letters, digits, '-', '_' and '.'. (Four numbers with dots are the exception: a client may
+ * send 256.1.1.1 as a name; whoever configures it means an address.) Besides exact names there is one kind of pattern,
  * "*." in front of a name.
  */
 

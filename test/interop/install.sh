@@ -46,6 +46,36 @@ python_program() {
   ln -sfn "../python-$1/bin/$1" "$peers/bin/$1"
 }
 
+# npm_program PACKAGE VERSION PROGRAM: in a folder of its own.
+npm_program() {
+  local folder=$peers/npm-$3
+  [ "$(node -p 'require(process.argv[1]).version' "$folder/node_modules/$1/package.json" 2>/dev/null)" = "$2" ] ||
+    npm install --silent --no-audit --no-fund --prefix "$folder" "$1@$2"
+  ln -sfn "../npm-$3/node_modules/.bin/$3" "$peers/bin/$3"
+}
+
+# glibc VERSION SUITE: where this system's is older than VERSION, that of a later Debian, unpacked into a folder and not
+# installed: a program runs with it by its ld.so(8).
+glibc() {
+  local has suite scratch file
+  has=$(getconf GNU_LIBC_VERSION)
+  if dpkg --compare-versions "${has#glibc }" ge "$1" || [ -e "$peers/glibc" ]; then return; fi
+  suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
+  scratch=$(mktemp -d)
+  mkdir "$scratch"/{sources,lists,cache,packages}
+  # From where this system's own packages are.
+  for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources}; do
+    [ ! -e "$file" ] || sed "s/\\b$suite\\b/$2/g" "$file" >"$scratch/sources/${file##*/}"
+  done
+  local options=(-qq -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$scratch/sources")
+  options+=(-o Dir::State::Lists="$scratch/lists" -o Dir::Cache="$scratch/cache" -o APT::Sandbox::User=root)
+  apt-get "${options[@]}" update
+  (cd "$scratch/packages" && apt-get "${options[@]}" download libc6 libstdc++6 libgcc-s1)
+  for file in "$scratch"/packages/*.deb; do dpkg-deb --extract "$file" "$scratch/glibc"; done
+  mv "$scratch/glibc" "$peers/glibc"
+  rm -r "$scratch"
+}
+
 declare -A how=()
 # One line a program: how[name]='commands'.
 how[sni-router]='apt protobuf-compiler; crate sni-router 0.2.11'
@@ -64,6 +94,8 @@ how[lego]='apt lego'
 how[caddy]='go_program github.com/caddyserver/caddy/v2/cmd/caddy v2.11.9'
 how[uvicorn]='python_program uvicorn 0.54.0'
 how[chromium]='apt chromium'
+# Its binary is made for glibc 2.38; Debian 12 has 2.36.
+how[jazzer]='npm_program @jazzer.js/core 4.0.0 jazzer; glibc 2.38 trixie'
 how[gcc]='apt build-essential'
 how[clang]='apt clang'
 how[cargo]='apt cargo'

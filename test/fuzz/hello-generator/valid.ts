@@ -116,5 +116,12 @@ export function nameEntry(name: Uint8Array, type = 0): Vector {
 }
 
 export function alpnExtension(protocols: readonly Uint8Array[]): Vector {
-  return extension(16, vector("protocol_name_list", 2, protocols.map((each) => vector("protocol_name", 1, [each]))));
+  return extension(
+    16,
+    vector(
+      "protocol_name_list",
+      2,
+      protocols.map((each) => vector("protocol_name", 1, [each])),
+    ),
+  );
 }

@@ -1,0 +1,145 @@
+/**
+ *     npm run fuzz -- [--seconds N] [--runs N] [--seed N] [--corpus FOLDER] [TARGET…]
+ *     npm run fuzz -- --replay FILE TARGET
+ *     npm run fuzz -- --list
+ *
+ * Fuzzes each target for N seconds (10 if nothing is said) or executions, and says how many there were. The same seed and
+ * --runs give the same inputs. An input that breaks something is kept, and said how to try again. Exit status: 0 nothing
+ * was found, 1 something was, 2 wrong usage.
+ */
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { bundle } from "./bundle.mjs";
+import { fuzz } from "./jazzer.mjs";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const folder = fileURLToPath(new URL(".", import.meta.url));
+const all = readdirSync(join(folder, "targets"))
+  .map((name) => name.replace(/\.ts$/, ""))
+  .sort();
+/** Longest input, in bytes, where a target says nothing else. */
+const MAX_LENGTH = 1024;
+
+class UsageError extends Error {}
+
+function readArguments() {
+  const whole = { type: "string" };
+  const options = { seconds: whole, runs: whole, seed: whole, corpus: whole, replay: whole, list: { type: "boolean" } };
+  let parsed;
+  try {
+    parsed = parseArgs({ options, allowPositionals: true });
+  } catch (error) {
+    throw new UsageError(error.message);
+  }
+  const { values, positionals } = parsed;
+  for (const name of positionals)
+    if (!all.includes(name)) throw new UsageError(`there is no target "${name}"; there are ${all.join(", ")}`);
+  const number = (name) => {
+    const text = values[name];
+    if (text === undefined) return undefined;
+    if (!/^[1-9]\d{0,9}$/.test(text)) throw new UsageError(`--${name} is ${text}; it must be a whole number from 1`);
+    return Number(text);
+  };
+  const [seconds, runs, seed] = ["seconds", "runs", "seed"].map(number);
+  if (values.replay !== undefined && positionals.length !== 1) throw new UsageError("--replay needs one target");
+  return { ...values, seconds, runs, seed, targets: positionals.length > 0 ? positionals : all };
+}
+
+async function load(target) {
+  const file = await bundle(target);
+  return { file, ...createRequire(import.meta.url)(file) };
+}
+
+async function replay(file, target) {
+  try {
+    await (await load(target)).fuzz(readFileSync(file));
+  } catch (error) {
+    console.error(error);
+    return 1;
+  }
+  console.log(`${target} holds for ${file}`);
+  return 0;
+}
+
+/** Files of what the target brings along: inputs to begin with, and words that they are likely to have. */
+function writeSeeds(module, place) {
+  const seeds = join(place, "seeds");
+  mkdirSync(seeds);
+  for (const [i, bytes] of module.seeds().entries()) writeFileSync(join(seeds, String(i)), bytes);
+  if (module.words === undefined) return { seeds };
+  const dictionary = join(place, "words");
+  // Every byte as libFuzzer's dictionaries have it, whatever it is.
+  const escaped = (word) => [...Buffer.from(word, "latin1").toString("hex").matchAll(/../g)].map((hex) => `\\x${hex}`);
+  writeFileSync(dictionary, module.words.map((word) => `"${escaped(word).join("")}"\n`).join(""));
+  return { seeds, dictionary };
+}
+
+async function run(target, { seconds, runs, seed, corpus }) {
+  const module = await load(target);
+  const place = mkdtempSync(join(tmpdir(), "sni-handoff-fuzz-run-"));
+  const found = join(folder, "build", "found", `${target}-`);
+  mkdirSync(join(folder, "build", "found"), { recursive: true });
+  const kept = corpus === undefined ? join(place, "corpus") : join(corpus, target);
+  mkdirSync(kept, { recursive: true });
+  const begun = performance.now();
+  const result = await fuzz({
+    ...{ file: relative(root, module.file), corpus: kept, found, runs, seed },
+    ...writeSeeds(module, place),
+    isAsync: module.fuzz.constructor.name === "AsyncFunction",
+    seconds: seconds ?? (runs === undefined ? 10 : undefined),
+    maxLength: module.maxLength ?? MAX_LENGTH,
+  });
+  rmSync(place, { recursive: true });
+  return { ...result, target, seconds: (performance.now() - begun) / 1000 };
+}
+
+function line(target, executions, seconds, coverage) {
+  const number = (value, width) => Math.round(value).toLocaleString("en").padStart(width);
+  const speed = seconds === 0 ? 0 : executions / seconds;
+  return `${target.padEnd(18)}${number(executions, 14)}${number(speed, 12)}${number(coverage, 10)}${seconds.toFixed(1).padStart(9)}`;
+}
+
+function report({ target, how, output }) {
+  const file = /Test unit written to (\S+)/.exec(output)?.[1];
+  const said = output.split("\n").filter((text) => !/^#\d+\s|^INFO:|^\s*$/.test(text));
+  console.error(`\n${target} was broken (${how}):\n${said.slice(0, 40).join("\n")}`);
+  if (file === undefined) return;
+  console.error(`input: ${readFileSync(file).toString("hex")}`);
+  console.error(`again: npm run fuzz -- --replay ${relative(root, file)} ${target}\n`);
+}
+
+async function main() {
+  const options = readArguments();
+  process.chdir(root);
+  if (options.list) {
+    console.log(all.join("\n"));
+    return 0;
+  }
+  if (options.replay !== undefined) return replay(options.replay, options.targets[0]);
+  const seed = options.seed ?? 1 + Math.floor(Math.random() * 0x7ffffffe);
+  console.log(`seed ${seed}\n${"target".padEnd(18)}    executions    a second  coverage  seconds`);
+  const results = [];
+  for (const target of options.targets) {
+    const result = await run(target, { ...options, seed });
+    results.push(result);
+    console.log(line(target, result.executions, result.seconds, result.coverage));
+    if (!result.isRight) report(result);
+  }
+  const sum = (key) => results.reduce((total, each) => total + each[key], 0);
+  console.log(line("all", sum("executions"), sum("seconds"), sum("coverage")));
+  return results.every(({ isRight }) => isRight) ? 0 : 1;
+}
+
+main().then(
+  (status) => {
+    process.exitCode = status;
+  },
+  (error) => {
+    console.error(error instanceof UsageError ? `npm run fuzz: ${error.message}` : error);
+    process.exitCode = error instanceof UsageError ? 2 : 1;
+  },
+);
