@@ -83,6 +83,15 @@ static ssize_t receive(int fd, struct arrival *out) {
   return out->length;
 }
 
+/* Nothing that the helper beside this library sends. */
+static void discard(const struct arrival *arrival) {
+  static atomic_flag is_told = ATOMIC_FLAG_INIT;
+  if (arrival->connection != -1) close(arrival->connection);
+  if (arrival->channel != -1) close(arrival->channel);
+  if (!atomic_flag_test_and_set(&is_told))
+    say("a listening socket got a message of %zd bytes that the helper does not send; it is left out", arrival->length);
+}
+
 /* Makes the connection this process's; false if it did not become so, and nothing is left of it here then. */
 static bool acknowledge(int fd, struct arrival *arrival) {
   uint8_t ack[PROTOCOL_HEAD];
@@ -106,6 +115,7 @@ static void set_options(int connection, const struct delivery *delivery) {
   for (unsigned i = 0; i < delivery->option_count; i++) {
     struct inherited_option option;
     memcpy(&option, at + i * sizeof option, sizeof option);
+    if (option.length > sizeof option.value) continue;
     real()->setsockopt(connection, option.level, option.name, option.value, option.length);
   }
 }
@@ -158,6 +168,10 @@ static int take(int fd, const struct identity *identity, struct sockaddr *out, s
     if (received <= 0) { /* the helper is gone, and what it had delivered is taken */
       if (received == -1 || revive(fd)) continue;
       return -1;
+    }
+    if (!delivery_is_whole(&arrival.delivery, (size_t)received)) {
+      discard(&arrival);
+      continue;
     }
     if (!acknowledge(fd, &arrival)) {
       if (arrival.connection != -1) continue;

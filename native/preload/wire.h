@@ -1,6 +1,8 @@
 #ifndef SNI_HANDOFF_PRELOAD_WIRE_H
 #define SNI_HANDOFF_PRELOAD_WIRE_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
@@ -36,6 +38,18 @@ struct delivery {
 };
 
 enum { DELIVERY_HEAD = 12 };
+
+static inline size_t delivery_length(const struct delivery *delivery) {
+  return DELIVERY_HEAD + (size_t)delivery->client_length + delivery->server_length +
+         delivery->option_count * sizeof(struct inherited_option);
+}
+
+/* Whether its counts are such as an address and the options may have, and `length` bytes hold what they say. */
+static inline bool delivery_is_whole(const struct delivery *delivery, size_t length) {
+  if (length < DELIVERY_HEAD || delivery->option_count > MOST_INHERITED) return false;
+  if (delivery->client_length > MOST_PACKED_ADDRESS || delivery->server_length > MOST_PACKED_ADDRESS) return false;
+  return delivery_length(delivery) <= length;
+}
 
 enum request_kind {
   /* `option` was set on the listening socket. */

@@ -7,7 +7,7 @@ import { ADDRESS_BYTES, writeAddress } from "../../src/addresses.js";
 import { MessageType } from "../../src/handoff/layout.js";
 import { native } from "../../src/native/addon.js";
 import { openDescriptors } from "../support/descriptors.js";
-import { FakeDoor } from "../support/fake-door.js";
+import { FakeDoor, handoffBytes, withField } from "../support/fake-door.js";
 import { Folder } from "../support/folder.js";
 import { TcpListener } from "../support/tcp.js";
 import { until } from "../support/wait.js";
@@ -144,6 +144,18 @@ describe("a connection", () => {
     expect(mapped).toMatchObject({ told: "[::ffff:192.0.2.1]:12345", local: "[::ffff:192.0.2.1]:12345" });
     const [real, port] = await handOver(opened);
     expect(real).toMatchObject({ told: `[::ffff:127.0.0.1]:${port}`, local: `[::ffff:127.0.0.1]:${tcp.port}` });
+  });
+
+  it("may come with fields that are unknown yet, also one twice", async () => {
+    const opened = await door(await serve(["0.0.0.0:443"]));
+    const { client, descriptor } = await tcp.pair();
+    const answer = answerTo(client);
+    const port = client.localPort;
+    const later = withField(withField(handoffBytes(), 15, Buffer.from("a")), 15, Buffer.from("b"));
+    expect(opened.send(later, [descriptor])).toBe(0);
+    await opened.acknowledged(1);
+    native.close(descriptor);
+    expect((await answer).told).toBe(`127.0.0.1:${port}`);
   });
 
   it("is refused if it is none, and acknowledged if its client is gone", async () => {

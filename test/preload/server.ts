@@ -9,10 +9,10 @@ import { until } from "../support/wait.js";
 const native = fileURLToPath(new URL("../../native/build/preload", import.meta.url));
 export const library = `${native}/libsnihandoff.so`;
 
-/** Compiles it; the program's path. */
-export function compileServer(folder: Folder): string {
-  const program = folder.at("epoll-server");
-  const source = fileURLToPath(new URL("fixtures/epoll-server.c", import.meta.url));
+/** Compiles it, or another of fixtures/; the program's path. */
+export function compileServer(folder: Folder, name = "epoll-server"): string {
+  const program = folder.at(name);
+  const source = fileURLToPath(new URL(`fixtures/${name}.c`, import.meta.url));
   execFileSync("cc", ["-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-o", program, source]);
   return program;
 }
@@ -24,10 +24,18 @@ export class Server {
   readonly child: Child;
   readonly path: string;
 
-  /** `environment` replaces or adds variables. */
-  constructor(program: string, path: string, args: readonly string[], environment: NodeJS.ProcessEnv = {}) {
+  /** `environment` replaces or adds variables. What this process is preloaded with (a sanitizer) comes first. */
+  constructor(
+    program: string,
+    path: string,
+    args: readonly string[],
+    environment: NodeJS.ProcessEnv = {},
+    input: "ignore" | "pipe" = "ignore",
+  ) {
     this.path = path;
-    this.child = new Child(program, args, { env: { LD_PRELOAD: library, ...environment } });
+    const preloaded = [process.env.LD_PRELOAD, library].filter(Boolean).join(":");
+    const env = { LD_PRELOAD: preloaded, ...environment };
+    this.child = new Child(program, args, { env, stdio: [input, "pipe", "pipe"] });
   }
 
   get said(): Said[] {

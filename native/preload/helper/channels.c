@@ -106,8 +106,7 @@ void channel_refuse(const struct channel *channel, uint32_t sequence, enum refus
   send_bytes(channel->fd, bytes, protocol_refuse(bytes, sequence, reason));
 }
 
-/* Descriptors beside a message; those that are too many are closed. Returns how many there were. */
-static int take_descriptors(struct msghdr *header, int *out) {
+int take_descriptors(struct msghdr *header, int *out) {
   int count = 0;
   *out = -1;
   for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part != NULL; part = CMSG_NXTHDR(header, part)) {

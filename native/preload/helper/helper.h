@@ -120,6 +120,11 @@ struct channel *channel_by_id(struct helper *helper, uint32_t id);
 /* What is known of one that has ended; NULL if that is nothing. */
 const struct ended *channel_ended(const struct helper *helper, uint32_t id);
 void channel_refuse(const struct channel *channel, uint32_t sequence, enum refuse_reason reason);
+/*
+ * Descriptors beside a message; those that are too many are closed, since a control buffer's padding may hold one more
+ * than it was made for. `*out` is the first, or -1. Returns how many there were.
+ */
+int take_descriptors(struct msghdr *header, int *out);
 
 /* receivers.c: the server's side. */
 bool receivers_add(struct helper *helper, int fd, sa_family_t family);
@@ -146,7 +151,7 @@ void begin_to_end(struct helper *helper, bool has_lost);
  * One line to standard error, or to the system's log where that is a pipe; each cause once for each process that is one
  * (0: none).
  */
-enum cause { CAUSE_VIOLATION = 1, CAUSE_FLOOD, CAUSE_DESCRIPTORS, CAUSE_LIMIT };
+enum cause { CAUSE_VIOLATION = 1, CAUSE_FLOOD, CAUSE_DESCRIPTORS, CAUSE_LIMIT, CAUSE_REQUEST };
 __attribute__((format(printf, 3, 4))) void tell(enum cause cause, pid_t process, const char *format, ...);
 
 #endif

@@ -63,8 +63,9 @@ const char *protocol_parse(const uint8_t *bytes, size_t length, struct message *
     const uint8_t *value = bytes + at + 4;
     if (size > length - at - 4) return "a field that overruns its message";
     if (!has_right_size(type, size)) return "a field of a wrong size";
-    if (type < 32 && (seen & 1u << type)) return "a field twice";
-    if (type < 32) seen |= 1u << type;
+    bool is_known = type >= FIELD_VERSIONS && type <= FIELD_SERVER_ADDRESS;
+    if (is_known && (seen & 1u << type)) return "a field twice";
+    if (is_known) seen |= 1u << type;
     if (type == FIELD_CLIENT_ADDRESS) out->client = value, out->client_length = size;
     if (type == FIELD_SERVER_ADDRESS) out->server = value, out->server_length = size;
     at += 4u + size;

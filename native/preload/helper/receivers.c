@@ -258,6 +258,24 @@ static void remember_option(struct options *options, const struct inherited_opti
   if (i == options->count) options->count++;
 }
 
+/*
+ * What a server's process sent, of `length` bytes: whoever has a listening socket of the server, also one that runs as
+ * another user than this process does. Takes `fd` over, which is -1 unless one descriptor came.
+ */
+static void take_request(struct helper *helper, const struct request *request, size_t length, int fd) {
+  bool is_whole = length == sizeof *request && delivery_is_whole(&request->delivery, sizeof request->delivery);
+  const struct channel *channel = NULL;
+  if (is_whole && request->kind == REQUEST_RETURN && fd != -1) return returned_take(helper, &request->delivery, fd);
+  if (is_whole && request->kind == REQUEST_LOST) channel = channel_by_id(helper, request->delivery.channel);
+  if (channel != NULL) channel_refuse(channel, request->delivery.sequence, REFUSE_NO_DESCRIPTOR);
+  if (fd != -1) close(fd);
+  if (is_whole && request->kind == REQUEST_OPTION && request->option.length <= sizeof request->option.value)
+    return remember_option(helper->options, &request->option);
+  if (is_whole && (request->kind == REQUEST_RETURN || request->kind == REQUEST_LOST)) return;
+  tell(CAUSE_REQUEST, 0, "%s: a process of the server sent %zu bytes that are no request of the library's; left out",
+       helper->path, length);
+}
+
 void receiver_readable(struct helper *helper, unsigned index) {
   struct receiver *receiver = &helper->receivers[index];
   bool has_lost = false;
@@ -267,22 +285,17 @@ void receiver_readable(struct helper *helper, unsigned index) {
     struct iovec vector = {&request, sizeof request};
     struct msghdr header = {
         .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-    ssize_t length = recvmsg(receiver->fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    ssize_t length = recvmsg(receiver->fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_TRUNC);
     if (length == -1 && errno == EAGAIN) return;
     /* ECONNRESET comes before what is queued, and says that the other end was closed with messages unread. */
     has_lost = has_lost || (length == -1 && errno == ECONNRESET);
     if (length == -1 && errors++ < 8) continue;
     if (length <= 0) return remove_receiver(helper, receiver, has_lost);
-    struct cmsghdr *part = CMSG_FIRSTHDR(&header);
-    int fd = -1;
-    if (part != NULL && part->cmsg_type == SCM_RIGHTS) memcpy(&fd, CMSG_DATA(part), sizeof fd);
-    if (request.kind == REQUEST_OPTION) remember_option(helper->options, &request.option);
-    if (request.kind == REQUEST_RETURN && fd != -1) {
-      returned_take(helper, &request.delivery, fd);
-      continue;
+    int fd, count = take_descriptors(&header, &fd);
+    if (count > 1) {
+      close(fd);
+      fd = -1;
     }
-    const struct channel *channel = request.kind == REQUEST_LOST ? channel_by_id(helper, request.delivery.channel) : NULL;
-    if (channel != NULL) channel_refuse(channel, request.delivery.sequence, REFUSE_NO_DESCRIPTOR);
-    if (fd != -1) close(fd);
+    take_request(helper, &request, (size_t)length, fd);
   }
 }

@@ -37,8 +37,7 @@ static void give_back(struct helper *helper, const struct returned *returned) {
   batch->channel[i] = -1;
   batch->from[i] = NULL;
   batch->connection[i] = returned->fd;
-  batch->length[i] = DELIVERY_HEAD + returned->delivery.client_length + returned->delivery.server_length +
-                     returned->delivery.option_count * sizeof(struct inherited_option);
+  batch->length[i] = delivery_length(&returned->delivery);
 }
 
 void returned_take(struct helper *helper, const struct delivery *delivery, int fd) {
