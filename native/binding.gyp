@@ -28,7 +28,8 @@
       ],
       "defines": ["NAPI_VERSION=9", "_GNU_SOURCE"],
       "cflags": ["-O2", "-Wall", "-Wextra", "-Werror", "-std=gnu11", "-fvisibility=hidden"],
-      "cflags!": ["-Wno-unused-parameter", "-O3"]
+      "cflags!": ["-Wno-unused-parameter", "-O3"],
+      "ldflags": ["-Wl,-z,nodelete"]
     }
   ]
 }
