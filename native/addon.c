@@ -133,9 +133,9 @@ bool shared_memory_view(napi_env env, napi_value object, const char *name, napi_
 
 struct shared_memory *shared_arrays_define(napi_env env, napi_value object, const struct shared_array *arrays,
                                            size_t count, size_t extra, napi_value *buffer, size_t *end) {
-  size_t total = 0;
-  for (size_t i = 0; i < count; i++) total += (arrays[i].width * arrays[i].count + 15) & ~(size_t)15;
-  struct shared_memory *memory = total <= INT_MAX ? shared_memory_create(total + extra) : NULL;
+  uint64_t total = 0;
+  for (size_t i = 0; i < count; i++) total += (arrays[i].width * arrays[i].count + 15) & ~UINT64_C(15);
+  struct shared_memory *memory = total <= INT_MAX ? shared_memory_create((size_t)total + extra) : NULL;
   if (memory == NULL) {
     throw_system_call(env, "calloc", ENOMEM, NULL);
     return NULL;
@@ -145,8 +145,9 @@ struct shared_memory *shared_arrays_define(napi_env env, napi_value object, cons
   for (size_t i = 0; made && i < count; i++) {
     void *address = memory->bytes + *end;
     memcpy(arrays[i].pointer, &address, sizeof address);
-    made = shared_memory_view(env, object, arrays[i].name, arrays[i].type, *buffer, *end, arrays[i].count);
-    *end += (arrays[i].width * arrays[i].count + 15) & ~(size_t)15;
+    size_t elements = (size_t)arrays[i].count;
+    made = shared_memory_view(env, object, arrays[i].name, arrays[i].type, *buffer, *end, elements);
+    *end += (size_t)((arrays[i].width * arrays[i].count + 15) & ~UINT64_C(15));
   }
   if (made) return memory;
   shared_memory_release(memory);

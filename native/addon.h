@@ -68,7 +68,7 @@ bool shared_memory_view(napi_env env, napi_value object, const char *name, napi_
 struct shared_array {
   const char *name;
   napi_typedarray_type type;
-  size_t width, count;
+  uint64_t width, count;
   void *pointer;
 };
 

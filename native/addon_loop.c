@@ -387,7 +387,7 @@ static bool make_arrays(napi_env env, napi_value object, struct loop *loop, cons
       {"flags", napi_int32_array, 4, 3, &loop->flags},
       {"peekDescriptors", napi_int32_array, 4, (size_t)sizes->peeks, &loop->peek.descriptors},
       {"peekLengths", napi_int32_array, 4, (size_t)sizes->peeks, &loop->peek.lengths},
-      {"peekBuffer", napi_uint8_array, 1, (size_t)(sizes->peeks * sizes->peek_bytes), &loop->peek.buffer},
+      {"peekBuffer", napi_uint8_array, 1, (uint64_t)(sizes->peeks * sizes->peek_bytes), &loop->peek.buffer},
       {"peekAddresses", napi_uint8_array, 1, (size_t)sizes->peeks * TCP_ADDRESS_PACKED, &loop->peek.addresses},
       {"sendChannels", napi_int32_array, 4, (size_t)sizes->sends, &loop->send.channels},
       {"sendDescriptors", napi_int32_array, 4, (size_t)sizes->sends, &loop->send.descriptors},

@@ -23,7 +23,7 @@ struct splicer_object {
 
 static void release_splicer(struct splicer_object *object) {
   if (--object->references > 0) return;
-  if (object->splicer.pool != NULL && object->memory != NULL) {
+  if (object->memory != NULL) {
     /* Pairs that are still there lose their pipes, not their sockets. */
     for (int64_t i = 0; i < 2 * object->rows; i++) {
       int pipe = object->splicer.pipes[i];
@@ -33,6 +33,8 @@ static void release_splicer(struct splicer_object *object) {
     }
     splicer_trim(&object->splicer, 0);
   }
+  free(object->splicer.pipes);
+  free(object->splicer.held);
   free(object->splicer.pool);
   free(object->splicer.free);
   shared_memory_release(object->memory);
@@ -101,8 +103,6 @@ static bool make_splicer(napi_env env, napi_value target, struct splicer_object 
   const struct shared_array arrays[] = {
       {"descriptors", napi_int32_array, 4, 2 * rows, &splicer->descriptors},
       {"errors", napi_int32_array, 4, 2 * rows, &splicer->errors},
-      {"pipes", napi_int32_array, 4, 2 * rows, &splicer->pipes},
-      {"held", napi_uint32_array, 4, 2 * rows, &splicer->held},
       {"flags", napi_uint32_array, 4, rows, &splicer->flags},
       {"rows", napi_int32_array, 4, batch, &splicer->rows},
       {"outcomes", napi_uint32_array, 4, batch, &splicer->outcomes},
@@ -121,9 +121,11 @@ static bool make_splicer(napi_env env, napi_value target, struct splicer_object 
   };
   napi_value buffer;
   size_t end;
+  splicer->pipes = calloc(2 * rows, sizeof *splicer->pipes);
+  splicer->held = calloc(2 * rows, sizeof *splicer->held);
   splicer->pool = calloc((size_t)splicer->most_pipes, sizeof *splicer->pool);
   splicer->free = calloc((size_t)splicer->most_pipes, sizeof *splicer->free);
-  if (splicer->pool == NULL || splicer->free == NULL) {
+  if (splicer->pipes == NULL || splicer->held == NULL || splicer->pool == NULL || splicer->free == NULL) {
     throw_system_call(env, "calloc", ENOMEM, NULL);
     return false;
   }
@@ -196,6 +198,13 @@ napi_value get_socket_address(napi_env env, napi_callback_info info) {
   return made ? result : NULL;
 }
 
+/* Copies the bytes of a sockaddr_in or sockaddr_in6. */
+static bool is_socket_address(const uint8_t *bytes, size_t length, struct sockaddr_storage *out) {
+  if (length != sizeof(struct sockaddr_in) && length != sizeof(struct sockaddr_in6)) return false;
+  memcpy(out, bytes, length);
+  return out->ss_family == (length == sizeof(struct sockaddr_in) ? AF_INET : AF_INET6);
+}
+
 napi_value dial(napi_env env, napi_callback_info info) {
   ARGUMENTS(2);
   const uint8_t *bytes;
@@ -206,11 +215,10 @@ napi_value dial(napi_env env, napi_callback_info info) {
       !take_boolean(env, arguments[1], "speaksFirst", &speaks_first)) {
     return NULL;
   }
-  if (length > sizeof address) {
+  if (!is_socket_address(bytes, length, &address)) {
     throw_range(env, "address", "made by socketAddress");
     return NULL;
   }
-  memcpy(&address, bytes, length);
   int fd = tcp_dial(&address, (socklen_t)length, speaks_first);
   return integer(env, fd == -1 ? -errno : fd);
 }

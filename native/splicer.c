@@ -20,7 +20,14 @@ void splicer_prepare(struct splicer *splicer, size_t rows) {
   }
 }
 
-static int idle_pipes(const struct splicer *splicer) { return splicer->pool_state[0] - splicer->pool_state[1]; }
+static int idle_pipes(const struct splicer *splicer) { return splicer->open_pipes - splicer->borrowed_pipes; }
+
+static void count_pipes(struct splicer *splicer, int open, int borrowed) {
+  splicer->open_pipes += open;
+  splicer->borrowed_pipes += borrowed;
+  splicer->pool_state[0] = splicer->open_pipes;
+  splicer->pool_state[1] = splicer->borrowed_pipes;
+}
 
 /*
  * A larger pipe holds more of what a fast sender sends in one call. fcntl(2): EPERM above pipe-user-pages-soft; then it
@@ -32,7 +39,7 @@ static bool open_pipe(struct splicer *splicer, int index) {
   fcntl(ends[1], F_SETPIPE_SZ, splicer->pipe_bytes);
   int capacity = fcntl(ends[1], F_GETPIPE_SZ);
   splicer->pool[index] = (struct splicer_pipe){.read = ends[0], .write = ends[1], .capacity = capacity};
-  splicer->pool_state[0]++;
+  count_pipes(splicer, 1, 0);
   return true;
 }
 
@@ -40,15 +47,15 @@ static bool borrow(struct splicer *splicer, size_t place) {
   if (splicer->pipes[place] != -1) return true;
   int idle = idle_pipes(splicer);
   if (idle == 0) {
-    if (splicer->pool_state[1] == splicer->most_pipes || !open_pipe(splicer, splicer->free[0])) return false;
+    if (splicer->borrowed_pipes == splicer->most_pipes || !open_pipe(splicer, splicer->free[0])) return false;
     idle = 1;
   }
   /* The one that was used last: its memory is in the cache. */
   splicer->pipes[place] = splicer->free[idle - 1];
   /* What isn't open moves up: the stack has no hole. */
-  int behind = splicer->most_pipes - splicer->pool_state[1] - 1;
+  int behind = splicer->most_pipes - splicer->borrowed_pipes - 1;
   splicer->free[idle - 1] = splicer->free[behind];
-  splicer->pool_state[1]++;
+  count_pipes(splicer, 0, 1);
   return true;
 }
 
@@ -56,7 +63,7 @@ static void close_pipe(struct splicer *splicer, int index) {
   close(splicer->pool[index].read);
   close(splicer->pool[index].write);
   splicer->pool[index] = (struct splicer_pipe){-1, -1, 0};
-  splicer->pool_state[0]--;
+  count_pipes(splicer, -1, 0);
 }
 
 static void give_back(struct splicer *splicer, size_t place) {
@@ -66,8 +73,8 @@ static void give_back(struct splicer *splicer, size_t place) {
   bool is_empty = splicer->held[place] == 0;
   splicer->held[place] = 0;
   if (!is_empty) close_pipe(splicer, index);
-  int end = splicer->most_pipes - splicer->pool_state[1];
-  splicer->pool_state[1]--;
+  int end = splicer->most_pipes - splicer->borrowed_pipes;
+  count_pipes(splicer, 0, -1);
   if (!is_empty) {
     splicer->free[end] = index;
     return;

@@ -42,11 +42,9 @@ struct splicer_pipe {
 };
 
 struct splicer {
-  /* Two a row, by side. Those of `pipes` and `held` are of the bytes that come from that side. */
+  /* Two a row, by side. */
   int32_t *descriptors;
   int32_t *errors;
-  int32_t *pipes; /* index of the borrowed pipe, -1: none */
-  uint32_t *held; /* bytes in it */
   uint32_t *flags; /* one a row */
 
   /* One call's rows, its outcomes, and two a row: the bytes that were passed on from each side. */
@@ -54,8 +52,15 @@ struct splicer {
   uint32_t *outcomes;
   double *bytes;
 
-  int32_t *pool_state; /* [0] pipes that are open, [1] borrowed */
+  int32_t *pool_state; /* out: [0] pipes that are open, [1] borrowed */
 
+  /*
+   * What follows is this structure's own, for nobody else to write: indices and counts are trusted. `pipes` and `held`
+   * have two elements a row, of the bytes that come from that side.
+   */
+  int32_t *pipes; /* index of the borrowed pipe, -1: none */
+  uint32_t *held; /* bytes in it */
+  int open_pipes, borrowed_pipes;
   struct splicer_pipe *pool;
   int32_t *free; /* a stack of those that are open and not borrowed; behind them, those that aren't open */
   int most_pipes;

@@ -230,6 +230,7 @@ enum {
   SNIH_MOST_CHANNELS = 256,   /* of one process: more than any door has workers */
   SNIH_WARNINGS = 64,         /* that are remembered, so that each is told once */
   SNIH_BACKLOG = 511,         /* of channels, not connections */
+  SNIH_MOST_PASSED = 65536,   /* descriptors of a service manager that are looked at */
   SNIH_ACCEPT_REST = 1000,    /* milliseconds after a failed accept: a ready listener would take a whole processor */
   SNIH_COUNT_INTERVAL = 250,  /* milliseconds after which a changed open count is told */
   SNIH_ROOM_INTERVAL = 20,    /* milliseconds after which a door that waits for READY learns that there is room */
@@ -1190,7 +1191,8 @@ static int snih_path_of(int fd, char path[sizeof(((struct sockaddr_un *)0)->sun_
 static int snih_take_passed(struct sni_handoff *receiver, const char *path, const char *name, char *error) {
   const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS"), *names = getenv("LISTEN_FDNAMES");
   int count = pid != NULL && fds != NULL && atol(pid) == (long)getpid() ? atoi(fds) : 0;
-  for (int fd = 3; fd < 3 + count; fd++) {
+  int end = count < SNIH_MOST_PASSED ? 3 + count : 3 + SNIH_MOST_PASSED;
+  for (int fd = 3; fd < end; fd++) {
     size_t length = names == NULL ? 0 : strcspn(names, ":");
     int is_named = name != NULL && names != NULL && strlen(name) == length && strncmp(name, names, length) == 0;
     if (names != NULL) names += length + (names[length] == ':');

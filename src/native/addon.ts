@@ -295,16 +295,13 @@ export interface Splicer {
   readonly descriptors: Int32Array;
   /** Out: the errno that ended the side; 0: none. */
   readonly errors: Int32Array;
-  /** The pipe that bytes from this side are in, -1: none; and how many they are. */
-  readonly pipes: Int32Array;
-  readonly held: Uint32Array;
   /** Bits of `SplicerFlag`, one element a row. */
   readonly flags: Uint32Array;
   /** In: the rows of a `move`. Out: bits of `SplicerOutcome`, and two elements a row: bytes passed on that came from each side. */
   readonly rows: Int32Array;
   readonly outcomes: Uint32Array;
   readonly bytes: Float64Array;
-  /** [0] pipes that are open, [1] those that are borrowed. */
+  /** Out: [0] pipes that are open, [1] those that are borrowed. */
   readonly pool: Int32Array;
   /** Moves what can be moved for the first `count` of `rows`, at most about 512 KiB a direction. SIGPIPE must be ignored, as Node does. DONE: side 1 is still to be closed, which tells it the end. */
   move(count: number): void;
