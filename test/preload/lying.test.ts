@@ -6,7 +6,6 @@ import { openDescriptors } from "../support/descriptors.js";
 import { FakeDoor } from "../support/fake-door.js";
 import { Folder } from "../support/folder.js";
 import { TcpListener } from "../support/tcp.js";
-import { until } from "../support/wait.js";
 import { compileServer, Server } from "./server.js";
 
 const folder = new Folder();
@@ -26,13 +25,13 @@ it("what no library sends comes back to no process, leaves no descriptors, and t
   server = new Server(program, path, ["0.0.0.0:443"], { SNI_HANDOFF: `443=${path}` }, "pipe");
   await server.child.line("listening", (line) => line.includes("listening"));
   const helper = await server.helper("helper");
-  const before = await until("the helper's descriptors", () => openDescriptors(helper).length);
+  const door = await FakeDoor.open(path); // from then on it has all that it needs
+  const before = openDescriptors(helper).length;
   server.child.process.stdin!.end("\n");
   const answers = await server.child.line("what came back", (line) => line.includes("answers") && line);
   expect(JSON.parse(answers)).toEqual({ answers: 0, longest: 0 });
   expect(openDescriptors(helper).length).toBe(before);
 
-  const door = await FakeDoor.open(path);
   const { client, descriptor } = await tcp.pair();
   let text = "";
   client.on("data", (data) => {

@@ -114,6 +114,7 @@ it("a full queue of one family does not keep the helper busy", async () => {
 it("a record without bytes leaves none of its descriptors in the helper", async () => {
   const server = await serve(["0.0.0.0:443"]);
   const helper = await server.helper("helper");
+  await door(); // from then on it has all that it needs
   const before = openDescriptors(helper).length;
   const { client, descriptor } = await tcp.pair();
   for (let i = 0; i < 5; i++) {
