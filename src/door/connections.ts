@@ -28,8 +28,6 @@ export type State = (typeof State)[keyof typeof State];
 export const Mark = {
   /** Is a member of the epoll set. */
   POLLED: 1,
-  /** SO_RCVLOWAT was changed. */
-  LOW_WATER: 2,
   /** Has an entry in `refusals`. */
   REFUSED: 4,
   /** The client has closed its side while the hello was incomplete. */
@@ -75,6 +73,8 @@ export class Connections {
    */
   readonly proxy: Uint8Array;
   readonly server: Uint8Array;
+  /** What SO_RCVLOWAT was set to; 0: it was not changed. */
+  readonly lowWater: Uint32Array;
   /** Index of the listener that it came by; NOBODY if that is gone, or it was taken over from the predecessor. */
   readonly listener: Int16Array;
   /** The connection's id, two words. */
@@ -120,6 +120,7 @@ export class Connections {
     this.consumed = new Uint16Array(capacity);
     this.proxy = new Uint8Array(capacity * ADDRESS_BYTES);
     this.server = new Uint8Array(capacity * ADDRESS_BYTES);
+    this.lowWater = new Uint32Array(capacity);
     this.listener = new Int16Array(capacity);
     this.idLow = new Uint32Array(capacity);
     this.idHigh = new Uint32Array(capacity);
@@ -157,6 +158,7 @@ export class Connections {
     this.listener[slot] = NOBODY;
     this.address[slot * ADDRESS_BYTES] = 0;
     this.consumed[slot] = 0;
+    this.lowWater[slot] = 0;
     return slot;
   }
 

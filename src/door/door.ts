@@ -915,10 +915,11 @@ export class Door {
   private wait(slot: number, needed: number): void {
     const { connections } = this;
     const descriptor = connections.descriptor[slot]!;
-    if (needed > 1) {
-      // Looks at the queue anew and wakes the poll if the bytes came meanwhile (tcp_set_rcvlowat).
+    // Once for each value. It looks at the queue anew and wakes the poll if the bytes came meanwhile (tcp_set_rcvlowat), or
+    // if the queue's memory is nearly used up, as many small segments do: then setting it again would wake it for ever.
+    if (needed > 1 && connections.lowWater[slot] !== needed) {
       native.setReceiveLowWater(descriptor, needed);
-      connections.marks[slot]! |= Mark.LOW_WATER;
+      connections.lowWater[slot] = needed;
     }
     if (connections.state[slot] === State.WAITING) {
       if ((connections.marks[slot]! & SILENT) === 0) return;
@@ -1101,9 +1102,9 @@ export class Door {
 
   private restoreLowWater(slot: number): void {
     const { connections } = this;
-    if ((connections.marks[slot]! & Mark.LOW_WATER) === 0) return;
+    if (connections.lowWater[slot] === 0) return;
     native.setReceiveLowWater(connections.descriptor[slot]!, 1);
-    connections.marks[slot]! &= ~Mark.LOW_WATER;
+    connections.lowWater[slot] = 0;
   }
 
   private restorePoll(slot: number): void {
