@@ -34,6 +34,12 @@ const PRESSURE_REST = 10;
 /** `retryAt` of a channel that is not connected again. */
 const NEVER = Number.POSITIVE_INFINITY;
 
+/**
+ * Messages that are read from one channel without a pause. An instance has at most a window to settle, and the kernel's
+ * queue takes some 280 messages: who goes on and on would keep all other channels and clients waiting.
+ */
+const MOST_MESSAGES = 1024;
+
 const SHUT_RD = 0;
 
 export interface ChannelListener {
@@ -327,7 +333,7 @@ export class Channels {
       if ((events & ~EPOLLRDHUP) !== 0) this.finishRevoke(channel);
       return;
     }
-    const end = this.read(channel);
+    const end = this.read(channel, MOST_MESSAGES);
     if (channel.violation !== undefined) {
       this.counters[Counter.violations]!++;
       channel.lastFailure = `protocol violation: ${channel.violation}`;
@@ -343,16 +349,19 @@ export class Channels {
     }
   }
 
-  /** Reads and applies everything that is queued. */
-  private read(channel: Channel): number {
+  /** Reads and applies everything that is queued; more than `most` messages are a violation. */
+  private read(channel: Channel, most: number): number {
     const { received } = this.loop;
     const { outstanding, load } = channel;
     let end: number;
+    let messages = 0;
     do {
       const count = this.loop.receive(channel.descriptor);
       for (let i = 0; i < count; i++) this.apply(channel, i);
+      messages += count;
       end = received.end[0]!;
-    } while (end === ReceiveEnd.FULL);
+    } while (end === ReceiveEnd.FULL && messages < most);
+    if (end === ReceiveEnd.FULL) channel.violation ??= `more than ${most} messages without a pause`;
     if (end === ReceiveEnd.FAILED) channel.violation ??= `reading failed with errno ${received.end[1]}`;
     if (channel.outstanding < outstanding) channel.stalled = false;
     // Fewer outstanding: the window opens. A lower load: `maxConnections` may allow more.
@@ -470,7 +479,8 @@ export class Channels {
     } catch {
       // ENOTCONN: the peer is gone; what it had sent is still read.
     }
-    this.read(channel);
+    // All of it: nothing can be added any more.
+    this.read(channel, Number.POSITIVE_INFINITY);
     if (channel.violation === undefined) channel.lastFailure = why;
     this.report.line(this.now, "warn", "channel.revoked", `connections are taken back from an instance: ${why}`, {
       ...this.describe(channel),
