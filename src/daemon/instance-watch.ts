@@ -2,13 +2,24 @@
  * Where instances are: the sockets in backends' folders, and the moment at which a path appears. inotify (fs.watch) makes
  * it quick; a look once a second makes it certain, since folders come and go.
  */
-import { type FSWatcher, readdirSync, statSync, watch } from "node:fs";
+import { type Dirent, type FSWatcher, opendirSync, statSync, watch } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { BackendSettings } from "../door/settings.js";
 
 const LOOK_EVERY = 1000;
 /** A path appears at bind(2), a moment before listen(2): it is announced again after these times. Milliseconds. */
 const ANNOUNCE_AFTER = [0, 10, 50, 250];
+/**
+ * Instances of one backend. Each has a descriptor in every worker, and is connected to again and again: whoever owns a
+ * backend's folder must not be able to take all of either from the others.
+ */
+export const MOST_INSTANCES = 256;
+/** Entries that are looked at in a folder, for the same reason. */
+const MOST_ENTRIES = 4096;
+/** Between two looks at a folder in which something changes all the time. Milliseconds. */
+const LOOK_REST = 20;
+/** Announcements that are due, of all folders together; who makes more sockets than that is looked for in the folder. */
+const MOST_ANNOUNCEMENTS = 4 * MOST_INSTANCES;
 
 export interface InstanceWatchListener {
   /** The sockets in the folder of the backend with this index have changed. */
@@ -17,6 +28,8 @@ export interface InstanceWatchListener {
   appeared(path: string): void;
   /** Not used: more users than root and its owner may write to this folder, and so could be an instance. */
   insecure(folder: string, mode: number): void;
+  /** A backend's folder has more sockets, or entries, than are looked at: once, until it has fewer. */
+  tooMany(folder: string): void;
   /** A backend's folder cannot be read: once for each cause. Instances that were found in it before stay, unless it is gone. */
   unreadable(backend: number, folder: string, error: NodeJS.ErrnoException): void;
 }
@@ -30,6 +43,10 @@ export class InstanceWatch {
   private readonly watchers: Map<string, FSWatcher> = new Map();
   private readonly found: string[][];
   private readonly insecure: Set<string> = new Set();
+  private readonly crowded: Set<string> = new Set();
+  /** Folders that were looked at a moment ago: whether something has changed since. */
+  private readonly resting: Map<string, boolean> = new Map();
+  private announcements: number = 0;
   /** Why folders could not be read at the last look: errno names. */
   private readonly unreadable: Map<string, string | undefined> = new Map();
   private readonly timer: NodeJS.Timeout;
@@ -67,6 +84,7 @@ export class InstanceWatch {
     clearInterval(this.timer);
     for (const watcher of this.watchers.values()) watcher.close();
     this.watchers.clear();
+    this.resting.clear();
   }
 
   private look(announce: boolean): void {
@@ -98,12 +116,32 @@ export class InstanceWatch {
     if (event !== "rename") return;
     // inotify names the folder itself when it is removed: then watch whatever takes its place.
     if (name === null || name === basename(folder)) this.forget(folder);
-    if (this.pools.has(folder)) this.scan(folder, true);
+    if (this.pools.has(folder)) this.scanSoon(folder);
     if (name === null) return;
     if (!this.pools.has(folder) && this.paths.get(folder)?.has(name) !== true) return;
+    if (this.announcements >= MOST_ANNOUNCEMENTS) return;
     for (const delay of ANNOUNCE_AFTER) {
-      setTimeout(() => this.listener.appeared(join(folder, name)), delay).unref();
+      this.announcements++;
+      setTimeout(() => {
+        this.announcements--;
+        this.listener.appeared(join(folder, name));
+      }, delay).unref();
     }
+  }
+
+  /** At once, but not for every one of many changes. */
+  private scanSoon(folder: string): void {
+    if (this.resting.has(folder)) {
+      this.resting.set(folder, true);
+      return;
+    }
+    this.scan(folder, true);
+    this.resting.set(folder, false);
+    setTimeout(() => {
+      const changed = this.resting.get(folder);
+      this.resting.delete(folder);
+      if (changed === true) this.scanSoon(folder);
+    }, LOOK_REST).unref();
   }
 
   /** Whoever may make a socket in the folder is served connections: that is for root and the folder's owner. */
@@ -136,15 +174,24 @@ export class InstanceWatch {
     }
   }
 
+  private noteCrowd(folder: string, isCrowded: boolean): void {
+    if (this.crowded.has(folder) === isCrowded) return;
+    if (!isCrowded) {
+      this.crowded.delete(folder);
+      return;
+    }
+    this.crowded.add(folder);
+    this.listener.tooMany(folder);
+  }
+
   /** Paths of the sockets in a folder, sorted; undefined if it cannot be told now, for want of descriptors for example. */
   private socketsIn(folder: string): string[] | undefined {
     try {
-      const paths = readdirSync(folder, { withFileTypes: true })
-        .filter((entry) => entry.isSocket())
-        .map((entry) => join(folder, entry.name))
-        .sort();
+      const entries = entriesOf(folder);
+      const paths = entries.filter((entry) => entry.isSocket()).map((entry) => join(folder, entry.name));
       this.unreadable.delete(folder);
-      return paths;
+      this.noteCrowd(folder, entries.length >= MOST_ENTRIES || paths.length > MOST_INSTANCES);
+      return paths.sort().slice(0, MOST_INSTANCES);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (this.unreadable.get(folder) !== code) {
@@ -153,6 +200,21 @@ export class InstanceWatch {
       }
       return code === "ENOENT" || code === "ENOTDIR" ? [] : undefined;
     }
+  }
+}
+
+/** At most MOST_ENTRIES, in no order. */
+function entriesOf(folder: string): Dirent[] {
+  const entries: Dirent[] = [];
+  const directory = opendirSync(folder);
+  try {
+    for (let entry = directory.readSync(); entry !== null; entry = directory.readSync()) {
+      entries.push(entry);
+      if (entries.length === MOST_ENTRIES) break;
+    }
+    return entries;
+  } finally {
+    directory.closeSync();
   }
 }
 

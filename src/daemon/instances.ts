@@ -1,6 +1,6 @@
 /** The watch over a configuration's instances, and what it says in the log. */
 import type { Configuration } from "./configuration/index.js";
-import { InstanceWatch } from "./instance-watch.js";
+import { InstanceWatch, MOST_INSTANCES } from "./instance-watch.js";
 import type { Log } from "./log.js";
 import type { Workers } from "./workers.js";
 
@@ -13,6 +13,12 @@ export function watchInstances({ door }: Configuration, log: Log, workers: () =>
       log.error(
         { event: "instances.insecure", path: folder, mode: mode.toString(8) },
         `${folder} is not used: its mode ${mode.toString(8)} lets others than root and its owner put instances there; chmod go-w ${folder}`,
+      );
+    },
+    tooMany: (path) => {
+      log.error(
+        { event: "instances.too_many", path },
+        `${path} has more sockets than a backend may have instances, or other files in great number: at most ${MOST_INSTANCES} are used; remove what nobody listens on`,
       );
     },
     unreadable: (backend, folder, error) => {
