@@ -19,6 +19,8 @@ export interface BackendStart {
   readonly idleTimeout?: number;
   /** What raw ones say first. */
   readonly greeting?: string;
+  /** Numbers or names: who may be a door. */
+  readonly allowedUsers?: readonly (string | number)[];
   /** A command that runs it: ["prlimit", "--nofile=64"]. */
   readonly prefix?: readonly string[];
 }

@@ -14,6 +14,7 @@ const packages = {
   prlimit: "util-linux",
   script: "bsdutils",
   setpriv: "util-linux",
+  nsenter: "util-linux",
   unshare: "util-linux",
 } as const;
 
