@@ -16,7 +16,7 @@ const folder = join(dist, "service");
 const entries = { service: join(dist, "cli/service.js"), worker: join(dist, "door/worker.js") };
 
 /** Loaded rarely, and then from node_modules. */
-const external = ["pino-pretty", "prom-client", "node-unix-socket", "re2js", "yargs"];
+const external = ["pino-pretty", "prom-client", "re2js", "yargs"];
 
 /** Files that a module names by their place beside itself, as seen from the bundle. */
 const places = {

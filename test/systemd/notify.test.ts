@@ -12,9 +12,10 @@ afterEach(() => {
 });
 
 /** A service manager's socket, and what came to it. */
-function manager(address: string): string[] {
+const manager = (address: string): string[] => read(native.listenUnix(address, "dgram", { backlog: 0 }));
+
+function read(descriptor: number): string[] {
   const messages: string[] = [];
-  const descriptor = native.listenUnix(address, "dgram", { backlog: 0 });
   const watch = native.watchMessages(
     descriptor,
     (count) => {
@@ -75,7 +76,7 @@ describe.each([
 
 describe("a service manager that is not there", () => {
   it.each([
-    ["a path", () => folder.at("absent"), /No such file/],
+    ["a path", () => folder.at("absent"), /ENOENT/],
     ["an abstract address", () => "@sni-handoff-test-absent", /ECONNREFUSED/],
     ["another kind of address", () => "vsock:2:1234", /a path or "@name" is needed/],
     ["a path that is too long", () => `/${"x".repeat(200)}`, /./],
@@ -98,6 +99,31 @@ describe("a service manager that is not there", () => {
     for (const close of closers.splice(0)) close();
     expect(notifier.watchdog()).toBe(false);
     expect(failures).toHaveLength(2);
+  });
+});
+
+describe("a service manager whose queue is full", () => {
+  it("is told everything, in order, when it reads again", async () => {
+    const path = folder.at("full");
+    const descriptor = native.listenUnix(path, "dgram", { backlog: 0 });
+    const failures: Error[] = [];
+    const notifier = Notifier.fromEnvironment({ NOTIFY_SOCKET: path }, (error) => failures.push(error))!;
+    const states = Array.from({ length: 700 }, (_, i) => `state ${i}`);
+    expect(states.map((state) => notifier.status(state))).toEqual(states.map(() => true));
+    const messages = read(descriptor);
+    await until("the messages", () => messages.length === states.length);
+    expect(messages).toEqual(states.map((state) => `STATUS=${state}\n`));
+    expect(failures).toEqual([]);
+  });
+
+  it("and never reads: what it is to be told does not grow for ever", () => {
+    const path = folder.at("never");
+    const descriptor = native.listenUnix(path, "dgram", { backlog: 0 });
+    closers.push(() => native.close(descriptor));
+    const failures: Error[] = [];
+    const notifier = Notifier.fromEnvironment({ NOTIFY_SOCKET: path }, (error) => failures.push(error))!;
+    for (let i = 0; i < 3000; i++) notifier.watchdog();
+    expect(failures.map(({ message }) => message)).toEqual([expect.stringMatching(/EAGAIN/)]);
   });
 });
 

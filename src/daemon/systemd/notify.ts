@@ -1,19 +1,26 @@
 /** Tells the service manager what the process is doing: sd_notify(3), one datagram a message. */
-import { createRequire } from "node:module";
 import { getSystemErrorName } from "node:util";
-import type * as UnixSocket from "node-unix-socket";
 import { HandoffError } from "../../errors.js";
 import { native } from "../../native/addon.js";
 
+/** Milliseconds until a service manager whose queue is full (net.unix.max_dgram_qlen) is tried again. */
+const AGAIN = 20;
+/** Most messages that wait for that. */
+const MAX_PENDING = 1000;
+
 /**
  * Nothing here throws: a service manager that cannot be reached must not end the door. Each method returns whether the
- * message was given to the kernel; `failed` hears of the first failure, and of the first one after a success.
+ * message was given to the kernel, or waits until the service manager's queue has room; `failed` hears of the first
+ * failure, and of the first one after a success.
  */
 export class Notifier {
   /** NOTIFY_SOCKET: a path, or "@name" in the abstract namespace. */
   readonly address: string;
   private readonly failed: (error: Error) => void;
   private isFailing: boolean = false;
+  private readonly pending: Uint8Array[] = [];
+  /** Until they are tried again. */
+  private waiting: NodeJS.Timeout | undefined;
 
   private constructor(address: string, failed: (error: Error) => void) {
     this.address = address;
@@ -74,11 +81,30 @@ export class Notifier {
   }
 
   private send(...lines: string[]): boolean {
+    this.pending.push(Buffer.from(`${lines.join("\n")}\n`));
+    // Those before it wait already.
+    if (this.pending.length > 1 && this.pending.length <= MAX_PENDING) return true;
+    return this.sendPending();
+  }
+
+  private sendPending(): boolean {
     let failure: Error | undefined;
     try {
-      failure = sendDatagram(this.address, Buffer.from(`${lines.join("\n")}\n`));
+      while (this.pending.length > 0) {
+        const errno = sendDatagram(this.address, this.pending[0]!);
+        if (errno === "EAGAIN" && this.pending.length <= MAX_PENDING) {
+          this.waiting ??= setTimeout(() => {
+            this.waiting = undefined;
+            this.sendPending();
+          }, AGAIN).unref();
+          return true;
+        }
+        if (errno !== undefined) throw new Error(`sendmsg: ${errno}`);
+        this.pending.shift();
+      }
     } catch (error) {
       failure = error as Error;
+      this.pending.length = 0;
     }
     if (failure !== undefined && !this.isFailing) {
       this.failed(
@@ -97,29 +123,14 @@ function statusLine(text: string | undefined): string[] {
   return text === undefined ? [] : [`STATUS=${text.replaceAll(/\s*[\r\n]+\s*/g, " ")}`];
 }
 
-/** Returns, or throws, what went wrong. */
-function sendDatagram(address: string, message: Buffer): Error | undefined {
-  if (address.startsWith("@")) return sendAbstract(address, message);
-  if (!address.startsWith("/")) return new HandoffError("ERR_OPTION", 'a path or "@name" is needed');
-  // Loaded here because a door that no service manager started has no use for it.
-  const { DgramSocket }: typeof UnixSocket = createRequire(import.meta.url)("node-unix-socket");
-  const socket = new DgramSocket();
-  let failure: Error | undefined;
-  socket.on("error", () => {}); // told to the callback too
-  // The callback comes at once, unless the receiver's queue is full: then when the message could be sent.
-  socket.sendTo(message, 0, message.length, address, (error) => {
-    failure = error;
-    socket.close();
-  });
-  return failure;
-}
-
-/** By the addon: node-unix-socket fills the address up with NULs, which makes it another one (unix(7)). */
-function sendAbstract(address: string, message: Buffer): Error | undefined {
+/** A message on its way: the errno's name, if it could not be sent. Throws if there is nobody. */
+function sendDatagram(address: string, message: Uint8Array): string | undefined {
+  if (!/^[/@]/.test(address)) throw new HandoffError("ERR_OPTION", 'a path or "@name" is needed');
+  // Connected anew for each: a service manager that was restarted has another socket.
   const socket = native.connectUnix(address, "dgram", {});
   try {
     const errno = native.sendMessage(socket, message);
-    return errno === 0 ? undefined : new Error(`sendmsg: ${getSystemErrorName(-errno)}`);
+    return errno === 0 ? undefined : getSystemErrorName(-errno);
   } finally {
     native.close(socket);
   }
