@@ -19,7 +19,8 @@ import { addressOf } from "../model/plan.js";
 import { compileLibrary } from "../support/compile.js";
 
 const CLIENTS = 6;
-const NUMBERS = [1, 2, 3, 4];
+/** Of calls. An instance has fewer, since it has half of the clients. */
+const NUMBERS = [1, 2, 4];
 
 let libraries: string;
 let library: string;
@@ -177,7 +178,7 @@ const instanceCuts = [
 ];
 
 describe.each(instanceCuts)("an instance that dies $when $call", ({ call, when, most }) => {
-  it.each(NUMBERS)("number %i: what it had not acknowledged another one answers", async (number) => {
+  it.each(NUMBERS.slice(0, 2))("number %i: what it had not acknowledged another one answers", async (number) => {
     const dying = await instance("dying", cutAt(call, number, when));
     const other = await instance("other");
     const { pid } = dying;
@@ -199,20 +200,23 @@ describe.each(instanceCuts)("an instance that dies $when $call", ({ call, when, 
   });
 });
 
-/** What is lost of those that are passed on: with the old door what it had not sent, with the new one what it had acknowledged. */
+/**
+ * Lost of those that are held is, with the old door, what it had not sent: it sends when it has read READY. With the new one
+ * what it had acknowledged: it does after its first read. `kept`: the numbers of the calls at which nobody is.
+ */
 const upgradeCuts = [
-  { dies: "old", call: "sendmmsg", when: "before", isKept: false },
-  { dies: "old", call: "sendmmsg", when: "after", isKept: true },
-  { dies: "old", call: "recvmmsg", when: "before", isKept: true },
-  { dies: "old", call: "recvmmsg", when: "after", isKept: true },
-  { dies: "old", call: "close", when: "before", isKept: true },
-  { dies: "new", call: "recvmmsg", when: "before", isKept: true },
-  { dies: "new", call: "recvmmsg", when: "after", isKept: true },
-  { dies: "new", call: "sendmsg", when: "before", isKept: true },
-  { dies: "new", call: "sendmsg", when: "after", isKept: false },
-] as const;
+  { dies: "old", call: "recvmmsg", when: "before", kept: [] },
+  { dies: "old", call: "recvmmsg", when: "after", kept: [] },
+  { dies: "old", call: "sendmmsg", when: "before", kept: [] },
+  { dies: "old", call: "sendmmsg", when: "after", kept: [1, 2] },
+  { dies: "old", call: "close", when: "before", kept: [1, 2] },
+  { dies: "new", call: "recvmmsg", when: "before", kept: [1] },
+  { dies: "new", call: "recvmmsg", when: "after", kept: [1] },
+  { dies: "new", call: "sendmsg", when: "before", kept: [1, 2] },
+  { dies: "new", call: "sendmsg", when: "after", kept: [1] },
+];
 
-describe.each(upgradeCuts)("an upgrade in which the $dies door dies $when $call", ({ dies, call, when, isKept }) => {
+describe.each(upgradeCuts)("an upgrade in which the $dies door dies $when $call", ({ dies, call, when, kept }) => {
   it.each([1, 2])("number %i: who is held goes on in the other one", async (number) => {
     await door.run(cutAt(call, number, when, dies === "old" ? "" : "_SUCCESSOR"));
     const first = door.pid;
@@ -221,11 +225,12 @@ describe.each(upgradeCuts)("an upgrade in which the $dies door dies $when $call"
     const upgrade = door.upgrade().catch(() => undefined);
     const successor = await door.successor(upgrade);
     await upgrade;
-    // A call that there was not has ended nobody.
     if (!isAlive(first) && door.pid === first) expect(await door.isSucceededBy(successor!)).toBe(true);
+    // The new one may have taken everything over before it died.
+    if (!door.running) await door.run();
     const only = await instance("only");
     const lost = lostOf(await Promise.all(playing));
-    if (isKept) expect(lost).toEqual([]);
+    if (kept.includes(number)) expect(lost.map(({ end }) => end)).toEqual([]);
     await nothingIsLeft(only);
   });
 });

@@ -169,7 +169,8 @@ export class Door {
     const { child, inCharge } = this;
     const all = [inCharge, ...childrenOf(inCharge)];
     process.kill(inCharge, "SIGTERM");
-    await until("the door's end", () => !all.some(isAlive), PATIENCE);
+    const isOver = () => !all.some(isAlive) && (inCharge !== child.pid || !child.running);
+    await until("the door's end", isOver, PATIENCE);
     if (inCharge === child.pid && child.process.exitCode !== 0) {
       throw new Error(`the door ended with ${child.process.exitCode ?? child.process.signalCode}: ${child.stderr}`);
     }

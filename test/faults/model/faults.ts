@@ -7,8 +7,8 @@ import { descriptorLimitOf, leaveDescriptors, limitDescriptors } from "../../sup
 import { isAlive } from "../../support/process-status.js";
 import { program } from "../../support/programs.js";
 import type { Instance } from "./instance.js";
-import type { Fault, FaultKind } from "./schedule.js";
 import type { Scene } from "./scene.js";
+import type { Fault, FaultKind } from "./schedule.js";
 import { sleep } from "./time.js";
 
 const stopThread = fileURLToPath(new URL("../../support/stop-thread.py", import.meta.url));
@@ -93,7 +93,9 @@ export const acts: Readonly<Record<FaultKind, Act>> = {
   },
 
   async "stop a worker"({ scene }, fault) {
-    const debuggerOf = spawn(program("python3"), [stopThread, `${scene.door.pid}`], { stdio: ["pipe", "pipe", "ignore"] });
+    const debuggerOf = spawn(program("python3"), [stopThread, `${scene.door.pid}`], {
+      stdio: ["pipe", "pipe", "ignore"],
+    });
     const ended = once(debuggerOf, "exit");
     // Without a worker that waits at that moment, or since the door is gone, it says nothing.
     await Promise.race([once(debuggerOf.stdout, "data"), ended]);

@@ -86,6 +86,7 @@ export class Instance {
   /** SIGTERM: drains. Throws if it does not end in order. */
   async drain(): Promise<void> {
     const { status, signal } = await this.child.end("SIGTERM");
-    if (status !== 0) throw new Error(`an instance of ${this.start.name} ended with ${status ?? signal}: ${this.stderr}`);
+    if (status !== 0)
+      throw new Error(`an instance of ${this.start.name} ended with ${status ?? signal}: ${this.stderr}`);
   }
 }

@@ -57,9 +57,16 @@ export class Journal {
   }
 
   private take(line: string): void {
-    const [what, client, pid, backend, time, number] = line.split(" ") as [string, string, string, string, string, string?];
-    let record = this.records.get(client);
-    if (record === undefined) this.records.set(client, (record = { owned: [], answered: [] }));
+    const [what, client, pid, backend, time, number] = line.split(" ") as [
+      string,
+      string,
+      string,
+      string,
+      string,
+      string?,
+    ];
+    const record = this.of(client);
+    this.records.set(client, record);
     const owned = { pid: Number(pid), backend, time: Number(time) };
     if (what === "owned") record.owned.push(owned);
     else record.answered.push({ ...owned, number: Number(number) });

@@ -1,8 +1,8 @@
 /** Chance from a seed, in as many sequences as there are salts: what is drawn from one changes nothing in another. */
 import { type Random, seededRandom } from "../../fuzz/random.js";
 
-export type { Random };
 export { integer, percent, pick, shuffled } from "../../fuzz/random.js";
+export type { Random };
 
 export function sequence(seed: number, ...salts: readonly number[]): Random {
   let state = seed;

@@ -18,7 +18,7 @@ import { WallClock } from "./wall-clock.js";
 /** Clients that the kernel keeps until the door accepts them. */
 const BACKLOG = 256;
 
-/** Instances of each backend that are ready when all is well. The relay's are its workers. */
+/** Instances that are ready when all is well; the relay's are its workers. Of others it is not known before a client comes. */
 const READY: Readonly<Record<string, number>> = { app: 1, pool: POOL, relayed: WORKERS };
 
 export interface SceneOptions {
@@ -69,7 +69,10 @@ export class Scene {
     const { file, listener } = this;
     const control = join(folder, "control.sock");
     const { environment } = this.clock;
-    this.door = new Door({ file, control, listener, environment, ...(log !== undefined && { log }) }, history.doorsKilled);
+    this.door = new Door(
+      { file, control, listener, environment, ...(log !== undefined && { log }) },
+      history.doorsKilled,
+    );
     await this.door.run();
     history.inForce(0);
   }
@@ -137,7 +140,10 @@ export class Scene {
 
   /** Processes by what they are. */
   private get processes(): [string, number][] {
-    const instances = this.instances.map(({ start, pid }): [string, number] => [start.path!.slice(this.folder.length + 1), pid]);
+    const instances = this.instances.map(({ start, pid }): [string, number] => [
+      start.path!.slice(this.folder.length + 1),
+      pid,
+    ]);
     return [["door", this.door.pid], ["relay", this.relay.pid], ...instances];
   }
 
@@ -172,8 +178,9 @@ export class Scene {
     if (busy !== undefined) return `a worker has connections: ${JSON.stringify(busy)}`;
     for (const { name, instances } of status.backends) {
       const ready = instances.filter(({ state, channels }) => state === "ready" && channels === WORKERS);
-      const needed = READY[name] ?? 0;
-      if (ready.length !== needed) return `backend ${name} has ${ready.length} instances ready: ${JSON.stringify(instances)}`;
+      const needed = READY[name];
+      if (needed !== undefined && ready.length !== needed)
+        return `backend ${name} has ${ready.length} instances ready: ${JSON.stringify(instances)}`;
     }
     for (const [name, pid] of this.processes) {
       const open = openSockets(pid);
@@ -192,7 +199,10 @@ export class Scene {
         return false; // gone
       }
     };
-    return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map(Number).filter(isOurs);
+    return readdirSync("/proc")
+      .filter((name) => /^\d+$/.test(name))
+      .map(Number)
+      .filter(isOurs);
   }
 
   async end(): Promise<void> {

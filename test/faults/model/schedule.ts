@@ -42,7 +42,13 @@ export interface Fault {
 
 /** An upgrade, or a reload, goes on already; or what it would find is wrong. */
 const without: Readonly<Record<Secondary, readonly FaultKind[]>> = {
-  upgrade: ["upgrade the door", "kill the new door", "kill the old door", "tear the configuration", "break the configuration"],
+  upgrade: [
+    "upgrade the door",
+    "kill the new door",
+    "kill the old door",
+    "tear the configuration",
+    "break the configuration",
+  ],
   reload: ["reload", "tear the configuration", "break the configuration"],
 };
 

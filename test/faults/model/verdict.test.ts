@@ -55,7 +55,10 @@ describe("right", () => {
   });
 
   it("of an unknown name: an alert", () => {
-    const refused = { ...cut({ ...asks, kind: "refused", name: "nobody.test" }), received: Buffer.from([21, 3, 3, 0, 2, 2, 112]) };
+    const refused = {
+      ...cut({ ...asks, kind: "refused", name: "nobody.test" }),
+      received: Buffer.from([21, 3, 3, 0, 2, 2, 112]),
+    };
     expect(judge(refused, nobody, [], history())).toEqual({ as: "refused" });
   });
 
@@ -80,7 +83,13 @@ describe("wrong", () => {
     ["nobody was killed", cut(), nobody, [], /lost/],
     ["its instance lives", cut(), { owned: [owned()], answered: [] }, [], /lost/],
     ["two had it", answered(), { owned: [owned(7), owned(8)], answered: [] }, [], /two processes/],
-    ["it was answered twice", answered(), { ...servedBy(), answered: [...servedBy().answered, ...servedBy().answered] }, [], /twice/],
+    [
+      "it was answered twice",
+      answered(),
+      { ...servedBy(), answered: [...servedBy().answered, ...servedBy().answered] },
+      [],
+      /twice/,
+    ],
     ["a stranger answers", answered("pool 7 1"), servedBy(7, "pool"), [], /backend pool had it; its name led to app/],
     ["somebody else answers than who had it", answered("app 8 1"), servedBy(7), [], /lost/],
     ["a part of a hello gets to a backend", cut({ ...asks, kind: "incomplete" }), servedBy(), [], /none should/],

@@ -12,7 +12,11 @@ import type { Record } from "./journal.js";
 /** As it has to be. */
 export type Fulfilled = "answered" | "refused" | "left";
 /** What the rules allow, since somebody was killed. */
-export type Excused = "with its instance" | "with its relay" | "with its door" | "with somebody killed: the door's log is lost";
+export type Excused =
+  | "with its instance"
+  | "with its relay"
+  | "with its door"
+  | "with somebody killed: the door's log is lost";
 export type Verdict = { readonly as: Fulfilled | Excused } | { readonly wrong: string };
 
 const ALERT = 21;
@@ -81,6 +85,11 @@ function excuseFor(
   return isUntold && isSomebody ? "with somebody killed: the door's log is lost" : undefined;
 }
 
-function killedOf({ instancesKilled, backendOf }: History, backend: string | undefined, from: number, to: number): boolean {
+function killedOf(
+  { instancesKilled, backendOf }: History,
+  backend: string | undefined,
+  from: number,
+  to: number,
+): boolean {
   return [...instancesKilled].some(([pid, at]) => backendOf.get(pid) === backend && at >= from && at <= to);
 }

@@ -1,5 +1,5 @@
 /** The wall clock of all processes of a scene: clock.c. */
-import { mkdtempSync, writeFileSync, writeSync, openSync, closeSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { compileLibrary } from "../support/compile.js";
 
