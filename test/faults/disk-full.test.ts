@@ -8,7 +8,7 @@ import { runModel } from "./model/run.js";
 import type { FaultKind } from "./model/schedule.js";
 
 const SEED = 1;
-const CONNECTIONS = 2_000;
+const CONNECTIONS = 1_200;
 
 /** All that cost no client: the log would have to say what became of others. */
 const kinds: readonly FaultKind[] = [

@@ -224,7 +224,7 @@ class Run {
   /** What the log says that no fault explains. */
   private complain(): void {
     const { complaints } = this.scene.door;
-    const expected = ["reload.failed", "upgrade.failed"];
+    const expected = ["reload.failed", "upgrade.failed", "accept.rested"];
     const wrong = complaints.splice(0).filter(({ event }) => !expected.includes(event));
     if (wrong.length > 0) throw new Error(this.told(`the door complains: ${JSON.stringify(wrong.slice(0, 5))}`));
   }
