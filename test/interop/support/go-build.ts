@@ -20,7 +20,12 @@ export function buildGo(folder: string): string {
 
 /** The path of the command that is a module in a folder of test/interop/fixtures. */
 export function buildGoFixture(name: string): string {
-  return build(name, ".", { cwd: fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url)), env });
+  return buildGoModule(name, fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url)));
+}
+
+/** The path of the command that is a module in `folder`. */
+export function buildGoModule(name: string, folder: string): string {
+  return build(name, ".", { cwd: folder, env });
 }
 
 function build(name: string, source: string, options: { cwd: string; env: NodeJS.ProcessEnv }): string {

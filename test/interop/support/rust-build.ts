@@ -1,4 +1,4 @@
-/** examples/rust, compiled for the tests. */
+/** Rust programs, compiled for the tests. */
 import { execFile } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -7,19 +7,32 @@ import { promisify } from "node:util";
 import { peer, peersFolder } from "./peers.js";
 
 const example = fileURLToPath(new URL("../../../examples/rust", import.meta.url));
-const files = ["Cargo.toml", "src/main.rs", "src/listener.rs"];
 
-/** The program's path. It is built beside the peers' programs: what it depends on is compiled, and its versions are chosen, once. */
-export async function buildRust(): Promise<string> {
-  const folder = join(peersFolder, "rust-receiver");
-  for (const file of files) writeIfOther(join(folder, file), readFileSync(join(example, file), "utf8"));
+/** The path of the program of examples/rust. */
+export function buildRust(): Promise<string> {
+  const files = ["Cargo.toml", "src/main.rs", "src/listener.rs"];
+  return buildCrate("rust-receiver", example, files, "sni-handoff-example");
+}
+
+/**
+ * The path of a crate's program. It is built beside the peers' programs: what it depends on is compiled, and its versions
+ * are chosen, once.
+ */
+export async function buildCrate(
+  name: string,
+  source: string,
+  files: readonly string[],
+  program: string,
+): Promise<string> {
+  const folder = join(peersFolder, name);
+  for (const file of files) writeIfOther(join(folder, file), readFileSync(join(source, file), "utf8"));
   const cargo = (...args: string[]) =>
     promisify(execFile)(peer("cargo"), ["rustc", "--release", ...args, "--", "-D", "warnings"], {
       cwd: folder,
       env: { ...process.env, CARGO_TARGET_DIR: join(folder, "target") },
     });
   await cargo("--offline").catch(() => cargo());
-  return join(folder, "target/release/sni-handoff-example");
+  return join(folder, "target/release", program);
 }
 
 /** cargo compiles again what is newer than its program. */

@@ -1,0 +1,3 @@
+module hellos.example
+
+go 1.19
