@@ -229,7 +229,7 @@ export const REASONS: readonly Reason[] = [
     ["openssl", "go"],
     "bytes behind the hello in its record",
     "RFC 8446 §5.1: no message before a key change may share its record",
-    () => served({ appendix: "behind" }),
+    () => served({ appendix: "behind", versions: [0x0303] }),
   ),
   theyDoNotMind(
     "zero_length_record",
@@ -243,7 +243,7 @@ export const REASONS: readonly Reason[] = [
     ["go", "rustls"],
     "a later record whose major version is not 3",
     "it is no TLS; OpenSSL refuses it too",
-    () => concat(record(22, message.subarray(0, 40)), record(22, message.subarray(40), 0x0200)),
+    () => concat(record(22, message.subarray(0, 40)), record(22, message.subarray(40), 0x0002)),
   ),
   {
     peers: ["go", "rustls"],

@@ -46,7 +46,9 @@ export function percent(random: Random, share: number): boolean {
 }
 
 export function randomBytes(random: Random, length: number): Uint8Array {
-  return Uint8Array.from({ length }, () => Math.floor(random() * 256));
+  const bytes = new Uint8Array(length);
+  for (let i = 0; i < length; i++) bytes[i] = random() * 256;
+  return bytes;
 }
 
 /** In another order. */

@@ -53,8 +53,11 @@ function recordSizes(random: Random): number[] {
 }
 
 function extensions(random: Random, name: string | undefined, alpn: readonly string[], is13: boolean): Vector[] {
+  const groups = [0x001d, 0x0017, 0x0018];
+  // A share is of a group in the list, GREASE too (RFC 8446 §4.2.8).
+  if (percent(random, 30)) groups.unshift(pick(random, GREASE));
   const list = [
-    extension(10, vector("named_group_list", 2, [0x001d, 0x0017, 0x0018].map(u16))),
+    extension(10, vector("named_group_list", 2, groups.map(u16))),
     extension(13, vector("supported_signature_algorithms", 2, SIGNATURES.map(u16))),
     extension(11, vector("ec_point_format_list", 1, [Uint8Array.of(0)])),
   ];
@@ -63,7 +66,7 @@ function extensions(random: Random, name: string | undefined, alpn: readonly str
   if (is13) {
     const versions = percent(random, 50) ? [pick(random, GREASE), 0x0304, 0x0303] : [0x0304, 0x0303];
     list.push(extension(43, vector("versions", 1, versions.map(u16))));
-    list.push(extension(51, vector("client_shares", 2, keyShares(random))));
+    list.push(extension(51, vector("client_shares", 2, keyShares(random, groups[0]!))));
     list.push(extension(45, vector("ke_modes", 1, [Uint8Array.of(1)])));
   }
   if (percent(random, 50)) list.push(extension(23));
@@ -82,9 +85,9 @@ function extensions(random: Random, name: string | undefined, alpn: readonly str
 }
 
 /** Any 32 bytes are a key of X25519 (RFC 7748 §5). */
-function keyShares(random: Random): Part[] {
+function keyShares(random: Random, first: number): Part[] {
   const shares = [join([u16(0x001d), u16(32), randomBytes(random, 32)])];
-  if (percent(random, 30)) shares.unshift(join([u16(pick(random, GREASE)), u16(1), Uint8Array.of(0)]));
+  if (GREASE.includes(first)) shares.unshift(join([u16(first), u16(1), Uint8Array.of(0)]));
   return shares;
 }
 
