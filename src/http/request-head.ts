@@ -139,8 +139,10 @@ export class RequestHeadReader {
     this.#at = start + length + 3;
     const major = bytes[start + length]! - ZERO;
     this.#minor = bytes[start + length + 2]! - ZERO;
-    const after = bytes[this.#at];
-    if (this.#at < this.#stop && after !== CR && after !== LF) return this.#invalid("http_version");
+    if (this.#at < this.#stop) {
+      const after = bytes[this.#at]!;
+      if (after !== CR && after !== LF) return this.#invalid("http_version");
+    }
     const status = this.#readLineEnd(bytes);
     if (status !== DONE) return status;
     if (major === 1) return this.#readTarget(bytes);

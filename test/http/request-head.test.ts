@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { RequestHeadReader } from "../../src/http/request-head.js";
-import { bytesOf, expectAtEverySplit, MAX_LENGTH, read } from "./heads.js";
+import { bytesOf, expectAtEverySplit, MAX_LENGTH, read, readGuarded } from "./heads.js";
 
 const get = (target: string, ...fields: string[]) =>
   `GET ${target} HTTP/1.1\r\n${fields.map((f) => `${f}\r\n`).join("")}\r\n`;
@@ -167,6 +167,12 @@ describe("the limit", () => {
       expect(read(bytesOf(head), 0, MAX_LENGTH - 1)).toEqual({ status: "partial" });
     }
   });
+});
+
+test("nothing behind the bytes is looked at, wherever they end", () => {
+  const head = bytesOf(`\r\n${get("http://a.test:80/x", "Host: b.test", "A: c")}`);
+  for (let length = 0; length <= head.length; length++)
+    expect(readGuarded(head.subarray(0, length))).toEqual(read(head, 0, length));
 });
 
 describe("HTTP/2 with prior knowledge", () => {
