@@ -101,8 +101,13 @@ export class ConfigurationError extends HandoffError {
   }
 }
 
-/** `file:line:column: key: message`, as compilers write it. */
-export function formatProblem(problem: Problem): string {
-  const key = problem.key === "" ? "" : `${problem.key}: `;
-  return `${problem.file}:${problem.line}:${problem.column}: ${key}${problem.message}`;
+/**
+ * `file:line:column: key: message`, as compilers write it: one line, and nothing in it that a terminal obeys (\uNNNN
+ * instead), since maps and included files may be others' than the operator's.
+ */
+export function formatProblem({ file, line, column, key, message }: Problem): string {
+  return `${file}:${line}:${column}: ${key === "" ? "" : `${key}: `}${message}`.replace(
+    /[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }

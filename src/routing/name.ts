@@ -113,7 +113,7 @@ export function nameFaultMessage(fault: NameFault, text: string): string {
       return `${found} has nothing between two dots: one dot between labels, at most one at the end`;
     case "leading_dot": {
       const bare = text.replace(/^\.+/, "");
-      return `${found} begins with a dot: write ${quote(bare)} for the name itself, "*.${shorten(bare)}" for all names below it, or both`;
+      return `${found} begins with a dot: write ${quote(bare)} for the name itself, ${quote(`*.${bare}`)} for all names below it, or both`;
     }
     case "wildcard_everything":
       return `${found} is every name: set "default:" to the backend for names that have no route`;

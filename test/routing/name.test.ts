@@ -68,6 +68,13 @@ describe("normaliseName", () => {
     expect(result.ok ? "" : result.message).toContain(says);
   });
 
+  it("tells all of them in one line, with what a terminal would obey in its visible form", () => {
+    for (const [text] of refused) {
+      const result = normaliseName(text.replace(/^(\.?).*/s, "$1a\n\x1b[31m\0"));
+      expect(result.ok ? "" : result.message).toMatch(/^[^\x00-\x1f]+$/);
+    }
+  });
+
   it("tells long names in short messages", () => {
     const result = normaliseName("a".repeat(100_000));
     expect(result.ok ? "" : result.message).toMatch(/100000 bytes/);

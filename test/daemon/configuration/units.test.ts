@@ -4,6 +4,7 @@ import { formatListenAddress, parseListenAddress } from "../../../src/daemon/con
 import { formatDuration, parseDuration } from "../../../src/daemon/configuration/durations.js";
 import { distance, nearest } from "../../../src/daemon/configuration/nearest.js";
 import { formatSize, parseSize } from "../../../src/daemon/configuration/sizes.js";
+import { formatProblem } from "../../../src/errors.js";
 
 describe("durations", () => {
   test.each([
@@ -126,4 +127,9 @@ describe("the nearest known word", () => {
       }),
     );
   });
+});
+
+test("a problem is one line, with what a terminal would obey in a visible form", () => {
+  const problem = { file: "x.map", line: 3, column: 1, key: "a\nb", message: 'found "\x1b[31m\u009b\u202e\u2028é"' };
+  expect(formatProblem(problem)).toBe('x.map:3:1: a\\u000ab: found "\\u001b[31m\\u009b\\u202e\\u2028é"');
 });
