@@ -87,6 +87,7 @@ function createServerFor<A extends Asked>(
       // Nobody is left to be told.
     }
   };
+  const requests = new WeakMap<object, IncomingMessage>();
   const server = createServer(
     {
       headersTimeout: patience,
@@ -97,6 +98,7 @@ function createServerFor<A extends Asked>(
       requireHostHeader: false,
     },
     (request, response) => {
+      requests.set(request.socket, request);
       const send = (reply: Reply) => write(request, response, reply, patience);
       serve(asked, routes, request, send, failed).catch((error) => failed(error, lineOf(request)));
     },
@@ -104,13 +106,15 @@ function createServerFor<A extends Asked>(
   server.maxConnections = MAX_CONNECTIONS;
   // What a client sends behind its request is not done.
   server.maxRequestsPerSocket = 1;
-  server.on("clientError", (error: NodeJS.ErrnoException, socket) =>
-    refuse(socket as Socket, error.code ?? "", patience),
-  );
+  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+    // Behind a whole request: its own answer ends the connection.
+    if (requests.get(socket)?.complete !== true) refuse(socket as Socket, error.code ?? "", patience);
+  });
   // CONNECT; without a listener Node closes the connection without a word.
   server.on("connect", (request: IncomingMessage, socket: Socket) => end(socket, replyTo(request, routes), patience));
   // Expect: anything but 100-continue; by itself Node answers in words of its own.
   server.on("checkExpectation", (request: IncomingMessage, response: ServerResponse) => {
+    requests.set(request.socket, request);
     request.on("error", () => {});
     write(request, response, fault(417, `nothing is expected here but "100-continue"`), patience);
   });

@@ -188,6 +188,14 @@ describe("what cannot", () => {
     expect(daemon.controlled.told).toHaveLength(1);
   });
 
+  test("noise behind a request: the request's answer, and no other", async () => {
+    const answer = await raw("POST /reload HTTP/1.1\r\n\r\nPOST /1\r\nE");
+    expect(answer.match(/HTTP\/1\.1 \d+/g)).toEqual(["HTTP/1.1 200"]);
+    const unexpected = await raw("POST /reload HTTP/1.1\r\nExpect: x\r\n\r\nnoise\r\n\r\n");
+    expect(unexpected.match(/HTTP\/1\.1 \d+/g)).toEqual(["HTTP/1.1 417"]);
+    expect(daemon.controlled.told).toEqual(["reload"]);
+  });
+
   test("another expectation than 100-continue: 417, in words like the others", async () => {
     const reply = parsed(await raw("POST /reload HTTP/1.1\r\nExpect: 200-ok\r\n\r\n"));
     expect(reply).toMatchObject({ status: 417, body: { message: 'nothing is expected here but "100-continue"' } });
