@@ -68,6 +68,15 @@ describe("a status", () => {
   });
 });
 
+test("a status without something that is shown: one of another version", () => {
+  const { targets: _, ...backend } = someBackend();
+  const status = someStatus({ backends: [backend as never] });
+  const message = "the daemon of version 1.2.3 tells its status otherwise: ask it with its own sni-handoff";
+  expect(() => renderStatus({ status, at: 0 }, { width: 80 })).toThrow(
+    expect.objectContaining({ code: "ERR_CONTROL", message }),
+  );
+});
+
 describe("rates", () => {
   const later = (changes: Partial<Status>) => {
     const first = someStatus();

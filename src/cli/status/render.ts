@@ -3,6 +3,7 @@ import { basename } from "node:path";
 import { counted } from "../../daemon/counted.js";
 import { describeCapabilities } from "../../daemon/privileges/capabilities.js";
 import type { BackendStatus, Status } from "../../daemon/status.js";
+import { HandoffError } from "../../errors.js";
 import { bytes, type Column, clock, count, duration, labelled, milliseconds, rate, shorten, table } from "./text.js";
 
 /** A status, and when it came: milliseconds of a clock that never jumps. */
@@ -20,7 +21,17 @@ export interface RenderOptions {
   readonly brief?: boolean;
 }
 
-export function renderStatus(sample: Sample, { width, previous, brief = false }: RenderOptions): string[] {
+/** Throws ERR_CONTROL if something is not there that is shown: daemons of other versions tell other things. */
+export function renderStatus(sample: Sample, options: RenderOptions): string[] {
+  try {
+    return linesOf(sample, options);
+  } catch (cause) {
+    const message = `the daemon of version ${sample.status.version} tells its status otherwise: ask it with its own sni-handoff`;
+    throw new HandoffError("ERR_CONTROL", message, { cause });
+  }
+}
+
+function linesOf(sample: Sample, { width, previous, brief = false }: RenderOptions): string[] {
   const { status } = sample;
   const seconds = secondsBetween(previous, sample);
   const before = seconds > 0 ? previous?.status : undefined;
