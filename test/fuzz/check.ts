@@ -60,3 +60,6 @@ export const NAME = /^(?=.{1,255}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*$/;
 
 /** What ends a line, and what terminals obey first of all; what else there is, who prints it has to replace. */
 export const CONTROL = /[\x00-\x1f]/;
+
+/** The same, and what viewers obey: C1, other ends of lines, marks of direction. */
+export const HIDDEN = /[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/;

@@ -10,9 +10,9 @@ import type { Configuration } from "../../../src/daemon/configuration/configurat
 import { isEmpty } from "../../../src/daemon/configuration/diff.js";
 import { explainName } from "../../../src/daemon/configuration/explain.js";
 import { diffConfigurations, formatDiff, loadConfiguration } from "../../../src/daemon/configuration/index.js";
-import { ConfigurationError } from "../../../src/errors.js";
+import { ConfigurationError, formatProblem } from "../../../src/errors.js";
 import { KeyCursor } from "../../../src/routing/keys.js";
-import { CONTROL, check, same } from "../check.js";
+import { check, HIDDEN, same } from "../check.js";
 import { integer, randomBytes, randomOf, seededRandom } from "../random.js";
 import { fileSeeds, textSeeds } from "../seeds.js";
 import { changed } from "../tree.js";
@@ -72,10 +72,11 @@ export async function fuzz(data: Uint8Array): Promise<void> {
   const lines = Buffer.from(text)
     .toString()
     .split(/\r\n|\r|\n/).length;
-  for (const { file: where, line, column, key, message } of first.problems) {
-    check(line >= 1 && column >= 1, "a place", { line, column, message });
-    if (where === file) check(line <= lines + 1, `a line of the file, which has ${lines}`, { line, message });
-    check(message !== "" && !CONTROL.test(message) && !CONTROL.test(key), "a fault in one line", { key, message });
+  for (const problem of first.problems) {
+    const { file: where, line, column, message } = problem;
+    check(line >= 1 && column >= 1, "a place", problem);
+    if (where === file) check(line <= lines + 1, `a line of the file, which has ${lines}`, problem);
+    check(message !== "" && !HIDDEN.test(formatProblem(problem)), "a fault in one line", problem);
   }
 }
 
@@ -101,7 +102,7 @@ function checkTaken(configuration: Configuration, again: Configuration | Configu
   // Workers get it by postMessage().
   structuredClone(configuration.door);
   const { backends } = configuration.door;
-  for (const { message } of configuration.warnings) check(!CONTROL.test(message), "a warning in one line", message);
+  for (const warning of configuration.warnings) check(!HIDDEN.test(formatProblem(warning)), "one line", warning);
   let names = 0;
   for (const cursor = new KeyCursor(configuration.routes); cursor.next(); names++) {
     const name = cursor.pattern.replace(/^\*/, "x");
