@@ -342,9 +342,7 @@ static napi_value loop_close(napi_env env, napi_callback_info info) {
   METHOD(1);
   int64_t count;
   if (!take_integer(env, arguments[0], "count", 0, loop->most_closes, &count)) return NULL;
-  int lingering = 0;
-  for (int64_t i = 0; i < count; i++) lingering += closer_close(loop->close_descriptors[i]);
-  return integer(env, lingering);
+  return integer(env, closer_close_all(loop->close_descriptors, (int)count));
 }
 
 static napi_value loop_destroy(napi_env env, napi_callback_info info) {
