@@ -9,6 +9,7 @@ import { compilePrograms } from "../../bench/compile.mjs";
 import { clientHello } from "../../bench/hello.mjs";
 import { Child } from "../support/child.js";
 import { openSockets } from "../support/descriptors.js";
+import type { DoorOptions } from "../support/door-process.js";
 import { Folder } from "../support/folder.js";
 import { processorShare } from "../support/process-limits.js";
 import { program } from "../support/programs.js";
@@ -17,7 +18,7 @@ import { Scene } from "../support/scene.js";
 import { until } from "../support/wait.js";
 import { buildHello } from "../tls/hello-builder.js";
 import { expectServed, Others } from "./support/others.js";
-import { compileFixture } from "./support/programs.js";
+import { compileFixture, compileLibrary } from "./support/programs.js";
 import { startRogue } from "./support/rogue.js";
 
 /** Of a processor: a door that has nothing to do takes less. */
@@ -50,15 +51,15 @@ afterEach(async () => {
 });
 
 /** A door for the rogue's backend, and the others'. Resolves to its address. */
-async function startDoor(settings: string, channels = 2, more = ""): Promise<string> {
+async function startDoor(settings: string, channels = 2, options: DoorOptions = {}): Promise<string> {
   await scene.startDoor(
     `backends:
   rogue: { ${settings} }
   ${others.backend}
 routes: { rogue.test: rogue, others.test: others }
 accessLog: off
-${more}`,
-    { channels },
+`,
+    { ...options, channels },
   );
   return `127.0.0.1:${scene.door.port}`;
 }
@@ -99,24 +100,39 @@ describe("an instance that", () => {
     expect(line.message).toContain("more than 1024 messages without a pause");
   });
 
+  /** Clients that read nothing, so that nothing can be sent to them. */
+  async function lingering(count: number): Promise<void> {
+    await inParallel(Array(count).fill(buildHello({ serverName: "rogue.test" })), 50, async (bytes) => {
+      const client = await scene.client(bytes);
+      client.socket.pause();
+    });
+    await rogue!.line("all to linger", (line) => line === `{"lingering":${count}}`);
+  }
+
   it("sets SO_LINGER, fills the buffer and leaves the last copy to the door: no worker waits in close(2)", async () => {
     rogue = await startRogue(rogueProgram, pathOfRogue(), "lingers");
     const address = await startDoor(`handoff: "${pathOfRogue()}"`);
     const before = await others.fare(address);
-    const count = 200;
-    const hello = buildHello({ serverName: "rogue.test" });
-    await inParallel(Array(count).fill(hello), 50, async (bytes) => {
-      const client = await scene.client(bytes);
-      client.socket.pause(); // it reads nothing, so that nothing can be sent
-    });
-    await rogue.line("all to linger", (line) => line === `{"lingering":${count}}`);
-    expectServed(`${count} closes that would linger for an hour`, await others.fare(address), before);
+    await lingering(200);
+    expectServed("200 closes that would linger for an hour", await others.fare(address), before);
     for (const client of scene.clients) client.reset();
     await until("the door to have closed them", () => openSockets(scene.door.pid) <= scene.idle);
     const counters = await scene.door.stop();
     // 64 wait in the thread's queue, and one in its close: the others do not linger.
     expect(counters.lingering_closes).toBeGreaterThan(0);
     expect(counters).toMatchObject({ lost_after_read: 0 });
+  });
+
+  it("sets it in the very moment in which the door closes: that close is cut short", async () => {
+    rogue = await startRogue(rogueProgram, pathOfRogue(), "lingers");
+    const prefix = [program("env"), `LD_PRELOAD=${compileLibrary("blind", folder.path)}`];
+    const address = await startDoor(`handoff: "${pathOfRogue()}"`, 2, { prefix });
+    const before = await others.fare(address);
+    const count = 50;
+    await lingering(count);
+    await until("the door to have closed them", () => openSockets(scene.door.pid) <= scene.idle);
+    expectServed(`${count} closes that linger unforeseen`, await others.fare(address), before);
+    expect(await scene.door.stop()).toMatchObject({ lingering_closes: 0, lost_after_read: 0 });
   });
 
   it.each([
