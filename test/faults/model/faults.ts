@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { descriptorLimitOf, leaveDescriptors, limitDescriptors } from "../../support/process-limits.js";
+import { descriptorLimitOf, leaveDescriptors, limitDescriptors, processorShare } from "../../support/process-limits.js";
 import { isAlive } from "../../support/process-status.js";
 import { program } from "../../support/programs.js";
 import type { Instance } from "./instance.js";
@@ -13,6 +13,9 @@ import { sleep } from "./time.js";
 
 const stopThread = fileURLToPath(new URL("../../support/stop-thread.py", import.meta.url));
 const HOUR = 3600;
+/** What is measured over so many milliseconds is not chance, and more of a processor than this is not work. */
+const LONG = 300;
+const SPINNING = 0.8;
 
 /** What a fault may use. */
 export interface Stage {
@@ -34,7 +37,7 @@ export const acts: Readonly<Record<FaultKind, Act>> = {
   async "stop an instance"({ scene }, fault) {
     const instance = chosen(scene, fault);
     instance.signal("SIGSTOP");
-    await sleep(fault.milliseconds);
+    await bear(scene, fault);
     instance.signal("SIGCONT");
   },
 
@@ -56,20 +59,20 @@ export const acts: Readonly<Record<FaultKind, Act>> = {
   async "overload an instance"({ scene }, fault) {
     const instance = chosen(scene, fault);
     instance.signal("SIGUSR2");
-    await sleep(fault.milliseconds);
+    await bear(scene, fault);
     instance.signal("SIGUSR2");
   },
 
   async "take an instance's descriptors"({ scene }, fault) {
     // Who takes datagrams has no way to refuse one whose descriptor could not be received.
     const refusing = scene.instances.filter(({ start }) => start.protocol === undefined);
-    await starve(refusing[fault.choice % refusing.length]!.pid, fault);
+    await starve(scene, refusing[fault.choice % refusing.length]!.pid, fault);
   },
 
   async "stop all instances"({ scene, burst }, fault) {
     for (const instance of scene.instances) instance.signal("SIGSTOP");
     burst(400);
-    await sleep(fault.milliseconds);
+    await bear(scene, fault);
     for (const instance of scene.instances) instance.signal("SIGCONT");
   },
 
@@ -99,7 +102,7 @@ export const acts: Readonly<Record<FaultKind, Act>> = {
     const ended = once(debuggerOf, "exit");
     // Without a worker that waits at that moment, or since the door is gone, it says nothing.
     await Promise.race([once(debuggerOf.stdout, "data"), ended]);
-    await sleep(fault.milliseconds);
+    await bear(scene, fault);
     debuggerOf.stdin.on("error", () => {});
     debuggerOf.stdin.end();
     await ended;
@@ -136,7 +139,7 @@ export const acts: Readonly<Record<FaultKind, Act>> = {
   },
 
   async "take the door's descriptors"({ scene }, fault) {
-    await starve(scene.door.pid, fault);
+    await starve(scene, scene.door.pid, fault);
   },
 
   async reload({ scene }) {
@@ -169,7 +172,7 @@ export const acts: Readonly<Record<FaultKind, Act>> = {
 
   async "stop the relay"({ scene }, fault) {
     scene.relay.signal("SIGSTOP");
-    await sleep(fault.milliseconds);
+    await bear(scene, fault);
     scene.relay.signal("SIGCONT");
   },
 
@@ -239,12 +242,20 @@ async function killInCharge(scene: Scene, pause: number): Promise<void> {
 }
 
 /** A few descriptors are left for a while. */
-async function starve(pid: number, { choice, milliseconds }: Fault): Promise<void> {
+async function starve(scene: Scene, pid: number, fault: Fault): Promise<void> {
   const limit = descriptorLimitOf(pid);
   try {
-    leaveDescriptors(pid, choice % 4);
-    await sleep(milliseconds);
+    leaveDescriptors(pid, fault.choice % 4);
+    await bear(scene, fault);
   } finally {
     if (isAlive(pid)) limitDescriptors(pid, limit);
   }
+}
+
+/** A fault lasts. A few hundred clients are some work for those who are not stopped; who spins takes a whole processor. */
+async function bear({ pids }: Scene, { kind, milliseconds }: Fault): Promise<void> {
+  // Who ends meanwhile has not spun.
+  const shares = await Promise.all(pids.map((pid) => processorShare(pid, milliseconds).catch(() => 0)));
+  if (milliseconds < LONG || Math.max(...shares) < SPINNING) return;
+  throw new Error(`somebody spins (${kind}): ${shares.map((share) => share.toFixed(2))} of a processor`);
 }
