@@ -90,7 +90,7 @@ export const acts: Readonly<Record<FaultKind, Act>> = {
   async "fill the accept queue"({ scene, burst }, fault) {
     const { pid } = scene.door;
     process.kill(pid, "SIGSTOP");
-    burst(500);
+    burst(1300);
     await sleep(fault.milliseconds);
     if (isAlive(pid)) process.kill(pid, "SIGCONT");
   },

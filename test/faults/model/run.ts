@@ -43,7 +43,7 @@ const FAULTS_AN_ACT = 8;
 /** Clients of bursts are numbered from here on. */
 const BURSTS = 4_000_000;
 /** Most at once; more than the pool's windows together. */
-const MOST_CLIENTS = 1500;
+const MOST_CLIENTS = 2500;
 /** Of one processor, by a process that has nothing to do but wait. */
 const IDLE_SHARE = 0.2;
 

@@ -15,8 +15,12 @@ import { configuration, POOL, WORKERS } from "./names.js";
 import { Relay } from "./relay.js";
 import { WallClock } from "./wall-clock.js";
 
-/** Clients that the kernel keeps until the door accepts them. */
-const BACKLOG = 256;
+/**
+ * Clients that the kernel keeps until the door accepts them. Where there are more it lets the handshakes of some wait, and
+ * resets them after 3 s (half as many handshakes as this being open, SYN-ACKs are sent twice again, not five times): more
+ * than a fault that has no more of them lasts, and longer than the one that does.
+ */
+const BACKLOG = 1024;
 
 /** Instances that are ready when all is well; the relay's are its workers. Of others it is not known before a client comes. */
 const READY: Readonly<Record<string, number>> = { app: 1, pool: POOL, relayed: WORKERS };
