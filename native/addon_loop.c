@@ -347,10 +347,10 @@ static napi_value loop_close(napi_env env, napi_callback_info info) {
 
 static napi_value loop_destroy(napi_env env, napi_callback_info info) {
   METHOD(0);
-  stop_running(loop);
   if (loop->set != -1) close(loop->set);
   if (loop->lazy_set != -1) close(loop->lazy_set);
   loop->set = loop->lazy_set = -1;
+  stop_running(loop);
   return NULL;
 }
 
@@ -467,7 +467,7 @@ static bool make_loop(napi_env env, napi_value object, struct loop *loop, const 
 
 napi_value create_loop(napi_env env, napi_callback_info info) {
   napi_value argument, object;
-  struct sizes sizes;
+  struct sizes sizes = {0};
   if (!take_arguments(env, info, 1, &argument, NULL) || !take_sizes(env, argument, &sizes)) return NULL;
   if (!succeeded(env, napi_create_object(env, &object))) return NULL;
   struct loop *loop = calloc(1, sizeof *loop);

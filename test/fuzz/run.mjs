@@ -1,11 +1,13 @@
 /**
  *     npm run fuzz -- [--seconds N] [--runs N] [--seed N] [--corpus FOLDER] [TARGET…]
  *     npm run fuzz -- --replay FILE TARGET
+ *     npm run fuzz -- --memory [TARGET…]
  *     npm run fuzz -- --list
  *
  * Fuzzes each target for N seconds (10 if nothing is said) or executions, and says how many there were. The same seed and
  * --runs give the same inputs. An input that breaks something is kept, and said how to try again. Exit status: 0 nothing
- * was found, 1 something was, 2 wrong usage.
+ * was found, 1 something was, 2 wrong usage. Targets in C (native/) are called c-NAME; --memory runs them with
+ * MemorySanitizer, those that can be built with it.
  */
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -15,12 +17,18 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { bundle } from "./bundle.mjs";
 import { fuzz } from "./jazzer.mjs";
+import { fuzz as fuzzNative, replay as replayNative } from "./native/fuzz.mjs";
+import { targets as nativeTargets } from "./native/targets.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const folder = fileURLToPath(new URL(".", import.meta.url));
-const all = readdirSync(join(folder, "targets"))
+const inJavaScript = readdirSync(join(folder, "targets"))
   .map((name) => name.replace(/\.ts$/, ""))
   .sort();
+const IN_C = "c-";
+const inC = Object.keys(nativeTargets).map((name) => `${IN_C}${name}`);
+const all = [...inJavaScript, ...inC];
+const nativeName = (target) => target.slice(IN_C.length);
 /** Longest input, in bytes, where a target says nothing else. */
 const MAX_LENGTH = 1024;
 
@@ -28,7 +36,8 @@ class UsageError extends Error {}
 
 function readArguments() {
   const whole = { type: "string" };
-  const options = { seconds: whole, runs: whole, seed: whole, corpus: whole, replay: whole, list: { type: "boolean" } };
+  const options = { seconds: whole, runs: whole, seed: whole, corpus: whole, replay: whole };
+  for (const flag of ["list", "memory"]) options[flag] = { type: "boolean", default: false };
   let parsed;
   try {
     parsed = parseArgs({ options, allowPositionals: true });
@@ -46,7 +55,12 @@ function readArguments() {
   };
   const [seconds, runs, seed] = ["seconds", "runs", "seed"].map(number);
   if (values.replay !== undefined && positionals.length !== 1) throw new UsageError("--replay needs one target");
-  return { ...values, seconds, runs, seed, targets: positionals.length > 0 ? positionals : all };
+  const { memory } = values;
+  const usual = memory ? inC.filter((name) => nativeTargets[nativeName(name)].memory) : all;
+  const unfit = positionals.find((name) => memory && !usual.includes(name));
+  if (unfit !== undefined) throw new UsageError(`--memory is for ${usual.join(", ")}, not for ${unfit}`);
+  const kind = memory ? "memory" : "address";
+  return { ...values, kind, seconds, runs, seed, targets: positionals.length > 0 ? positionals : usual };
 }
 
 async function load(target) {
@@ -54,7 +68,12 @@ async function load(target) {
   return { file, ...createRequire(import.meta.url)(file) };
 }
 
-async function replay(file, target) {
+async function replay(file, target, kind) {
+  if (inC.includes(target)) {
+    const { output, status } = await replayNative(nativeName(target), file, kind);
+    console.error(output);
+    return status === 0 ? 0 : 1;
+  }
   try {
     await (await load(target)).fuzz(readFileSync(file));
   } catch (error) {
@@ -76,6 +95,14 @@ function writeSeeds(module, place) {
   const escaped = (word) => [...Buffer.from(word, "latin1").toString("hex").matchAll(/../g)].map((hex) => `\\x${hex}`);
   writeFileSync(dictionary, module.words.map((word) => `"${escaped(word).join("")}"\n`).join(""));
   return { seeds, dictionary };
+}
+
+async function runInC(target, { seconds, runs, seed, kind }) {
+  const begun = performance.now();
+  const limits = runs === undefined ? { seconds: seconds ?? 10 } : { runs };
+  const { executions, coverage, failure } = await fuzzNative(nativeName(target), { ...limits, seed, kind });
+  const result = { target, executions, coverage, seconds: (performance.now() - begun) / 1000 };
+  return { ...result, isRight: failure === undefined, how: failure?.status, output: failure?.report ?? "" };
 }
 
 async function run(target, { seconds, runs, seed, corpus }) {
@@ -119,12 +146,12 @@ async function main() {
     console.log(all.join("\n"));
     return 0;
   }
-  if (options.replay !== undefined) return replay(options.replay, options.targets[0]);
+  if (options.replay !== undefined) return replay(options.replay, options.targets[0], options.kind);
   const seed = options.seed ?? 1 + Math.floor(Math.random() * 0x7ffffffe);
   console.log(`seed ${seed}\n${"target".padEnd(18)}    executions    a second  coverage  seconds`);
   const results = [];
   for (const target of options.targets) {
-    const result = await run(target, { ...options, seed });
+    const result = await (inC.includes(target) ? runInC : run)(target, { ...options, seed });
     results.push(result);
     console.log(line(target, result.executions, result.seconds, result.coverage));
     if (!result.isRight) report(result);

@@ -81,7 +81,7 @@ static bool has_family(const struct helper *helper, sa_family_t family) {
 static sa_family_t next_family(const struct batch *batch) {
   static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
   const struct delivery *delivery = &batch->deliveries[batch->sent];
-  struct sockaddr_in6 peer;
+  struct sockaddr_in6 peer = {0};
   socklen_t length = sizeof peer;
   if (delivery->client_length == 6) return AF_INET;
   if (delivery->client_length > 0) return memcmp(delivery->rest + 2, mapped, sizeof mapped) == 0 ? AF_INET : AF_INET6;
