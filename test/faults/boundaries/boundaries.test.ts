@@ -13,6 +13,7 @@ import { until } from "../../support/wait.js";
 import { buildHello } from "../../tls/hello-builder.js";
 import { play, type Seen } from "../model/client.js";
 import { Door } from "../model/door.js";
+import type { Deaths } from "../model/history.js";
 import { Instance } from "../model/instance.js";
 import { Journal } from "../model/journal.js";
 import { addressOf } from "../model/plan.js";
@@ -29,7 +30,7 @@ let listener: number;
 let journal: Journal;
 let door: Door;
 let instances: Instance[];
-const killed = new Map<number, number>();
+const deaths: Deaths = new Map();
 
 beforeAll(() => {
   libraries = mkdtempSync(join(tmpdir(), "sni-handoff-cut-"));
@@ -55,7 +56,7 @@ backends: { pool: { handoff: ${folder}/pool/, hold: 60s, acknowledgeTimeout: 30s
 routes: { pool.test: pool }
 `,
   );
-  door = new Door({ file, control, listener }, killed);
+  door = new Door({ file, control, listener }, deaths);
   instances = [];
 });
 
@@ -75,7 +76,7 @@ const cutAt = (call: string, number: number, when: string, whose: "" | "_SUCCESS
 
 async function instance(name: string, more = {}): Promise<Instance> {
   const start = { name: "pool", path: join(folder, "pool", `${name}.sock`), journal: journal.path };
-  const started = await Instance.start(start, killed, more);
+  const started = await Instance.start(start, deaths, more);
   instances.push(started);
   return started;
 }

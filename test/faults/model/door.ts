@@ -2,6 +2,7 @@
  * A door that is killed, stopped, replaced and started again, while its listening socket is kept by another process, as
  * the service manager does.
  */
+import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { askStatus, askTo } from "../../../src/daemon/control/client.js";
 import type { Answer } from "../../../src/daemon/control/controlled.js";
@@ -10,6 +11,7 @@ import { Child } from "../../support/child.js";
 import type { LogLine } from "../../support/door-process.js";
 import { childrenOf, isAlive, isStopped } from "../../support/process-status.js";
 import { until } from "../../support/wait.js";
+import { type Deaths, killing } from "./history.js";
 import { now } from "./time.js";
 
 const program = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.url));
@@ -38,8 +40,7 @@ export interface AccessLine {
 
 export class Door {
   private readonly start: DoorStart;
-  /** When each of its processes was killed. */
-  private readonly killed: Map<number, number>;
+  private readonly deaths: Deaths;
   private child!: Child;
   /** Whose end would be nobody's wish. */
   private inCharge = 0;
@@ -49,9 +50,10 @@ export class Door {
   /** When the last line came. */
   heardAt = 0;
 
-  constructor(start: DoorStart, killed: Map<number, number>) {
+  /** `deaths` gets those of its processes. */
+  constructor(start: DoorStart, deaths: Deaths) {
     this.start = start;
-    this.killed = killed;
+    this.deaths = deaths;
   }
 
   /** The process that is in charge. */
@@ -159,9 +161,10 @@ export class Door {
   /** SIGKILL, to the one in charge or to another one of an upgrade. */
   async kill(pid = this.inCharge): Promise<void> {
     if (!isAlive(pid)) return;
-    this.killed.set(pid, now());
-    process.kill(pid, "SIGKILL");
-    await until("the end of a process that was killed", () => !isAlive(pid), PATIENCE);
+    await killing(this.deaths, pid, () => {
+      process.kill(pid, "SIGKILL");
+      return until("the end of a process that was killed", () => isGone(pid), PATIENCE);
+    });
   }
 
   /** SIGTERM: finishes what waits. Throws if it does not end in order. */
@@ -211,5 +214,14 @@ function parsed(text: string): LogLine | undefined {
     return JSON.parse(text) as LogLine;
   } catch {
     return undefined;
+  }
+}
+
+/** All of its threads have ended: before that its descriptors may be open. */
+function isGone(pid: number): boolean {
+  try {
+    return !isAlive(pid) && readdirSync(`/proc/${pid}/task`).length <= 1;
+  } catch {
+    return true;
   }
 }

@@ -9,11 +9,27 @@ interface Version {
   until: number;
 }
 
+/** When SIGKILL was sent, and when the process was gone: what comes to it in between may still find its sockets. */
+export interface Death {
+  readonly from: number;
+  to: number;
+}
+
+/** By process. */
+export type Deaths = Map<number, Death>;
+
+/** Notes when a process is killed, and is gone. */
+export async function killing(deaths: Deaths, pid: number, kill: () => Promise<unknown>): Promise<void> {
+  const death = { from: now(), to: Number.POSITIVE_INFINITY };
+  deaths.set(pid, death);
+  await kill();
+  death.to = now();
+}
+
 export class History {
-  /** Process to time. */
-  readonly doorsKilled: Map<number, number> = new Map();
-  readonly instancesKilled: Map<number, number> = new Map();
-  readonly relaysKilled: Map<number, number> = new Map();
+  readonly doorsKilled: Deaths = new Map();
+  readonly instancesKilled: Deaths = new Map();
+  readonly relaysKilled: Deaths = new Map();
   /** Backend of each process that was an instance. */
   readonly backendOf: Map<number, string> = new Map();
   private readonly versions: Version[] = [];
@@ -38,13 +54,13 @@ export class History {
     return new Set(lead === undefined ? [] : at.flatMap(({ version }) => lead(version)));
   }
 
-  wasKilled(killed: ReadonlyMap<number, number>, pid: number | undefined, from: number, to: number): boolean {
-    const at = pid === undefined ? undefined : killed.get(pid);
-    return at !== undefined && at >= from && at <= to;
+  /** Whether that process died between two times. */
+  hasDied(deaths: Deaths, pid: number | undefined, from: number, to: number): boolean {
+    const death = pid === undefined ? undefined : deaths.get(pid);
+    return death !== undefined && death.to >= from && death.from <= to;
   }
 
-  anyKilled(killed: ReadonlyMap<number, number>, from: number, to: number): boolean {
-    for (const at of killed.values()) if (at >= from && at <= to) return true;
-    return false;
+  anyHasDied(deaths: Deaths, from: number, to: number): boolean {
+    return [...deaths.keys()].some((pid) => this.hasDied(deaths, pid, from, to));
   }
 }

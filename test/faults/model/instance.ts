@@ -2,7 +2,7 @@
 import { fileURLToPath } from "node:url";
 import { Child } from "../../support/child.js";
 import { until } from "../../support/wait.js";
-import { now } from "./time.js";
+import { type Deaths, killing } from "./history.js";
 
 const program = fileURLToPath(new URL("./instance.mjs", import.meta.url));
 
@@ -21,22 +21,22 @@ export interface InstanceStart {
 
 export class Instance {
   readonly start: InstanceStart;
-  readonly killed: Map<number, number>;
+  private readonly deaths: Deaths;
   private child!: Child;
   port = 0;
 
-  private constructor(start: InstanceStart, killed: Map<number, number>) {
+  private constructor(start: InstanceStart, deaths: Deaths) {
     this.start = start;
-    this.killed = killed;
+    this.deaths = deaths;
   }
 
-  /** Resolves when it listens. `killed` gets the time when each of its processes was; `more` as of `run`. */
+  /** Resolves when it listens. `deaths` gets those of its processes; `more` as of `run`. */
   static async start(
     start: InstanceStart,
-    killed: Map<number, number>,
+    deaths: Deaths,
     more: Readonly<Record<string, string>> = {},
   ): Promise<Instance> {
-    const instance = new Instance(start, killed);
+    const instance = new Instance(start, deaths);
     await instance.run(more);
     return instance;
   }
@@ -79,8 +79,7 @@ export class Instance {
   }
 
   async kill(): Promise<void> {
-    if (this.child.running) this.killed.set(this.pid, now());
-    await this.child.end("SIGKILL");
+    if (this.child.running) await killing(this.deaths, this.pid, () => this.child.end("SIGKILL"));
   }
 
   /** SIGTERM: drains. Throws if it does not end in order. */

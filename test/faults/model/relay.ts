@@ -4,23 +4,23 @@ import { askRelayStatus } from "../../../src/daemon/control/client.js";
 import { Child } from "../../support/child.js";
 import { until } from "../../support/wait.js";
 import { PATIENCE } from "./door.js";
-import { now } from "./time.js";
+import { type Deaths, killing } from "./history.js";
 
 const program = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.url));
 
 export class Relay {
   private readonly file: string;
   private readonly control: string;
-  private readonly killed: Map<number, number>;
+  private readonly deaths: Deaths;
   private child!: Child;
   /** Processes that were told to make room, and have not ended. */
   private readonly leaving: Set<Child> = new Set();
 
   /** `file` is the door's configuration. */
-  constructor(file: string, control: string, killed: Map<number, number>) {
+  constructor(file: string, control: string, deaths: Deaths) {
     this.file = file;
     this.control = control;
-    this.killed = killed;
+    this.deaths = deaths;
   }
 
   get pid(): number {
@@ -62,8 +62,7 @@ export class Relay {
   }
 
   async kill(): Promise<void> {
-    if (this.child.running) this.killed.set(this.pid, now());
-    await this.child.end("SIGKILL");
+    if (this.child.running) await killing(this.deaths, this.pid, () => this.child.end("SIGKILL"));
   }
 
   /** Whatever is left of it. */

@@ -47,7 +47,7 @@ function answered(text = "app 7 1", plan: Plan = asks): Seen {
   return { ...cut(plan), answers: [text], received: Buffer.from(`${text}\n`), end: "own" };
 }
 
-const soon = () => now() + 500;
+const soon = () => ({ from: now() + 500, to: now() + 510 });
 
 describe("right", () => {
   it("who asks is answered by whom its name leads to", () => {
@@ -69,6 +69,12 @@ describe("right", () => {
     expect(judge(seen, { owned: [owned()], answered: [] }, [], past)).toEqual({ as: "with its instance" });
     // It had acknowledged, and not written it down yet.
     expect(judge(seen, nobody, [line("handed_over", 7)], past)).toEqual({ as: "with its instance" });
+  });
+
+  it("who has it was killed a moment before, and was not gone yet", () => {
+    const past = history();
+    past.instancesKilled.set(7, { from: now() - 10, to: now() + 10 });
+    expect(judge(cut(), nobody, [line("handed_over", 7)], past)).toEqual({ as: "with its instance" });
   });
 
   it("the door that has it is killed", () => {
@@ -101,7 +107,7 @@ describe("wrong", () => {
   it("somebody else was killed, or before, or the door when an instance had it", () => {
     const past = history();
     past.instancesKilled.set(8, soon());
-    past.instancesKilled.set(7, now() - 1000);
+    past.instancesKilled.set(7, { from: now() - 1000, to: now() - 900 });
     past.doorsKilled.set(3, soon());
     expect(judge(cut(), { owned: [owned()], answered: [] }, [], past)).toEqual({ wrong: "it was lost" });
   });

@@ -67,29 +67,27 @@ function excuseFor(
   const isRelayed = history.backends(plan.name, begun, ended).has("relayed");
   const owner = owned[0]?.pid;
   if (owner !== undefined) {
-    if (history.wasKilled(instancesKilled, owner, begun, ended)) return "with its instance";
-    return isRelayed && history.anyKilled(relaysKilled, begun, ended) ? "with its relay" : undefined;
+    if (history.hasDied(instancesKilled, owner, begun, ended)) return "with its instance";
+    return isRelayed && history.anyHasDied(relaysKilled, begun, ended) ? "with its relay" : undefined;
   }
   for (const { outcome, instance_pid, backend } of said) {
     if (outcome === "passed_on") continue;
     if (outcome !== "handed_over") return undefined;
-    if (history.wasKilled(instancesKilled, instance_pid, begun, ended)) return "with its instance";
-    if (history.wasKilled(relaysKilled, instance_pid, begun, ended)) return "with its relay";
+    if (history.hasDied(instancesKilled, instance_pid, begun, ended)) return "with its instance";
+    if (history.hasDied(relaysKilled, instance_pid, begun, ended)) return "with its relay";
     // Datagrams have no process that could be told.
     if (instance_pid === undefined && killedOf(history, backend, begun, ended)) return "with its instance";
   }
-  if (history.anyKilled(doorsKilled, begun, ended)) return "with its door";
+  if (history.anyHasDied(doorsKilled, begun, ended)) return "with its door";
   // The log's last lines are lost with a door that is killed soon after.
-  const isUntold = said.length === 0 && history.anyKilled(doorsKilled, begun, Number.POSITIVE_INFINITY);
-  const isSomebody = history.anyKilled(instancesKilled, begun, ended) || history.anyKilled(relaysKilled, begun, ended);
+  const isUntold = said.length === 0 && history.anyHasDied(doorsKilled, begun, Number.POSITIVE_INFINITY);
+  const isSomebody =
+    history.anyHasDied(instancesKilled, begun, ended) || history.anyHasDied(relaysKilled, begun, ended);
   return isUntold && isSomebody ? "with somebody killed: the door's log is lost" : undefined;
 }
 
-function killedOf(
-  { instancesKilled, backendOf }: History,
-  backend: string | undefined,
-  from: number,
-  to: number,
-): boolean {
-  return [...instancesKilled].some(([pid, at]) => backendOf.get(pid) === backend && at >= from && at <= to);
+function killedOf(history: History, backend: string | undefined, from: number, to: number): boolean {
+  const { instancesKilled, backendOf } = history;
+  const pids = [...instancesKilled.keys()].filter((pid) => backendOf.get(pid) === backend);
+  return pids.some((pid) => history.hasDied(instancesKilled, pid, from, to));
 }
