@@ -1,6 +1,6 @@
 /** Which part of a hello that we accept a peer refuses it for: found by leaving parts away and asking again. */
 import { Ext, messageOf, records } from "../tls/hello-builder.js";
-import type { Peer } from "./answer.js";
+import type { Answer, Peer } from "./answer.js";
 
 /**
  * The number is an extension's type; "others": several of those that we do not read; "hello": the fields before the
@@ -33,16 +33,34 @@ export async function causesOf(
     const message = messageOf(bytes.subarray(0, length));
     const list = extensionsOf(message);
     const bare = list.filter(({ type }) => !READ.includes(type)).reduceRight(without, message);
-    const variants = [message, bare, ...list.map((one) => without(message, one))];
-    return { list, variants: variants.map((each) => records(each)) };
+    const read = extensionsOf(bare);
+    const variants = [
+      message,
+      bare,
+      ...list.map((one) => without(message, one)),
+      ...read.map((one) => without(bare, one)),
+    ];
+    return { list, read, variants: variants.map((each) => records(each)) };
   });
   const answers = await peer.ask(trials.flatMap(({ variants }) => variants));
-  return trials.map(({ list, variants }) => {
+  return trials.map(({ list, read, variants }) => {
     const [whole, bare, ...others] = answers.splice(0, variants.length);
     if (whole!.status === "accepts") return "records";
-    const types = list.filter((_, index) => others[index]!.status === "accepts").map(({ type }) => type);
-    return types.find((type) => type !== LAST) ?? types[0] ?? (bare!.status === "accepts" ? "others" : "hello");
+    const typesWhere = (isOther: (answer: Answer) => boolean) =>
+      list.filter((_, index) => isOther(others[index]!)).map(({ type }) => type);
+    const mended = typesWhere(({ status }) => status === "accepts");
+    // What else is wrong is then what they say.
+    const changed = typesWhere((answer) => answer.status === "refuses" && answer.why !== why(whole!));
+    const isNotLast = (type: number) => type !== LAST;
+    const type = mended.find(isNotLast) ?? changed.find(isNotLast) ?? mended[0];
+    if (type !== undefined) return type;
+    if (bare!.status === "accepts" || why(bare!) !== why(whole!)) return "others";
+    return read.find((_, index) => others[list.length + index]!.status === "accepts")?.type ?? "hello";
   });
+}
+
+function why(answer: Answer): string | undefined {
+  return answer.status === "refuses" ? answer.why : undefined;
 }
 
 /** Where the length of the extensions block is; the message's end if there is none. */

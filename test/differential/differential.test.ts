@@ -1,9 +1,9 @@
 /** Our reading of ClientHellos beside that of TLS implementations that servers use. README.md beside this file. */
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { read } from "../tls/facts.js";
+import { done, type Facts, read } from "../tls/facts.js";
 import { vectors } from "../tls/vectors.js";
-import type { Peer } from "./answer.js";
+import type { Answer, Peer } from "./answer.js";
 import { compare } from "./comparison.js";
 import { helloAt } from "./hellos.js";
 import { type PeerName, peerNames, peers } from "./peers.js";
@@ -45,7 +45,7 @@ it(
     }
   },
   // A machine that is many times slower than a quiet one still gets there.
-  180_000 + (hellos ?? 0) * 20,
+  300_000 + (hellos ?? 0) * 20,
 );
 
 describe.each(names)("%s", (name) => {
@@ -88,6 +88,21 @@ describe("what the trials rest on", () => {
   it("the same seed and number give the same bytes", () => {
     expect(helloAt(7, 1234)).toEqual(helloAt(7, 1234));
     expect(helloAt(7, 1234)).not.toEqual(helloAt(8, 1234));
+  });
+
+  it("another name, another ALPN or a part that is accepted is never explained", () => {
+    const ours = { ...done({ serverName: "a.example", alpn: ["h2"] }), length: 100 } as Facts;
+    const accepts = (name: string | undefined, alpn = ["h2"]): Answer => ({ status: "accepts", name, alpn });
+    const kinds = [
+      compare(ours, accepts("b.example")),
+      compare(ours, accepts(undefined)),
+      compare(ours, accepts("a.example\0")),
+      compare({ ...ours, serverName: undefined } as Facts, accepts("a.example")),
+      compare(ours, accepts("a.example", ["http/1.1"])),
+      compare({ status: "partial", needed: 200 }, accepts("a.example")),
+    ].map((verdict) => verdict.agreed === false && verdict.kind);
+    expect(kinds).toEqual([...Array(4).fill("another name"), "another ALPN", "they accept what is partial"]);
+    expect(REASONS.filter(({ kind }) => kinds.includes(kind))).toEqual([]);
   });
 
   it("README.md has the table of reasons", () => {

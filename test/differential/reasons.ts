@@ -33,8 +33,13 @@ export function row({ peers, kind, what, why }: Reason): string {
   return `| ${peers.join(", ")} | ${kind} | ${what} | ${why} |`;
 }
 
-/** Whether the name is what they refuse; "hello": it is not the only thing. */
-const isName = ({ cause }: Disagreement) => cause === Ext.server_name || cause === "hello";
+const isName = ({ cause }: Disagreement) => cause === Ext.server_name;
+
+function minorVersions(bytes: Uint8Array): number[] {
+  const list: number[] = [];
+  for (let at = 0; at + 5 <= bytes.length; at += 5 + bytes[at + 3]! * 256 + bytes[at + 4]!) list.push(bytes[at + 2]!);
+  return list;
+}
 
 /** A row for a reason of ours for which these peers see none. */
 function theyDoNotMind(
@@ -161,20 +166,26 @@ export const REASONS: readonly Reason[] = [
     example: () => served({ serverName: "[::1]" }),
   },
   {
-    peers: ["openssl", "rustls"],
-    kind: "only we accept",
-    what: "no version, cipher suite, compression method or signature algorithm that the server has, or several faults at once",
-    why: "the door chooses none of them and reads little: the backend answers",
-    matches: ({ cause }) => cause === "hello",
-    example: () => served({ compressionMethods: [1] }),
-  },
-  {
     peers: ["openssl"],
     kind: "only we accept",
-    what: "what only TLS 1.3 forbids: without supported_versions OpenSSL accepts it",
-    why: "the door negotiates no version: the backend answers",
-    matches: ({ cause }) => cause === Ext.supported_versions,
+    what: "no version, cipher suite or compression method that the server has",
+    why: "the door negotiates nothing: the backend answers",
+    matches: ({ cause, detail }) =>
+      (cause === "hello" || cause === Ext.supported_versions) &&
+      /^(?:no shared cipher|unsupported protocol|version too low|bad legacy version|no compression specified)$/.test(
+        detail,
+      ),
     example: () => served({ cipherSuites: [0xc02b, 0xc02f], versions: [0x0304] }),
+  },
+  {
+    peers: ["rustls"],
+    kind: "only we accept",
+    what: "no signature algorithm or compression method that it could take",
+    why: "the door negotiates nothing: the backend answers",
+    matches: ({ cause, detail }) =>
+      cause === "hello" &&
+      /SignatureAlgorithmsExtensionRequired|NullCompressionRequired|NoSignatureSchemes/.test(detail),
+    example: () => served({ compressionMethods: [1] }),
   },
   theyDoNotMind(
     "server_name_characters",
@@ -298,15 +309,15 @@ export const REASONS: readonly Reason[] = [
     kind: "only we accept",
     what: "what is behind the hello",
     why: "we do not look at it: it is for the backend",
-    matches: ({ cause }) => cause === "records",
+    matches: ({ cause, ours, bytes }) => cause === "records" && ours.status === "done" && ours.length < bytes.length,
     example: () => concat(served(), [22, 3, 1, 0, 0]),
   },
   {
     peers: ["tshark"],
     kind: "we are done, they wait",
-    what: "a record whose minor version is that of no TLS",
-    why: "RFC 8446 §5.1: it must be ignored; the dissector takes it for another protocol",
-    matches: () => true,
+    what: "a record whose minor version is above 3",
+    why: "RFC 8446 §5.1: a record's version must be ignored; the dissector takes it for another protocol",
+    matches: ({ bytes }) => minorVersions(bytes).some((minor) => minor > 3),
     example: () => served({ recordVersion: 0x03ff }),
   },
 ];
