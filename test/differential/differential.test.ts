@@ -45,7 +45,7 @@ it(
     }
   },
   // A machine that is many times slower than a quiet one still gets there.
-  300_000 + (hellos ?? 0) * 20,
+  300_000 + (hellos ?? 0) * 100,
 );
 
 describe.each(names)("%s", (name) => {
