@@ -1,5 +1,6 @@
 #include "keeper.h"
 
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "closing.h"
 #include "start.h"
 
 /* In a helper's successor: the keeper that started it. */
@@ -48,8 +50,8 @@ static void close_others(const struct helper *helper) {
     if (helper->receivers[i].fd >= FIRST_OTHER) kept[count++] = helper->receivers[i].fd;
   qsort(kept, (size_t)count, sizeof *kept, compare);
   for (int i = 0; i < count; next = kept[i++] + 1)
-    if (kept[i] > next) close_range((unsigned)next, (unsigned)kept[i] - 1, 0);
-  close_range((unsigned)next, ~0u, 0);
+    if (kept[i] > next) close_all(next, kept[i] - 1);
+  close_all(next, INT_MAX);
 }
 
 /*

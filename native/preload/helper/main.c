@@ -1,6 +1,7 @@
 /* sni-handoff-helper PATH FAMILY: started by libsnihandoff.so, with descriptors as in spawn.c. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "closing.h"
 #include "helper.h"
 #include "keeper.h"
 #include "start.h"
@@ -256,7 +258,7 @@ static void detach(void) {
   dup2(null, STDIN_FILENO);
   dup2(null, STDOUT_FILENO);
   if (is_waited_for(STDERR_FILENO)) dup2(null, STDERR_FILENO);
-  close_range(FIRST_OTHER, ~0u, 0);
+  close_all(FIRST_OTHER, INT_MAX);
   for (int fd = PATH_DESCRIPTOR; fd <= PAIR_END; fd++) fcntl(fd, F_SETFD, FD_CLOEXEC);
   setsid();
   if (chdir("/") == -1) errno = 0;

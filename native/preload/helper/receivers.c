@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "closing.h"
 #include "helper.h"
 
 /* Bytes of a pair's queue. A message with its descriptors takes less than 1.5 KiB of it: so many windows find room. */
@@ -184,7 +185,7 @@ static void close_sent(struct batch *batch, unsigned count) {
     if (first == last)
       close(first);
     else
-      close_range((unsigned)first, (unsigned)last, 0);
+      close_all(first, last);
   }
 }
 
