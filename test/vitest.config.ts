@@ -4,7 +4,7 @@ export default defineConfig({
   test: {
     root: new URL("..", import.meta.url).pathname,
     include: ["test/**/*.test.ts"],
-    exclude: ["test/{interop,differential,faults,denial,memory-safety}/**"],
+    exclude: ["test/{interop,differential,faults,denial,memory-safety,package,soak}/**"],
     pool: "forks",
     maxWorkers: 2,
     testTimeout: 60_000,

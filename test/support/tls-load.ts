@@ -11,6 +11,8 @@ export interface LoadStart {
   readonly names: readonly string[];
   /** Default 64. */
   readonly clients?: number;
+  /** Milliseconds between two requests of a client. Default 0. */
+  readonly pause?: number;
 }
 
 /** What the clients saw. Times in milliseconds. */
