@@ -1,4 +1,6 @@
-// Builds the addon, if it isn't there already: `node native/build.mjs`, or by npm when the package is installed.
+// Builds the addon, if it isn't there already: `node native/build.mjs`, or by npm when the package is installed. There
+// the one that was built for this platform before is taken, if it can be loaded: npm_config_build_from_source=true has
+// it built all the same.
 import { spawnSync } from "node:child_process";
 import {
   copyFileSync,
@@ -16,6 +18,8 @@ import {
 } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { findHeaders } from "./headers.mjs";
+import { takePrebuilt } from "./prebuilt.mjs";
 import { buildPreload, isPreloadUpToDate } from "./preload/build.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -55,13 +59,6 @@ function findNodeGyp() {
     if (existsSync(bundled)) return bundled;
   }
   return undefined;
-}
-
-/** The folder whose include/node has Node's headers, if this Node was installed with them: no download is needed. */
-function findHeaders() {
-  const configured = process.env.npm_config_nodedir;
-  const folder = configured || join(dirname(realpathSync(process.execPath)), "..");
-  return configured || existsSync(join(folder, "include", "node", "node_api.h")) ? folder : undefined;
 }
 
 function findCompiler() {
@@ -114,6 +111,16 @@ function compile(work, nodeGyp, compiler) {
   throw new Failure(`sni-handoff: the addon could not be built (${why}); the compiler's output is above${hint}`);
 }
 
+/** Whether what was built before is taken; not in a clone, whose sources are what is meant. */
+function tookPrebuilt() {
+  const wanted = ["true", "sni-handoff"].includes(process.env.npm_config_build_from_source ?? "");
+  if (wanted || existsSync(join(here, "..", "tsconfig.json"))) return false;
+  const { taken, why } = takePrebuilt();
+  if (taken) writeFileSync(stamp, target);
+  else if (why) console.error(`sni-handoff: ${why}: building it from its sources`);
+  return taken;
+}
+
 /** The door and the library for Node work without it: what is wrong is said, and the installation goes on. */
 function tryPreload() {
   const compiler = findCompiler();
@@ -124,7 +131,7 @@ function tryPreload() {
 
 try {
   if (process.platform !== "linux") throw new Failure(`sni-handoff runs on Linux only, not on ${process.platform}`);
-  if (!isUpToDate()) build();
+  if (!isUpToDate() && !tookPrebuilt()) build();
   if (!isPreloadUpToDate()) tryPreload();
 } catch (error) {
   if (!(error instanceof Failure)) throw error;

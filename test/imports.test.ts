@@ -11,6 +11,8 @@ const pure = ["errors", "addresses", "tls", "http", "routing", "proxy-protocol",
 /** Layer -> the other layers that it may import. */
 const allowed: Readonly<Record<string, readonly string[]>> = {
   errors: [],
+  /** built.ts: where the addon is, and the library for other servers. */
+  built: [],
   /** addresses.ts: addresses in the data plane's packed form. */
   addresses: ["errors"],
   tls: ["errors"],
@@ -21,19 +23,19 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   /** handoff/layout.ts and handoff/message.ts: the protocol without its channels. */
   protocol: ["errors", "addresses"],
   import: ["errors", "routing"],
-  native: pure,
+  native: [...pure, "built"],
   handoff: [...pure, "native"],
   door: [...pure, "native", "handoff"],
   relay: [...pure, "native", "handoff"],
   backend: [...pure, "native", "handoff"],
   /** Plays the door against any receiver. */
   conform: [...pure, "native", "handoff"],
-  daemon: [...pure, "native", "handoff", "door", "relay"],
+  daemon: [...pure, "built", "native", "handoff", "door", "relay"],
   /** What a user imports. */
   index: ["errors", "tls", "backend"],
   /** Plays operator and backend at once. */
   demo: ["errors", "daemon", "backend"],
-  cli: ["errors", "import", "conform", "daemon", "demo"],
+  cli: ["errors", "built", "import", "conform", "daemon", "demo"],
 };
 
 const PURE_HANDOFF = ["handoff/layout.ts", "handoff/message.ts"];

@@ -6,8 +6,9 @@ import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const target = join(here, "..", "build", "preload");
-const flags = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra"];
-const products = {
+export const flags = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra"];
+/** Each with the folder of its sources, and what it needs beside `flags`. */
+export const products = {
   // The helper first: a library that is there finds its helper beside it.
   "sni-handoff-helper": { folder: join(here, "helper"), flags: [], libraries: [] },
   "libsnihandoff.so": {

@@ -5,6 +5,7 @@
  * says that it returns the errno. Descriptors are plain numbers; each entry says who closes them.
  */
 import { createRequire } from "node:module";
+import { builtFile } from "../built.js";
 import { HandoffError, SystemCallError } from "../errors.js";
 
 /** Kinds of unix sockets that the addon makes. */
@@ -495,7 +496,7 @@ export const EPOLLONESHOT = 0x40000000;
 export const EPOLLET = 0x80000000;
 
 function load(): Addon {
-  const path = new URL("../../native/build/Release/sni_handoff.node", import.meta.url).pathname;
+  const path = builtFile("Release/sni_handoff.node");
   let module: { initialize(errorClass: typeof SystemCallError): Addon };
   try {
     module = createRequire(import.meta.url)(path);

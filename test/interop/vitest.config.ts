@@ -4,7 +4,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     root: new URL("../..", import.meta.url).pathname,
-    include: ["test/{interop,differential}/**/*.test.ts"],
+    include: ["test/{interop,differential,package}/**/*.test.ts"],
     pool: "forks",
     maxWorkers: 1,
     testTimeout: 300_000,

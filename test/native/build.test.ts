@@ -9,10 +9,12 @@ countDescriptors();
 
 const source = fileURLToPath(new URL("../../native", import.meta.url));
 
+const isSource = (path: string) => !["build/", "prebuilt/"].some((built) => path.startsWith(join(source, built)));
+
 /** A copy of native/ without what was built. */
 async function copy(): Promise<string> {
   const folder = join(await temporaryFolder(), "native");
-  cpSync(source, folder, { recursive: true, filter: (path) => !path.startsWith(join(source, "build/")) });
+  cpSync(source, folder, { recursive: true, filter: isSource });
   return folder;
 }
 

@@ -4,6 +4,7 @@
  */
 import { realpathSync } from "node:fs";
 import { join } from "node:path";
+import { builtFile } from "../../built.js";
 import { HandoffError } from "../../errors.js";
 import { native } from "../../native/addon.js";
 import { packageFolder } from "./facts.js";
@@ -45,7 +46,7 @@ export function reexecute(plan: PrivilegePlan, { environment, keep }: Reexecutio
 function checkProgram({ identity }: PrivilegePlan): void {
   if (identity === undefined) return;
   const script = process.argv[1] === undefined ? [] : [realpathSync(process.argv[1])];
-  const addon = join(packageFolder, "native", "build", "Release", "sni_handoff.node");
+  const addon = builtFile("Release/sni_handoff.node");
   const [first] = unreadableFor(identity, [...script, join(packageFolder, "package.json"), addon]);
   if (first === undefined) return;
   throw new HandoffError(
