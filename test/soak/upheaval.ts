@@ -29,8 +29,14 @@ export class Upheaval {
     const timer = setTimeout(() => {
       this.ending = true;
     }, milliseconds);
+    const failures: unknown[] = [];
+    // Whoever fails ends all, each after what it is at: what it began must not go on behind the test.
+    const failed = (error: unknown) => {
+      failures.push(error);
+      this.ending = true;
+    };
     try {
-      await Promise.all([
+      const strands = [
         this.strand(1, { ...this.mending(old), ...this.looking(old) }),
         this.strand(2, { ...this.mending(replaced), ...this.looking(replaced), upgrade: () => this.upgrade() }),
         this.strand(3, this.restarting()),
@@ -38,11 +44,12 @@ export class Upheaval {
           this.strand(4 + i, { flood: (chance) => flood(door.port, chance) }),
           this.strand(6 + i, { "group of slow clients": (chance) => slowClients(door.port, chance) }),
         ]),
-      ]);
+      ];
+      await Promise.all(strands.map((strand) => strand.catch(failed)));
     } finally {
       clearTimeout(timer);
-      this.ending = true;
     }
+    if (failures.length > 0) throw failures[0];
   }
 
   private async strand(number: number, actions: Readonly<Record<string, Action>>): Promise<void> {

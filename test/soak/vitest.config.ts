@@ -8,8 +8,9 @@ export default defineConfig({
     include: ["test/soak/**/*.test.ts"],
     pool: "forks",
     // What is not the run itself: starts, ends, and a machine that has other things to do.
-    testTimeout: (minutes + 4) * 60_000,
+    testTimeout: (minutes + 10) * 60_000,
     hookTimeout: 60_000,
+    env: { TEST_PATIENCE: "180000" },
     disableConsoleIntercept: true,
   },
 });

@@ -67,7 +67,7 @@ export class World {
   configuration(more = 0): string {
     const further = Array.from({ length: more }, (_, i) => `  further-${i}.test: steady\n`).join("");
     return `accessLog: off
-timeouts: { hello: 15s }
+timeouts: { hello: 60s }
 backends:
   pool: { handoff: "${this.back.folder}/pool/", hold: 60s, balance: least-connections }
   steady: { handoff: "${this.back.at("steady")}", hold: 60s }

@@ -1,10 +1,13 @@
 /** Waiting for conditions, never for durations. */
 
+/** Milliseconds. A long run beside other work is more patient. */
+const PATIENCE = Number(process.env.TEST_PATIENCE ?? 20_000);
+
 /** Resolves to the first value that is not undefined or false; looks again every few milliseconds. */
 export async function until<T>(
   what: string,
   look: () => T | undefined | false | Promise<T | undefined | false>,
-  timeout = 20_000,
+  timeout = PATIENCE,
 ): Promise<T> {
   const deadline = performance.now() + timeout;
   for (;;) {
