@@ -64,8 +64,8 @@ function writeCompiler() {
     at("cc"),
     `#!/bin/sh
 case " $* " in
-  */sni-handoff-helper *) set -- -include ${at("helper.h")} "$@" ;;
-  */libsnihandoff.so *) set -- -include ${at("library.h")} "$@" ;;
+  *"/sni-handoff-helper "*) set -- -include ${at("helper.h")} "$@" ;;
+  *"/libsnihandoff.so "*) set -- -include ${at("library.h")} "$@" ;;
 esac
 exec gcc -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g "$@"
 `,
