@@ -17,6 +17,8 @@ export interface RunOptions extends SceneOptions {
   readonly connections: number;
   /** For each fault. Default 100. */
   readonly connectionsPerFault?: number;
+  /** So many faults of the schedule are left out. Default 0. */
+  readonly from?: number;
   /** Which faults there are. Default: all. */
   readonly kinds?: readonly FaultKind[];
   /** Told what happens. */
@@ -76,14 +78,14 @@ class Run {
 
   async all(): Promise<Summary> {
     const { scene, summary, options } = this;
-    const { seed, connections, connectionsPerFault = 100, kinds } = options;
+    const { seed, connections, connectionsPerFault = 100, from = 0, kinds } = options;
     const begun = now();
     await scene.start(options);
-    const schedule = scheduleOf(seed, Math.ceil(connections / connectionsPerFault), kinds);
+    const schedule = scheduleOf(seed, from + Math.ceil(connections / connectionsPerFault), kinds);
     // What is opened with the first client stays.
     await this.clients(connectionsPerFault, 500);
     await this.reckon("before the first fault");
-    for (let at = 0; at < schedule.length; at += FAULTS_AN_ACT) {
+    for (let at = from; at < schedule.length; at += FAULTS_AN_ACT) {
       const faults = schedule.slice(at, at + FAULTS_AN_ACT);
       for (const [i, fault] of faults.entries()) {
         const count = Math.min(connectionsPerFault, connections + connectionsPerFault - this.next);
