@@ -19,6 +19,9 @@
 #define TAG_LAZY (UINT32_MAX - 1)
 #define HIGHEST_TAG (UINT32_MAX - 2)
 
+/* How long a wait may be that the lazy set could not be armed for. Milliseconds. */
+#define UNARMED_PATIENCE 10
+
 struct loop {
   unsigned references; /* one for each of its functions, and one while it runs */
   napi_env env;
@@ -260,8 +263,8 @@ static napi_value loop_wait(napi_env env, napi_callback_info info) {
   }
   if (patience > 0) {
     if (timeout < 0 || patience < timeout) timeout = patience;
-  } else if (!arm_lazy_set(loop)) {
-    return throw_system_call(env, "epoll_ctl", errno, NULL);
+  } else if (!arm_lazy_set(loop) && (timeout < 0 || timeout > UNARMED_PATIENCE)) {
+    timeout = UNARMED_PATIENCE; /* ENOMEM: its events are looked at below all the same */
   }
   int limit = -1;
   if (loop->runner != NULL) {

@@ -47,7 +47,10 @@ static int connections_in_backlog(int listener) {
 static void peek(int i, const struct peek_batch *batch) {
   size_t most = *batch->most < 1 ? 1 : (size_t)*batch->most;
   if (most > batch->stride) most = batch->stride;
-  ssize_t length = recv(batch->descriptors[i], batch->buffer + (size_t)i * batch->stride, most, MSG_PEEK | MSG_DONTWAIT);
+  uint8_t *bytes = batch->buffer + (size_t)i * batch->stride;
+  ssize_t length;
+  do length = recv(batch->descriptors[i], bytes, most, MSG_PEEK | MSG_DONTWAIT);
+  while (length == -1 && errno == EINTR);
   batch->lengths[i] = length >= 0 ? (int32_t)length : -errno;
 }
 

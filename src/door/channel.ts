@@ -68,8 +68,14 @@ export class Channel {
   stalled: boolean = false;
   /** First violation of the protocol, if there was one. */
   violation: string | undefined;
-  /** REVOKING: waits for room in the peer's queue. */
-  awaitsRoom: boolean = false;
+  /** When it is read again, or REVOKE is sent, since that has failed; Infinity: an event tells it. */
+  againAt: number = Number.POSITIVE_INFINITY;
+  /** REVOKING: everything that the instance had said is read. */
+  isRead: boolean = false;
+  /** The errno of reading that has been told. */
+  readFailure: number = 0;
+  /** The errno of handoffs that has been told. */
+  sendFailure: number = 0;
   /** No longer configured: finish what is outstanding, then close and forget. */
   retired: boolean = false;
   /** Messages in the outbox of this turn. */
@@ -128,7 +134,10 @@ export class Channel {
     this.restsUntil = 0;
     this.stalled = false;
     this.violation = undefined;
-    this.awaitsRoom = false;
+    this.againAt = Number.POSITIVE_INFINITY;
+    this.isRead = false;
+    this.readFailure = 0;
+    this.sendFailure = 0;
     this.ring.fill(NOBODY);
     this.outstanding = 0;
   }
@@ -143,6 +152,7 @@ export class Channel {
     this.open = 0;
     this.restsUntil = 0;
     this.stalled = false;
+    this.againAt = Number.POSITIVE_INFINITY;
   }
 
   /** How many HANDOFFs may be sent now. */

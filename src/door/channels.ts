@@ -4,6 +4,7 @@
  */
 import { lstatSync } from "node:fs";
 import { constants } from "node:os";
+import { getSystemErrorName } from "node:util";
 import type { SystemCallError } from "../errors.js";
 import { MAX_MESSAGE_LENGTH, MessageType, PROTOCOL_VERSION, RefuseReason } from "../handoff/layout.js";
 import { encodeRevoke, Message } from "../handoff/message.js";
@@ -41,6 +42,14 @@ const NEVER = Number.POSITIVE_INFINITY;
 const MOST_MESSAGES = 1024;
 
 const SHUT_RD = 0;
+
+const { EAGAIN, ECONNRESET, ENOBUFS, ENOMEM, ENOTCONN, EPIPE } = constants.errno;
+/** Of a send: the peer is gone. */
+const gone: ReadonlySet<number> = new Set([EPIPE, ECONNRESET, ENOTCONN]);
+/** ETOOMANYREFS: asm-generic/errno.h; node:os does not name it. */
+const TOO_MANY_REFERENCES = 109;
+/** Of a send: what belongs to a busy life, or is told otherwise. */
+const ordinary: ReadonlySet<number> = new Set([...gone, EAGAIN, ENOBUFS, ENOMEM, TOO_MANY_REFERENCES]);
 
 export interface ChannelListener {
   /** The instance owns it now: close the kept copy. */
@@ -199,8 +208,7 @@ export class Channels {
     this.backends = [...this.backends.slice(0, backend.index), backend];
     const channel = this.create(backend.index, settings, settings.path, `${settings.name} ${settings.path}`);
     channel.retryAt = NEVER;
-    channel.connected(descriptor);
-    this.loop.addLazy(descriptor, EPOLLIN | EPOLLRDHUP, channelTag(channel.generation), channel.index);
+    this.begin(channel, descriptor);
     backend.channels = [channel];
   }
 
@@ -257,6 +265,12 @@ export class Channels {
           this.wake(channel.restsUntil);
         }
       }
+      if (channel.againAt <= now) {
+        if (channel.state === ChannelState.REVOKING) this.finishRevoke(channel);
+        else this.readAgain(channel);
+      } else {
+        this.wake(channel.againAt);
+      }
       if (channel.outstanding > 0 && channel.state !== ChannelState.REVOKING) this.checkOverdue(channel);
     }
   }
@@ -304,11 +318,26 @@ export class Channels {
       this.connectFailed(channel, error as SystemCallError);
       return;
     }
-    channel.connectFailure = "";
     channel.managed = listenerPid(descriptor) === MANAGER_PID;
     if (channel.lazy) channel.retryAt = now + LAZY_RETRY;
+    this.begin(channel, descriptor);
+  }
+
+  /** A connected descriptor, which is owned here, becomes the channel's; if it can be watched. */
+  private begin(channel: Channel, descriptor: number): void {
     channel.connected(descriptor);
-    this.loop.addLazy(descriptor, EPOLLIN | EPOLLRDHUP, channelTag(channel.generation), channel.index);
+    try {
+      this.watch(channel);
+      channel.connectFailure = "";
+    } catch (error) {
+      native.close(descriptor);
+      channel.closed();
+      this.connectFailed(channel, error as SystemCallError); // ENOMEM, ENOSPC (max_user_watches): epoll_ctl(2)
+    }
+  }
+
+  private watch({ descriptor, generation, index }: Channel): void {
+    this.loop.addLazy(descriptor, EPOLLIN | EPOLLRDHUP, channelTag(generation), index);
   }
 
   private connectFailed(channel: Channel, error: SystemCallError): void {
@@ -334,7 +363,9 @@ export class Channels {
       return;
     }
     const end = this.read(channel, MOST_MESSAGES);
-    if (channel.violation !== undefined) {
+    if (end === ReceiveEnd.FAILED) {
+      this.readLater(channel);
+    } else if (channel.violation !== undefined) {
       this.counters[Counter.violations]!++;
       channel.lastFailure = `protocol violation: ${channel.violation}`;
       this.report.line(this.now, "error", "channel.violation", `protocol violation: ${channel.violation}`, {
@@ -346,6 +377,31 @@ export class Channels {
     } else if (channel.outstanding === 0 && (channel.state === ChannelState.DRAINING || channel.retired)) {
       channel.lastFailure = channel.retired ? "" : "it drained";
       this.close(channel, RETRY);
+    }
+  }
+
+  /** Nothing is known of what it has acknowledged: no more is read for a moment. */
+  private readLater(channel: Channel): void {
+    this.unwatch(channel);
+    channel.againAt = this.now + PRESSURE_REST;
+    this.wake(channel.againAt);
+    const errno = this.loop.received.end[1]!;
+    if (channel.readFailure === errno) return;
+    channel.readFailure = errno;
+    const code = getSystemErrorName(-errno);
+    this.report.line(this.now, "error", "channel.unreadable", `a channel cannot be read (${code}); it is tried again`, {
+      ...this.describe(channel),
+      code,
+    });
+  }
+
+  private readAgain(channel: Channel): void {
+    channel.againAt = NEVER;
+    try {
+      this.watch(channel);
+    } catch {
+      channel.againAt = this.now + PRESSURE_REST; // ENOMEM, ENOSPC (max_user_watches): epoll_ctl(2)
+      this.wake(channel.againAt);
     }
   }
 
@@ -362,7 +418,6 @@ export class Channels {
       end = received.end[0]!;
     } while (end === ReceiveEnd.FULL && messages < most);
     if (end === ReceiveEnd.FULL) channel.violation ??= `more than ${most} messages without a pause`;
-    if (end === ReceiveEnd.FAILED) channel.violation ??= `reading failed with errno ${received.end[1]}`;
     if (channel.outstanding < outstanding) channel.stalled = false;
     // Fewer outstanding: the window opens. A lower load: `maxConnections` may allow more.
     if (channel.outstanding < outstanding || channel.load < load) this.listener.opened(channel.backend);
@@ -425,7 +480,7 @@ export class Channels {
     if (channel.state === ChannelState.GREETING) {
       channel.state = ChannelState.READY;
       channel.lastFailure = "";
-      native.askCredentials(channel.descriptor, false); // known now; from here on it would only cost
+      this.askNoMore(channel);
       this.counters[Counter.channels_ready]!++;
       this.report.line(this.now, "info", "channel.ready", "instance is ready", {
         ...this.describe(channel),
@@ -434,6 +489,15 @@ export class Channels {
     }
     this.listener.opened(channel.backend);
     return undefined;
+  }
+
+  /** Credentials are known now; from here on they would only cost. */
+  private askNoMore({ descriptor }: Channel): void {
+    try {
+      native.askCredentials(descriptor, false);
+    } catch {
+      // Then they do.
+    }
   }
 
   private permitted(channel: Channel, uid: number): boolean {
@@ -463,6 +527,13 @@ export class Channels {
     if (errno === constants.errno.ECANCELED) return; // it stood behind the one that failed
     channel.restsUntil = this.now + PRESSURE_REST;
     this.wake(channel.restsUntil);
+    if (ordinary.has(errno) || channel.sendFailure === errno) return;
+    channel.sendFailure = errno;
+    const code = getSystemErrorName(-errno);
+    this.report.line(this.now, "error", "handoff.failed", `handing over fails (${code}); clients wait`, {
+      ...this.describe(channel),
+      code,
+    });
   }
 
   /** Takes from an instance what it has not acknowledged, so that others may have it. */
@@ -474,13 +545,7 @@ export class Channels {
     }
     this.counters[Counter.channels_revoked]!++;
     this.listener.revoked(channel.oldest);
-    try {
-      native.shutdown(channel.descriptor, SHUT_RD);
-    } catch {
-      // ENOTCONN: the peer is gone; what it had sent is still read.
-    }
-    // All of it: nothing can be added any more.
-    this.read(channel, Number.POSITIVE_INFINITY);
+    channel.isRead = this.readToEnd(channel);
     if (channel.violation === undefined) channel.lastFailure = why;
     this.report.line(this.now, "warn", "channel.revoked", `connections are taken back from an instance: ${why}`, {
       ...this.describe(channel),
@@ -490,19 +555,50 @@ export class Channels {
     this.finishRevoke(channel);
   }
 
+  /** From now on an ACK fails at its sender; those that did not are read. Returns false if that is to be tried again. */
+  private readToEnd(channel: Channel): boolean {
+    try {
+      native.shutdown(channel.descriptor, SHUT_RD);
+    } catch (error) {
+      // ENOTCONN: the peer is gone; what it had sent is still read.
+      if ((error as SystemCallError).code !== "ENOTCONN") return false;
+    }
+    // All of it: nothing can be added any more.
+    return this.read(channel, Number.POSITIVE_INFINITY) !== ReceiveEnd.FAILED;
+  }
+
   /** REVOKE must be in the peer's queue, or the peer be gone, before anything is given away. */
   private finishRevoke(channel: Channel): void {
+    channel.isRead ||= this.readToEnd(channel);
     const length = encodeRevoke(this.scratch, 0, channel.acknowledged);
-    const errno = native.sendMessage(channel.descriptor, this.scratch.subarray(0, length));
-    if (errno === constants.errno.EAGAIN || errno === constants.errno.ENOBUFS || errno === constants.errno.ENOMEM) {
-      if (!channel.awaitsRoom) {
-        channel.awaitsRoom = true;
-        this.loop.removeLazy(channel.descriptor);
-        this.loop.add(channel.descriptor, EPOLLOUT, channelTag(channel.generation), channel.index);
-      }
+    const errno = channel.isRead ? native.sendMessage(channel.descriptor, this.scratch.subarray(0, length)) : ENOBUFS;
+    if (errno === 0 || gone.has(errno)) {
+      this.ended(channel);
       return;
     }
-    this.ended(channel);
+    // Its events would be there all the time: SHUT_RD is an end of file.
+    this.unwatch(channel);
+    channel.againAt = errno === EAGAIN && this.watchRoom(channel) ? NEVER : this.now + PRESSURE_REST;
+    this.wake(channel.againAt);
+  }
+
+  private unwatch({ descriptor }: Channel): void {
+    try {
+      this.loop.removeLazy(descriptor);
+      this.loop.remove(descriptor);
+    } catch {
+      // Nothing can be done about it.
+    }
+  }
+
+  /** Whether an event will tell that there is room in the peer's queue. */
+  private watchRoom({ descriptor, generation, index }: Channel): boolean {
+    try {
+      this.loop.add(descriptor, EPOLLOUT, channelTag(generation), index);
+      return true;
+    } catch {
+      return false; // ENOMEM, ENOSPC (max_user_watches): epoll_ctl(2)
+    }
   }
 
   /** The instance is gone or revoked, and everything that it had said is read. */

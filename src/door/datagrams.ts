@@ -262,7 +262,11 @@ export class Datagrams {
   private unwatch(target: Target): void {
     if (!target.isWatched) return;
     target.isWatched = false;
-    this.loop.remove(target.descriptor);
+    try {
+      this.loop.remove(target.descriptor);
+    } catch {
+      // Its events are of nobody's until its last copy is closed.
+    }
   }
 
   /** An epoll event: there may be room. */

@@ -16,6 +16,7 @@
  */
 import { constants } from "node:os";
 import { ADDRESS_BYTES, readAddress, writeAddress } from "../addresses.js";
+import type { SystemCallError } from "../errors.js";
 import { Flag } from "../handoff/layout.js";
 import type { HandoffFacts } from "../handoff/message.js";
 import type { AnswerName } from "../http/answers.js";
@@ -313,7 +314,11 @@ export class Door {
       // More than this process may have: as on a full table, but there is no backlog that it could wait in.
       this.counters[Counter.abandoned]!++;
       const farewell = connection.isHttp ? this.http.answerTo("internal_error") : alertRecord("internal_error");
-      native.farewell(connection.descriptor, farewell, MOST_HELLO);
+      try {
+        native.farewell(connection.descriptor, farewell, MOST_HELLO);
+      } catch {
+        // Then without a word.
+      }
       native.close(connection.descriptor);
       return;
     }
@@ -404,7 +409,7 @@ export class Door {
   private useListeners(listeners: readonly number[]): void {
     for (const [index, listener] of this.listeners.entries()) {
       if (this.accepting && !listeners.includes(listener)) this.emptyBacklog(index);
-      else this.loop.remove(listener);
+      else this.unwatch(listener);
     }
     if (listeners !== this.listeners) this.renumberListeners(listeners);
     this.listeners = listeners;
@@ -414,7 +419,7 @@ export class Door {
     const { listeners: settings } = this.settings;
     this.listenerMarks = Uint8Array.from(listeners, (_, i) => (settings?.[i]?.protocol === "http" ? HTTP : 0));
     this.listenersRestUntil = 0;
-    if (this.accepting) for (let i = 0; i < listeners.length; i++) this.watchListener(i);
+    if (this.accepting) this.watchListeners();
   }
 
   private renumberListeners(listeners: readonly number[]): void {
@@ -426,7 +431,7 @@ export class Door {
   }
 
   private emptyBacklog(index: number): void {
-    this.loop.remove(this.listeners[index]!);
+    this.unwatch(this.listeners[index]!);
     this.listenerReady[index] = 0;
     while (this.acceptFrom(index) === BATCH);
     this.flush();
@@ -534,7 +539,12 @@ export class Door {
           this.datagrams.ready(index, tag >>> 8);
           break;
         case PollKind.CONNECTION:
-          if ((this.connections.generation[index]! & 0xffffff) === tag >>> 8) this.connectionReady(index, happened);
+          if ((this.connections.generation[index]! & 0xffffff) !== tag >>> 8) break;
+          try {
+            this.connectionReady(index, happened);
+          } catch (error) {
+            this.defect(index, error as Error);
+          }
           break;
       }
     }
@@ -583,14 +593,20 @@ export class Door {
     if (this.datagrams.dueAt <= now) this.datagrams.tick();
     if (this.listenersRestUntil > 0 && this.listenersRestUntil <= now && this.connections.room > 0) {
       this.listenersRestUntil = 0;
-      if (this.accepting) for (let i = 0; i < this.listeners.length; i++) this.watchListener(i);
+      if (this.accepting) this.watchListeners();
     }
   }
 
   // --- accept ----------------------------------------------------------------------------------------------------
 
-  private watchListener(index: number): void {
-    this.loop.add(this.listeners[index]!, LISTENER_EVENTS, listenerTag, index);
+  private watchListeners(): void {
+    try {
+      for (const [index, listener] of this.listeners.entries()) {
+        this.loop.add(listener, LISTENER_EVENTS, listenerTag, index);
+      }
+    } catch (error) {
+      this.restListeners((error as SystemCallError).errno); // ENOMEM, ENOSPC (max_user_watches): epoll_ctl(2)
+    }
   }
 
   /** Accepts a batch and examines each. Returns how many those were. */
@@ -638,7 +654,7 @@ export class Door {
   /** Descriptors or memory are short: clients stay in the backlog until there are some. */
   private restListeners(errno: number): void {
     const now = this.loop.clock[0]!;
-    for (const listener of this.listeners) this.loop.remove(listener);
+    for (const listener of this.listeners) this.unwatch(listener);
     this.listenersRestUntil = now + LISTENER_REST;
     this.counters[Counter.accept_rested]!++;
     if (this.restSaid) return;
@@ -655,7 +671,7 @@ export class Door {
     this.counters[Counter[counter]]!++;
     this.recorder.record(slot, Outcome.refused, Reason[counter]);
     // A reset leaves nothing of a flood in the kernel.
-    if (how === "reset") native.resetOnClose(this.connections.descriptor[slot]!);
+    if (how === "reset") this.resetOnClose(slot);
     this.close(slot);
   }
 
@@ -914,13 +930,8 @@ export class Door {
   /** The hello is not complete: wait until there are `needed` bytes, the client ends, or the deadline. */
   private wait(slot: number, needed: number): void {
     const { connections } = this;
-    const descriptor = connections.descriptor[slot]!;
-    // Once for each value. It looks at the queue anew and wakes the poll if the bytes came meanwhile (tcp_set_rcvlowat), or
-    // if the queue's memory is nearly used up, as many small segments do: then setting it again would wake it for ever.
-    if (needed > 1 && connections.lowWater[slot] !== needed) {
-      native.setReceiveLowWater(descriptor, needed);
-      connections.lowWater[slot] = needed;
-    }
+    // Once for each value: set again where the queue's memory is nearly used up, it would wake the poll for ever.
+    if (needed > 1 && connections.lowWater[slot] !== needed) this.raiseLowWater(slot, needed);
     if (connections.state[slot] === State.WAITING) {
       if ((connections.marks[slot]! & SILENT) === 0) return;
       this.silent.remove(slot);
@@ -930,6 +941,18 @@ export class Door {
     }
     // Of a hello that began with the predecessor, before a reload, or after a silence, the deadline may be another.
     this.waiting.insert(slot, connections.deadline);
+  }
+
+  /** Without it the connection is only looked at more often. */
+  private raiseLowWater(slot: number, needed: number): void {
+    try {
+      // Looks at the queue anew and wakes the poll if the bytes came meanwhile (tcp_set_rcvlowat), or if the queue's memory
+      // is nearly used up, as many small segments do.
+      native.setReceiveLowWater(this.connections.descriptor[slot]!, needed);
+      this.connections.lowWater[slot] = needed;
+    } catch {
+      // Nothing was changed.
+    }
   }
 
   /** Watches a connection that waits; the caller puts it into a list. Returns false if too many wait: it is closed. */
@@ -946,9 +969,11 @@ export class Door {
     try {
       // Adding looks at the state, so bytes that came since the peek are not missed.
       this.loop.add(connections.descriptor[slot]!, WAITING_EVENTS, tag, slot);
-    } catch (error) {
+    } catch {
+      // ENOMEM, ENOSPC (max_user_watches): epoll_ctl(2). One too many for the kernel.
       this.limits.endWaiting(slot, isKnown);
-      throw error;
+      this.turnAway(slot, "waiting_full", "close");
+      return false;
     }
     connections.state[slot] = State.WAITING;
     connections.marks[slot]! |= Mark.POLLED;
@@ -1110,8 +1135,17 @@ export class Door {
   private restorePoll(slot: number): void {
     const { connections } = this;
     if ((connections.marks[slot]! & Mark.POLLED) === 0) return;
-    this.loop.remove(connections.descriptor[slot]!);
+    this.unwatch(connections.descriptor[slot]!);
     connections.marks[slot]! &= ~Mark.POLLED;
+  }
+
+  /** What cannot be taken out of the set stays there until its last copy is closed: its events are of nobody's. */
+  private unwatch(descriptor: number): void {
+    try {
+      this.loop.remove(descriptor);
+    } catch {
+      // Nothing can be done about it.
+    }
   }
 
   private flush(): void {
@@ -1178,7 +1212,7 @@ export class Door {
     const { connections } = this;
     connections.state[slot] = State.PLACING;
     if (connections.heldSince[slot] === 0) connections.heldSince[slot] = connections.sentAt[slot]!;
-    switch (native.intact(connections.descriptor[slot]!, connections.consumed[slot]!)) {
+    switch (this.intact(slot)) {
       case Intact.WHOLE:
         this.counters[Counter.redelivered]!++;
         this.countAt(slot, BackendCounter.redelivered);
@@ -1192,6 +1226,16 @@ export class Door {
         this.countAt(slot, BackendCounter.lost_after_read);
         this.recorder.record(slot, Outcome.lost, Reason.lost_after_read);
         this.close(slot);
+    }
+  }
+
+  /** What cannot be told to be whole is not given to anybody else. */
+  private intact(slot: number): Intact {
+    const { consumed, descriptor } = this.connections;
+    try {
+      return native.intact(descriptor[slot]!, consumed[slot]!);
+    } catch {
+      return Intact.TOUCHED;
     }
   }
 
@@ -1271,11 +1315,19 @@ export class Door {
   /** Refuses: with an alert, or what says the same in the client's protocol; by closing; or by a reset. */
   private refuse(slot: number, how: AlertName | "close" | "reset"): void {
     if (how === "reset") {
-      native.resetOnClose(this.connections.descriptor[slot]!);
+      this.resetOnClose(slot);
       this.close(slot);
       return;
     }
     this.part(slot, how === "close" ? NOTHING : this.isHttp(slot) ? this.http.answerTo(how) : alertRecord(how));
+  }
+
+  private resetOnClose(slot: number): void {
+    try {
+      native.resetOnClose(this.connections.descriptor[slot]!);
+    } catch {
+      // Then without a reset.
+    }
   }
 
   /** Refuses for the door's own reasons, in a way that the client understands. */
@@ -1288,8 +1340,13 @@ export class Door {
   }
 
   private part(slot: number, bytes: Uint8Array): void {
-    this.restore(slot);
-    this.parting.begin(slot, bytes);
+    try {
+      this.restore(slot);
+      this.parting.begin(slot, bytes);
+    } catch (error) {
+      this.defect(slot, error as Error);
+      return;
+    }
     this.partingDueAt = Math.min(this.partingDueAt, this.loop.clock[0]! + 1000);
   }
 
@@ -1307,8 +1364,9 @@ export class Door {
     this.report.line(this.loop.clock[0]!, "error", "connection.defect", `defect: ${error.message}`, {
       stack: error.stack ?? "",
     });
-    if (this.connections.state[slot] !== State.PLACING) return;
-    this.recorder.record(slot, Outcome.lost, Reason.defect);
+    if (this.connections.state[slot] === State.PARTING) this.parting.abandon(slot);
+    else if (this.connections.state[slot] === State.PLACING) this.recorder.record(slot, Outcome.lost, Reason.defect);
+    else return;
     this.close(slot);
   }
 

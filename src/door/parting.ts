@@ -65,8 +65,13 @@ export class Parting {
     return this.list.count > 0 ? deadline[this.list.head]! : Number.POSITIVE_INFINITY;
   }
 
-  private end(slot: number): void {
+  /** Is the caller's to close. */
+  abandon(slot: number): void {
     this.list.remove(slot);
+  }
+
+  private end(slot: number): void {
+    this.abandon(slot);
     this.close(slot);
   }
 }
