@@ -123,8 +123,12 @@ static enum splicer_outcome settle_broken(struct splicer *splicer, int32_t row, 
   return error == 0 ? 0 : fail(splicer, row, side, error);
 }
 
+/* The kernel's trouble, not the connection's: nothing was moved, and it may be again in a moment. */
+static bool is_shortage(int error) { return error == ENOMEM || error == ENOBUFS; }
+
 /* Nothing came from `from`, or an end, or an error. */
 static enum splicer_outcome not_filled(struct splicer *splicer, int32_t row, int from, ssize_t moved) {
+  if (moved == -1 && is_shortage(errno)) return SPLICER_NO_PIPE;
   if (moved == -1 && errno != EAGAIN) return fail(splicer, row, from, errno);
   splicer->flags[row] &= ~SPLICER_READABLE(from);
   if (moved == 0) splicer->flags[row] |= SPLICER_ENDED(from);
@@ -165,7 +169,7 @@ static enum splicer_outcome copy_few(struct splicer *splicer, int32_t row, int f
     int more = (size_t)length < most && (*flags & SPLICER_ENDING(from)) != 0 ? MSG_MORE : 0;
     sent = send(splicer->descriptors[2 * row + to], splicer->few, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL | more);
   }
-  if (sent == -1 && errno != EAGAIN && errno != EINTR) return fail(splicer, row, to, errno);
+  if (sent == -1 && errno != EAGAIN && errno != EINTR && !is_shortage(errno)) return fail(splicer, row, to, errno);
   if (sent == -1 && errno == EAGAIN) *flags &= ~SPLICER_WRITABLE(to);
   if (sent == -1) sent = 0;
   else *flags |= SPLICER_WRITTEN(to);
@@ -196,6 +200,8 @@ static enum splicer_outcome drain(struct splicer *splicer, int32_t row, int to, 
     *bytes += (double)moved;
   } else if (moved == -1 && errno == EAGAIN) {
     splicer->flags[row] &= ~SPLICER_WRITABLE(to);
+  } else if (moved == -1 && is_shortage(errno)) {
+    return SPLICER_NO_PIPE;
   } else {
     return fail(splicer, row, to, moved == 0 ? EPIPE : errno);
   }

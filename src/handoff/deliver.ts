@@ -36,7 +36,7 @@ export class Deliverer {
       const outcome = await channel?.handOff(bytes, descriptor, READY_TIMEOUT, target.acknowledgeTimeout);
       if (outcome === "acknowledged") return true;
       // The instance that lost it may have begun to read: then nobody else can.
-      if (outcome === "taken back" && native.intact(descriptor, consumedBefore(bytes)) !== Intact.WHOLE) return true;
+      if (outcome === "taken back" && !isWhole(descriptor, consumedBefore(bytes))) return true;
     }
     return false;
   }
@@ -88,6 +88,15 @@ function socketsIn(folder: string): string[] {
     return [];
   }
   return entries.filter((entry) => entry.isSocket()).map(({ name }) => join(folder, name));
+}
+
+/** What cannot be told to be whole is not given to anybody else. */
+function isWhole(descriptor: number, consumed: number): boolean {
+  try {
+    return native.intact(descriptor, consumed) === Intact.WHOLE;
+  } catch {
+    return false;
+  }
 }
 
 /** What the door had read of the connection. */

@@ -4,6 +4,7 @@
  */
 import { lstatSync } from "node:fs";
 import { constants } from "node:os";
+import type { SystemCallError } from "../errors.js";
 import { Arrival, type MessageWatch, native, ReceiveEnd } from "../native/addon.js";
 import { MAX_WINDOW, MessageType, PROTOCOL_VERSION, RefuseReason } from "./layout.js";
 import { distance, encodeRevoke, Message } from "./message.js";
@@ -19,7 +20,7 @@ export type Outcome =
 
 /** An instance that is full gets nothing until its next READY, or for so long. Milliseconds. */
 const REST = 1000;
-/** When a REVOKE that found no room is tried again. Milliseconds. */
+/** When a REVOKE that could not be sent is tried again. Milliseconds. */
 const REVOKE_AGAIN = 20;
 const SHUT_RD = 0;
 
@@ -111,7 +112,8 @@ export class OutgoingChannel {
     let wrong = false;
     for (let i = 0; i < count; i++) if (!this.apply(i)) wrong = true;
     if (wrong) this.revoke();
-    if (batch.end[0] === ReceiveEnd.CLOSED || batch.end[0] === ReceiveEnd.FAILED) this.atEnd();
+    if (batch.end[0] === ReceiveEnd.CLOSED) this.atEnd();
+    else if (batch.end[0] === ReceiveEnd.FAILED) this.giveUp();
     else if (this.state === "draining" && this.outstanding.size === 0) this.finish("taken back");
     this.wake();
     return 0;
@@ -141,12 +143,21 @@ export class OutgoingChannel {
     if (message.lowestVersion > PROTOCOL_VERSION || message.highestVersion < PROTOCOL_VERSION) return false;
     if (this.state === "greeting") {
       if (uid !== 0 && uid !== this.ownerUid && uid !== this.permittedUid) return false;
-      native.askCredentials(this.descriptor, false);
+      this.askNoMore();
       this.state = "ready";
     }
     this.window = Math.min(MAX_WINDOW, message.window);
     this.restsUntil = 0;
     return true;
+  }
+
+  /** Credentials are known now; from here on they would only cost. */
+  private askNoMore(): void {
+    try {
+      native.askCredentials(this.descriptor, false);
+    } catch {
+      // Then they do.
+    }
   }
 
   private acknowledged(sequence: number): boolean {
@@ -178,9 +189,15 @@ export class OutgoingChannel {
     this.wake();
     try {
       native.shutdown(this.descriptor, SHUT_RD);
-    } catch {
-      // ENOTCONN: the instance is gone; what it had sent is still read.
+    } catch (error) {
+      // The instance is gone; what it had sent is still read.
+      if ((error as SystemCallError).code !== "ENOTCONN") this.giveUp();
     }
+  }
+
+  /** What the instance has acknowledged cannot be known: by an end without REVOKE all is its own. */
+  private giveUp(): void {
+    this.finish("acknowledged");
   }
 
   /** Everything that the instance had said is read. */
@@ -190,8 +207,8 @@ export class OutgoingChannel {
     const length = encodeRevoke(scratch, 0, (first - 1) >>> 0);
     const errno = native.sendMessage(this.descriptor, scratch.subarray(0, length));
     // Nothing is given away before the instance can know, or is gone.
-    if (NO_ROOM.includes(errno)) setTimeout(() => this.state === "revoking" && this.atEnd(), REVOKE_AGAIN).unref();
-    else this.finish("taken back");
+    if (errno === 0 || GONE.includes(errno)) this.finish("taken back");
+    else setTimeout(() => this.state === "revoking" && this.atEnd(), REVOKE_AGAIN).unref();
   }
 
   private finish(outcome: Outcome): void {
@@ -206,8 +223,9 @@ export class OutgoingChannel {
 
 /** Offset of the sequence in a message's header. */
 const SEQUENCE = 4;
-const { EAGAIN, ENOBUFS, ENOMEM } = constants.errno;
-const NO_ROOM: readonly number[] = [EAGAIN, ENOBUFS, ENOMEM];
+const { ECONNRESET, ENOTCONN, EPIPE } = constants.errno;
+/** Of a send: the instance is. */
+const GONE: readonly number[] = [ECONNRESET, ENOTCONN, EPIPE];
 const scratch = new Uint8Array(64);
 /** Decoded one after another; nothing keeps it. */
 const message = new Message();

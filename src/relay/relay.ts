@@ -329,7 +329,11 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
     if (slot === NOBODY) {
       // More than the doors were told that there is room for.
       this.counters[RelayCounter.refused]!++;
-      native.farewell(descriptor, this.farewellTo(handoff, "internal_error"), DISCARD);
+      try {
+        native.farewell(descriptor, this.farewellTo(handoff, "internal_error"), DISCARD);
+      } catch {
+        // Then without a word.
+      }
       native.close(descriptor);
       return;
     }
@@ -582,9 +586,7 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
   /** Both sides get RST: what is on the way is lost, and neither takes it for a whole. */
   private reset(slot: number): void {
     const { descriptors } = this.splicer;
-    for (let at = 2 * slot; at < 2 * slot + 2; at++) {
-      if (descriptors[at]! !== NOBODY) native.resetOnClose(descriptors[at]!);
-    }
+    for (let at = 2 * slot; at < 2 * slot + 2; at++) if (descriptors[at]! !== NOBODY) resetOnClose(descriptors[at]!);
     this.close(slot);
   }
 
@@ -726,8 +728,12 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
   private unpoll(slot: number): void {
     const { connections } = this;
     if ((connections.marks[slot]! & Mark.POLLED) === 0) return;
-    this.loop.remove(this.clientOf(slot));
     connections.marks[slot]! &= ~(Mark.POLLED | Mark.WRITE_POLLED);
+    try {
+      this.loop.remove(this.clientOf(slot));
+    } catch {
+      // Its events are of nobody's until its last copy is closed.
+    }
   }
 
   /** Closes the target's side; the client's is still there. */
@@ -802,6 +808,14 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
     this.flushCloses();
     this.delivery.close();
     this.post({ type: "drained", reset: count });
+  }
+}
+
+function resetOnClose(descriptor: number): void {
+  try {
+    native.resetOnClose(descriptor);
+  } catch {
+    // Then without a reset.
   }
 }
 
