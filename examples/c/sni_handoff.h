@@ -414,8 +414,8 @@ static int snih_send(struct sni_handoff *receiver, struct snih_channel *channel,
     /* It is read to its end only; EPOLLOUT would be there all the time. */
     if (channel->waits) snih_watch(receiver, EPOLL_CTL_MOD, channel->fd, EPOLLIN, channel);
     channel->waits = 0;
-  } else if (errno == EAGAIN) {
-    if (!channel->waits) snih_watch(receiver, EPOLL_CTL_MOD, channel->fd, EPOLLIN | EPOLLOUT, channel);
+  } else if (errno == EAGAIN && (channel->waits || snih_watch(receiver, EPOLL_CTL_MOD, channel->fd, EPOLLIN | EPOLLOUT,
+                                                             channel) == 0)) {
     channel->waits = 1;
   } else {
     snih_due(receiver, SNIH_AT_REPORT, SNIH_ROOM_INTERVAL); /* short of memory: there is no event to wait for */
@@ -848,6 +848,7 @@ static void snih_admit(struct sni_handoff *receiver, int fd) {
   char name[64];
   struct ucred peer;
   memset(&peer, 0, sizeof peer);
+  peer.uid = (uid_t)-1; /* nobody's, if the kernel does not tell */
   socklen_t length = sizeof peer;
   getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length);
   if (!snih_is_allowed(receiver, peer.uid)) {
@@ -909,8 +910,9 @@ static void snih_on_timer(struct sni_handoff *receiver) {
   memset(receiver->due, 0, sizeof receiver->due);
   for (int which = 0; which < SNIH_TIMERS; which++)
     if (due[which] > now) snih_due(receiver, (enum snih_timer)which, (unsigned)((due[which] - now + 999999) / 1000000));
-  if (due[SNIH_AT_REST] != 0 && due[SNIH_AT_REST] <= now && receiver->listener != -1)
-    snih_watch(receiver, EPOLL_CTL_MOD, receiver->listener, EPOLLIN, &receiver->listener);
+  if (due[SNIH_AT_REST] != 0 && due[SNIH_AT_REST] <= now && receiver->listener != -1 &&
+      snih_watch(receiver, EPOLL_CTL_MOD, receiver->listener, EPOLLIN, &receiver->listener) == -1)
+    snih_due(receiver, SNIH_AT_REST, SNIH_ACCEPT_REST);
   if (due[SNIH_AT_REPORT] != 0 && due[SNIH_AT_REPORT] <= now)
     for (struct snih_channel *each = receiver->channels; each != NULL; each = each->next) snih_report(receiver, each);
   if (due[SNIH_AT_DEADLINE] == 0 || due[SNIH_AT_DEADLINE] > now) return;
@@ -945,10 +947,13 @@ int sni_handoff_step(struct sni_handoff *receiver) {
       snih_accept(receiver);
     } else {
       struct snih_channel *channel = (struct snih_channel *)events[i].data.ptr;
-      if (channel->waits && (events[i].events & EPOLLOUT)) {
-        channel->waits = 0;
+      if (!channel->is_closed && (events[i].events & EPOLLOUT)) {
+        /* Again, if it failed before: this event would be there all the time. */
         snih_watch(receiver, EPOLL_CTL_MOD, channel->fd, EPOLLIN, channel);
-        snih_report(receiver, channel);
+        if (channel->waits) {
+          channel->waits = 0;
+          snih_report(receiver, channel);
+        }
       }
       if (!channel->is_closed && (events[i].events & ~(uint32_t)EPOLLOUT)) snih_read(receiver, channel);
     }
