@@ -52,7 +52,7 @@ export class Channel {
   managed: boolean = false;
   /** By the operator: gets nothing new. */
   drained: boolean = false;
-  /** The owner of the path when it was connected; NOBODY for an abstract address. */
+  /** The owner of the path when it was connected; NOBODY where that proves nothing. */
   ownerUid: number = NOBODY;
   pid: number = NOBODY;
   uid: number = NOBODY;

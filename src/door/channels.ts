@@ -8,6 +8,7 @@ import { getSystemErrorName } from "node:util";
 import type { SystemCallError } from "../errors.js";
 import { MAX_MESSAGE_LENGTH, MessageType, PROTOCOL_VERSION, RefuseReason } from "../handoff/layout.js";
 import { encodeRevoke, Message } from "../handoff/message.js";
+import { ownerOf } from "../handoff/path-owner.js";
 import { Arrival, EPOLLIN, EPOLLOUT, EPOLLRDHUP, type Loop, native, ReceiveEnd } from "../native/addon.js";
 import { type Backend, instancePaths } from "./backends.js";
 import { Channel, ChannelState, channelStateName, refuseReasonName } from "./channel.js";
@@ -312,7 +313,7 @@ export class Channels {
     channel.retryAt = now + RETRY;
     let descriptor: number;
     try {
-      channel.ownerUid = channel.path.startsWith("@") ? NOBODY : lstatSync(channel.path).uid;
+      channel.ownerUid = ownerOf(channel.path, channel.settings.uid) ?? NOBODY;
       descriptor = native.connectUnix(channel.path, "seqpacket", { credentials: true, refuseDescriptors: true });
     } catch (error) {
       this.connectFailed(channel, error as SystemCallError);
@@ -466,7 +467,7 @@ export class Channels {
       channel.pid = pid;
       channel.uid = uid;
       if (!this.permitted(channel, uid)) {
-        return `READY from user ${uid}, who may not serve ${channel.path}: only root, the path's owner and the backend's "user:" may`;
+        return `READY from user ${uid}, who may not serve ${channel.path}: ${whoMay(channel)}`;
       }
     }
     if (message.lowestVersion > PROTOCOL_VERSION || message.highestVersion < PROTOCOL_VERSION) {
@@ -657,6 +658,11 @@ export class Channels {
       uid: channel.uid,
     };
   }
+}
+
+function whoMay({ path, ownerUid }: Channel): string {
+  if (ownerUid !== NOBODY || path.startsWith("@")) return `only root, the path's owner and the backend's "user:" may`;
+  return `only root, the door's own user and the backend's "user:" may where every user could have made it`;
 }
 
 /** SO_PEERCRED: who called listen(2) at the other end (unix(7)); NOBODY if it cannot be told. */

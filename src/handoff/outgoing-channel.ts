@@ -2,12 +2,12 @@
  * A door's side of one channel on libuv's loop, for few connections: the relay gives its fallback's to instances so. (The
  * door itself has door/channels.ts, which is made for many.) PROTOCOL.md is the reference.
  */
-import { lstatSync } from "node:fs";
 import { constants } from "node:os";
 import type { SystemCallError } from "../errors.js";
 import { Arrival, type MessageWatch, native, ReceiveEnd } from "../native/addon.js";
 import { MAX_WINDOW, MessageType, PROTOCOL_VERSION, RefuseReason } from "./layout.js";
 import { distance, encodeRevoke, Message } from "./message.js";
+import { ownerOf } from "./path-owner.js";
 
 /** What became of a handoff. */
 export type Outcome =
@@ -40,7 +40,7 @@ export class OutgoingChannel {
   /** Connects. Throws a SystemCallError. `permittedUid` may serve the path beside root and its owner; -1: nobody. */
   constructor(path: string, permittedUid: number) {
     this.permittedUid = permittedUid;
-    this.ownerUid = path.startsWith("@") ? process.geteuid!() : lstatSync(path).uid;
+    this.ownerUid = ownerOf(path, permittedUid) ?? process.geteuid!();
     this.descriptor = native.connectUnix(path, "seqpacket", { credentials: true, refuseDescriptors: true });
     this.watch = native.watchMessages(
       this.descriptor,
