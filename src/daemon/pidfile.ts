@@ -6,11 +6,17 @@ export class PidFile {
   private readonly path: string;
   private readonly fresh: string;
 
-  /** Writes it beside its place, where nobody looks for it. Throws ERR_PATH_UNUSABLE. */
+  /**
+   * Writes it beside its place, where nobody looks for it, into a file of its own: not through a link that somebody put
+   * there (open(2), O_EXCL). Throws ERR_PATH_UNUSABLE.
+   */
   constructor(path: string) {
     this.path = path;
     this.fresh = `${path}.${process.pid}`;
-    this.attempt(() => writeFileSync(this.fresh, `${process.pid}\n`));
+    this.attempt(() => {
+      rmSync(this.fresh, { force: true });
+      writeFileSync(this.fresh, `${process.pid}\n`, { flag: "wx" });
+    });
   }
 
   /**

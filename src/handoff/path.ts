@@ -93,7 +93,7 @@ function bindPath(path: string, options: UnixListenOptions, type: ListeningType)
     }
     const found = probe(path, type);
     if (found.state === "alive") throw inUse(path, type, found.pid);
-    if (found.state === "stale") unlinkSync(path);
+    if (found.state === "stale") removeDead(path);
   }
 }
 
@@ -134,6 +134,22 @@ function probe(path: string, type: ListeningType): Probe {
     return { state: "alive", pid: type === "dgram" ? undefined : native.peerCredentials(connection).pid };
   } finally {
     native.close(connection);
+  }
+}
+
+/** A socket whose owner is gone; or what has taken its place since. Throws ERR_PATH_UNUSABLE. */
+function removeDead(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return;
+    const owner = lstatSync(path, { throwIfNoEntry: false })?.uid;
+    throw new HandoffError(
+      "ERR_PATH_UNUSABLE",
+      `cannot listen on ${path}: the socket of a process that is gone is there, of user ${owner}, and may not be removed (${code}); remove it, or choose another path`,
+      { cause: error },
+    );
   }
 }
 

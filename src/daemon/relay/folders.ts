@@ -1,17 +1,22 @@
 /** The relay's folder, and in it one for each backend: only its own user may put sockets there, others may look. */
-import { chmodSync, chownSync, lstatSync, mkdirSync, rmdirSync } from "node:fs";
+import { closeSync, constants, fchmodSync, fchownSync, lstatSync, mkdirSync, openSync, rmdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { HandoffError } from "../../errors.js";
 
 const MODE = 0o755;
 const WRITABLE_BY_OTHERS = 0o022;
 
+export interface FolderOwner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
 /** Throws ERR_PATH_UNUSABLE, which says what to do. `owner`: who the process becomes. */
-export function makeRelayFolder(folder: string, owner?: { readonly uid: number; readonly gid: number }): void {
+export function makeRelayFolder(folder: string, owner?: FolderOwner): void {
   const path = folder.replace(/\/+$/, "");
   try {
     mkdirSync(dirname(path), { recursive: true, mode: MODE });
-    if (make(path) && owner !== undefined) chownSync(path, owner.uid, owner.gid);
+    make(path, owner);
   } catch (error) {
     throw unusable(path, remedy(error as NodeJS.ErrnoException), error);
   }
@@ -41,22 +46,31 @@ export function removeBackendFolders(folder: string, backends: readonly string[]
   }
 }
 
-/** Returns false if it was there. Whatever the umask. */
-function make(path: string): boolean {
+/**
+ * Unless it is there. Mode (whatever the umask) and owner are set by a descriptor: who may write to the folder around it,
+ * such as the user that the door becomes, could have put a link to another folder in its place.
+ */
+function make(path: string, owner?: FolderOwner): void {
   try {
     mkdirSync(path, MODE);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-    return false;
+    return;
   }
-  chmodSync(path, MODE);
-  return true;
+  const made = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+  try {
+    fchmodSync(made, MODE);
+    if (owner !== undefined) fchownSync(made, owner.uid, owner.gid);
+  } finally {
+    closeSync(made);
+  }
 }
 
 /** Who else may write there could take the place of the relay. */
 function check(path: string, uid: number): void {
-  const stats = lstatSync(path);
-  if (!stats.isDirectory()) throw unusable(path, "it is not a folder; remove it, or choose another relay.folder");
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  if (stats?.isDirectory() !== true)
+    throw unusable(path, "it is not a folder; remove it, or choose another relay.folder");
   if (stats.uid !== uid && stats.uid !== 0) {
     throw unusable(path, `it belongs to user ${stats.uid}; chown it to user ${uid}, or choose another relay.folder`);
   }
