@@ -1,4 +1,5 @@
 /** Exit statuses, and how errors become them. */
+import { withoutControls, withoutHidden } from "../daemon/printable.js";
 import { HandoffError, SystemCallError } from "../errors.js";
 
 export const ExitStatus = {
@@ -16,7 +17,9 @@ export const EXIT_STATUSES = "Exit status: 0 done, 1 failed while running, 2 wro
 export function reportFailure(error: unknown): ExitStatus {
   const foreseen = error instanceof HandoffError || error instanceof SystemCallError;
   const text = foreseen ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error);
-  process.stderr.write(`${text}\n`);
+  // Paths may have any character.
+  const lines = text.split("\n").map((line) => withoutHidden(withoutControls(line)));
+  process.stderr.write(`${lines.join("\n")}\n`);
   const usage = foreseen && ["ERR_CONFIGURATION", "ERR_IMPORT", "ERR_USAGE"].includes(error.code);
   return usage ? ExitStatus.USAGE : ExitStatus.FAILED;
 }

@@ -7,7 +7,7 @@ import { request as httpRequest, type IncomingMessage, type RequestOptions } fro
 import { HandoffError } from "../../errors.js";
 import type { RelayStatus } from "../relay/status.js";
 import type { Status } from "../status.js";
-import { clean } from "./clean.js";
+import { clean, cleanLine, cleanText } from "./clean.js";
 import type { Answer } from "./controlled.js";
 
 /** Where a daemon's socket is looked for if nothing else is said. */
@@ -93,7 +93,8 @@ async function ask(
     throw explain(control, error as NodeJS.ErrnoException);
   }
   try {
-    const value = clean(JSON.parse(answer.text));
+    // What a status has is shown within lines; answers have lines.
+    const value = clean(JSON.parse(answer.text), path === "/status" ? cleanLine : cleanText);
     if (typeof value === "object" && value !== null) return { status: answer.status, value };
   } catch {}
   throw notOurs(control, "its answer is no JSON");
