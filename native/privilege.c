@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -175,6 +176,20 @@ static bool keep_descriptors(const int *keep, size_t count, struct privilege_fai
   return true;
 }
 
+/* --- terminal ----------------------------------------------------------------------------------------------------- */
+
+/*
+ * Whoever has a terminal as its controlling one can type on it (TIOCSTI, ioctl_tty(2)): commands for root's shell, which has
+ * started this process. So it gives it up, for all its threads. Output and Ctrl-C stay: signals go by the process group.
+ */
+static void leave_terminal(void) {
+  if (getsid(0) == getpid()) return; /* would be hung up; and there is no shell behind it */
+  int terminal = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (terminal == -1) return;
+  ioctl(terminal, TIOCNOTTY);
+  close(terminal);
+}
+
 /* --- what the thread does ----------------------------------------------------------------------------------------- */
 
 static bool become(const struct privilege_execution *execution, struct privilege_failure *failure) {
@@ -186,6 +201,7 @@ static bool become(const struct privilege_execution *execution, struct privilege
     ruleset = landlock_create(execution->landlock, &call, &subject);
     if (ruleset == -1) return fail(failure, call, subject);
   }
+  leave_terminal();
   if (change_credentials(execution, failure)) {
     if (ruleset != -1 && landlock_restrict(ruleset) == -1) {
       fail(failure, "landlock_restrict_self", NULL);

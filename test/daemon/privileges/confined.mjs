@@ -14,7 +14,9 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
+import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
+import { getSystemErrorName } from "node:util";
 import { Worker } from "node:worker_threads";
 import { InstanceWatch } from "./dist/daemon/instance-watch.js";
 import { planPrivileges, privilegesInForce, reexecute, unreadableFor } from "./dist/daemon/privileges/index.js";
@@ -130,6 +132,7 @@ function commandsOf(handle) {
       rmSync(path);
       return content;
     },
+    type: (addon) => getSystemErrorName(-createRequire(script)(addon).type(0)),
     again: () => spawnSync(process.execPath, [script, file, "again"], { encoding: "utf8" }),
     attempt: async (targets) => ({
       main: { ...attempt(native, targets), connect: await connectTcp(targets.port) },
