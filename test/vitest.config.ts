@@ -4,7 +4,10 @@ export default defineConfig({
   test: {
     root: new URL("..", import.meta.url).pathname,
     include: ["test/**/*.test.ts"],
-    exclude: ["test/{interop,differential,faults,denial,memory-safety,package,soak}/**"],
+    exclude: [
+      "test/{interop,differential,faults,denial,memory-safety,package,soak}/**",
+      "test/privilege/{from-within,in-units,peers}.test.ts",
+    ],
     pool: "forks",
     maxWorkers: 2,
     testTimeout: 60_000,

@@ -4,7 +4,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     root: new URL("../..", import.meta.url).pathname,
-    include: ["test/{faults,denial,memory-safety}/**/*.test.ts"],
+    include: ["test/{faults,denial,memory-safety}/**/*.test.ts", "test/privilege/{from-within,in-units,peers}.test.ts"],
     pool: "forks",
     maxWorkers: 1,
     testTimeout: 300_000,
