@@ -59,8 +59,11 @@ async function startAndEnd(child: Child, isReady: (line: string) => boolean, tri
     expect({ status, signal, said }).toMatchObject({ status: 1, said: expect.stringContaining(tried.errno) });
     expect(child.stderr).not.toContain("    at ");
   }
-  return readdirSync(folder).filter((name) => !before.includes(name));
+  return readdirSync(folder).filter((name) => !before.includes(name) && !isStale(name, tried));
 }
+
+/** Where the folder cannot be locked at the end the path stays: the next owner removes it (handoff/path.ts). */
+const isStale = (name: string, { site }: Case) => site === "flock" && name.endsWith(".sock");
 
 describe("a door that starts", () => {
   const rules = [
@@ -110,7 +113,7 @@ describe("a receiver that starts", () => {
     const { status } = await child.end("SIGTERM");
     if (ready === undefined) expect(child.stderr).toContain(tried.errno);
     expect(status).toBe(ready === undefined ? 1 : 0);
-    expect(readdirSync(folder).filter((name) => !before.includes(name))).toEqual([]);
+    expect(readdirSync(folder).filter((name) => !before.includes(name) && !isStale(name, tried))).toEqual([]);
     faults.close();
   });
 });
@@ -180,8 +183,7 @@ describe("a worker that waits for events", () => {
     const ended = door.child.ended;
     void speak(door.port, buildHello({ serverName: "app.test" })).catch(() => {});
     expect((await ended).status).toBe(1);
-    expect(door.log.at(-1)).toMatchObject({
-      level: "fatal",
+    expect(door.log.find(({ level }) => level === "fatal")).toMatchObject({
       event: "worker.died",
       message: expect.stringMatching(new RegExp(`^a worker died: epoll_wait: .* \\(${errno}\\)$`)),
     });
