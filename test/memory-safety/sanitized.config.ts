@@ -7,8 +7,6 @@ export default defineConfig({
     include: [
       "test/native/*.test.ts",
       "test/handoff/**/*.test.ts",
-      "test/backend/**/*.test.ts",
-      "test/door/**/*.test.ts",
       "test/relay/**/*.test.ts",
       "test/preload/**/*.test.ts",
     ],

@@ -1,7 +1,7 @@
 /**
- * node test/memory-safety/sanitized.mjs [FILE…]: a copy of this folder is built with AddressSanitizer and
- * UndefinedBehaviorSanitizer (gcc), and the suites of sanitized.config.ts run in it, or those of them that FILE names.
- * Then a few programs of fixtures/ run with LeakSanitizer. Exit status 1 if a test failed or a sanitizer has reported
+ * node test/memory-safety/sanitized.mjs [--leaks] [FILE…]: a copy of this folder is built with AddressSanitizer and
+ * UndefinedBehaviorSanitizer (gcc), and the suites of sanitized.config.ts run in it, those of test/native and test/preload, or those that FILE names.
+ * With --leaks, workers that end and wrong values run with LeakSanitizer, too. Exit status 1 if a test failed or a sanitizer has reported
  * something; the copy stays then.
  */
 import { execFileSync, spawnSync } from "node:child_process";
@@ -134,9 +134,10 @@ function runForLeaks(args) {
 copyFiles();
 writeCompiler();
 build();
-const files = process.argv.slice(2);
-let isWell = runSuites(files);
-if (files.length === 0) {
+const given = process.argv.slice(2);
+const files = given.filter((each) => each !== "--leaks");
+let isWell = runSuites(files.length > 0 ? files : ["test/native", "test/preload"]);
+if (given.includes("--leaks")) {
   const fixture = (name) => at("test", "native", "fixtures", name);
   const teardown = ["--expose-gc", fixture("teardown.mjs"), "40"];
   for (const args of [

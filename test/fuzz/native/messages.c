@@ -103,7 +103,7 @@ static void send_batch(struct input *input, int fd) {
   for (size_t i = 0; i < sends.buffer_length; i++) sends.buffer[i] = (uint8_t)(i + 1);
   for (int i = 0; i < count; i++) {
     uint8_t flags = take_byte(input);
-    sends.channels[i] = flags & 1 ? fd : (int32_t)take_number(input, flags & 2 ? 4 : 0) - 1;
+    sends.channels[i] = flags & 1 ? fd : (int32_t)(take_number(input, flags & 2 ? 4 : 0) - 1);
     if (sends.channels[i] >= 0 && sends.channels[i] < 1 << 16) sends.channels[i] = fd;
     sends.descriptors[i] = flags & 4 ? kinds[KIND_TCP] : flags & 8 ? -7 : -1;
     sends.offsets[i] = take_number(input, flags & 16 ? 4 : 1);
