@@ -17,6 +17,8 @@ export class Idleness {
   private readonly look: () => Activity;
   private readonly timer: NodeJS.Timeout;
   private came: number = 0;
+  /** At the last look. */
+  private wasActive: boolean = false;
   private idleSince: number;
 
   /**
@@ -38,7 +40,10 @@ export class Idleness {
   isIdle(): boolean {
     const { open, came } = this.look();
     const now = performance.now();
-    if (open > 0 || came !== this.came) this.idleSince = now;
+    const isActive = open > 0 || came !== this.came;
+    // The last connection ended somewhere between the look before and this one: the time counts from this one.
+    if (isActive || this.wasActive) this.idleSince = now;
+    this.wasActive = isActive;
     this.came = came;
     return now - this.idleSince >= this.timeout && now >= this.earliest;
   }
