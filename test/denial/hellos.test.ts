@@ -1,4 +1,4 @@
-/** Hellos that trickle in, in the form that costs a reader most: it is woken for few of their pieces. */
+/** Hellos that trickle in, in the form that costs a reader most: it sleeps between their pieces. */
 import { readdirSync, readFileSync } from "node:fs";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { isAsleep } from "../support/asleep.js";
@@ -44,17 +44,19 @@ const pieces = (bytes: Uint8Array, size: number) =>
 it.each([
   ["one record, in single bytes", {}, 1],
   ["records of one byte each, one at a time", { recordSizes: Array(2000).fill(1) as number[] }, 6],
-])("a hello in %s: the door wakes for some of them", async (what, records, size) => {
+])("a hello in %s: the door wakes once for each at most", async (what, records, size) => {
   await scene.raw("app");
   await scene.startDoor(
     `backends: { app: { handoff: "${scene.at("app")}" } }\nroutes: { app.test: app }\ntimeouts: { hello: 10m }\n`,
     { channels: 1, listener: "deferAccept: 0" },
   );
   const sent = pieces(buildHello({ serverName: "app.test", ech: 800, ...records }), size);
+  // For few at first, thanks to SO_RCVLOWAT. Once small segments have used up the queue's memory the kernel wakes it for each
+  // (tcp_stream_is_readable): when that is depends on how it has merged them, in some 350 to 600 wakes for 900 pieces.
   // What it sleeps for anyhow: timers of a second, and the test's own questions.
   const begun = performance.now();
   const slept = await sleepsFor(sent);
   const seconds = (performance.now() - begun) / 1000;
   console.log(`${what}: ${sent.length} pieces in ${seconds.toFixed(1)} s, and the door slept ${slept} times`);
-  expect(slept).toBeLessThan(sent.length / 2 + 20 * seconds);
+  expect(slept).toBeLessThan(sent.length + 20 * seconds);
 });
