@@ -24,7 +24,8 @@ export function readTarget(text: string, port?: number): Read {
 
 /** Where a relay connects to, or datagrams go. */
 export function readUnixPath(path: string): Read {
-  if (path === "" || path.includes("\0")) return wrong("it is no path");
+  if (path === "" || path === "@" || path.includes("\0")) return wrong("it is no path");
+  if (path.endsWith("/")) return wrong("it is a folder");
   if (Buffer.byteLength(path) > MAX_PATH) return wrong(`its path is longer than ${MAX_PATH} bytes`);
   return { ok: true, text: `unix:${path}` };
 }
@@ -59,7 +60,7 @@ export function withBrackets(text: string): string {
 function isHost(host: string): boolean {
   if (isIPv4(host)) return true;
   const bare = host.endsWith(".") ? host.slice(0, -1) : host;
-  // What looks like an address and is none is no name, either: of numbers and dots only.
-  if (bare.length > 253 || /^[\d.]*$/.test(bare)) return false;
+  // What ends in a number looks like an address and is none: no name, either (the URL standard, "ends in a number").
+  if (bare.length > 253 || /(?:^|\.)\d*$/.test(bare)) return false;
   return bare.split(".").every((label) => LABEL.test(label));
 }

@@ -114,7 +114,11 @@ describe("targets", () => {
     "-a:1",
     "1.2.3:1",
     "[x]:1",
+    "p192.0.2.3:1",
+    "a.7.:1",
     "unix:",
+    "unix:@",
+    "unix:/run/",
     `unix:${"a".repeat(108)}`,
   ])("%j is none", (text) => {
     expect(readTarget(text, 8443)).toMatchObject({ ok: false });
