@@ -230,7 +230,7 @@ static void begin(void) {
   has_joined = false;
 }
 
-static void close_all(const int *fds, int count) {
+static void close_ends(const int *fds, int count) {
   for (int i = 0; i < count; i++)
     if (fds[i] != -1) close(fds[i]);
   pump();
@@ -238,10 +238,10 @@ static void close_all(const int *fds, int count) {
 
 static void end(void) {
   /* Ends of pairs that nobody has fetched are in the doors' queues. */
-  if (has_joined) close_all(doors, DOORS);
-  close_all(servers, SERVERS);
+  if (has_joined) close_ends(doors, DOORS);
+  close_ends(servers, SERVERS);
   CHECK(helper.is_draining && helper.receiver_count == 0, "the last listener is closed, and it goes on");
-  if (!has_joined) close_all(doors, DOORS);
+  if (!has_joined) close_ends(doors, DOORS);
   returned_settle(&helper);
   CHECK(is_over(&helper), "%u channels are left", helper.channel_count);
   CHECK(helper.batch.count == helper.batch.sent, "%u connections are left", helper.batch.count - helper.batch.sent);

@@ -49,7 +49,7 @@ export const targets = {
     longest: 512,
   },
   helper: {
-    sources: preload("helper/channels", "helper/receivers", "helper/returned", "helper/protocol"),
+    sources: preload("helper/channels", "helper/receivers", "helper/returned", "helper/protocol", "helper/closing"),
     longest: 1024,
     memory: true,
   },
