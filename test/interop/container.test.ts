@@ -1,6 +1,6 @@
 /** examples/container: a backend with its own files, processes and network, which shares a folder with the front door. */
 import { execFile } from "node:child_process";
-import { chownSync, copyFileSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, copyFileSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -134,7 +134,9 @@ it("with a user namespace: its root owns the socket that it makes", async () => 
   const files = shared(SOMEBODY);
   const root = `${scene.folder}/root`;
   const receiver = inContainer(root, asSomebody);
-  for (const path of [scene.folder, root]) chownSync(path, SOMEBODY, SOMEBODY);
+  // The folder in /tmp stays root's: where a stranger could have made it first, owning a path proves nothing.
+  chmodSync(scene.folder, 0o711);
+  chownSync(root, SOMEBODY, SOMEBODY);
   const backend = await start(receiver, files);
   expect(
     readFileSync(`/proc/${inside(backend)}/uid_map`, "utf8")
