@@ -87,7 +87,14 @@ function createServerFor<A extends Asked>(
       // Nobody is left to be told.
     }
   };
-  const requests = new WeakMap<object, IncomingMessage>();
+  /** The one of each connection. */
+  const exchanges = new WeakMap<object, { readonly request: IncomingMessage; readonly response?: ServerResponse }>();
+  /** False for what a client sends behind its request: that is not done, and ends with the connection. */
+  const isFirst = (request: IncomingMessage, response?: ServerResponse): boolean => {
+    if (exchanges.has(request.socket)) return false;
+    exchanges.set(request.socket, { request, ...(response && { response }) });
+    return true;
+  };
   const server = createServer(
     {
       headersTimeout: patience,
@@ -98,23 +105,27 @@ function createServerFor<A extends Asked>(
       requireHostHeader: false,
     },
     (request, response) => {
-      requests.set(request.socket, request);
+      if (!isFirst(request, response)) return;
       const send = (reply: Reply) => write(request, response, reply, patience);
       serve(asked, routes, request, send, failed).catch((error) => failed(error, lineOf(request)));
     },
   );
   server.maxConnections = MAX_CONNECTIONS;
-  // What a client sends behind its request is not done.
+  // Node counts those of HTTP/1.1 only, and answers them.
   server.maxRequestsPerSocket = 1;
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
-    // Behind a whole request: its own answer ends the connection.
-    if (requests.get(socket)?.complete !== true) refuse(socket as Socket, error.code ?? "", patience);
+    const { request, response } = exchanges.get(socket) ?? {};
+    // Behind a whole request, or in a body that was refused: the one answer ends the connection.
+    if (request?.complete === true || response?.headersSent === true) return;
+    refuse(socket as Socket, error.code ?? "", patience);
   });
   // CONNECT; without a listener Node closes the connection without a word.
-  server.on("connect", (request: IncomingMessage, socket: Socket) => end(socket, replyTo(request, routes), patience));
+  server.on("connect", (request: IncomingMessage, socket: Socket) => {
+    if (isFirst(request)) end(socket, replyTo(request, routes), patience);
+  });
   // Expect: anything but 100-continue; by itself Node answers in words of its own.
   server.on("checkExpectation", (request: IncomingMessage, response: ServerResponse) => {
-    requests.set(request.socket, request);
+    if (!isFirst(request, response)) return;
     request.on("error", () => {});
     write(request, response, fault(417, `nothing is expected here but "100-continue"`), patience);
   });

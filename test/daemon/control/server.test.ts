@@ -193,7 +193,25 @@ describe("what cannot", () => {
     expect(answer.match(/HTTP\/1\.1 \d+/g)).toEqual(["HTTP/1.1 200"]);
     const unexpected = await raw("POST /reload HTTP/1.1\r\nExpect: x\r\n\r\nnoise\r\n\r\n");
     expect(unexpected.match(/HTTP\/1\.1 \d+/g)).toEqual(["HTTP/1.1 417"]);
+    const refused = await raw("GET /nothing HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n");
+    expect(refused.match(/HTTP\/1\.1 \d+/g)).toEqual(["HTTP/1.1 404"]);
     expect(daemon.controlled.told).toEqual(["reload"]);
+  });
+
+  test.each([
+    ["of HTTP/1.1", "POST /stop HTTP/1.1\r\n\r\n"],
+    ["of HTTP/1.0, which Node's limit does not count", "POST /stop HTTP/1.0\r\n\r\n"],
+    ["of HTTP/0.9", "POST /stop\n\r\n"],
+    ["with an expectation", "POST /stop HTTP/1.0\r\nExpect: x\r\n\r\n"],
+    ["CONNECT", "CONNECT /stop HTTP/1.1\r\n\r\n"],
+  ])("a second request is not done, nor answered with success: %s", async (_, second) => {
+    for (const first of ["POST /reload", "GET /nothing"]) {
+      daemon.controlled.told.length = 0;
+      const answer = await raw(`${first} HTTP/1.1\r\n\r\n${second}`);
+      expect(answer).toMatch(first === "POST /reload" ? /^HTTP\/1\.1 200/ : /^HTTP\/1\.1 404/);
+      expect(answer.match(/HTTP\/1\.1 2\d\d/g) ?? []).toHaveLength(first === "POST /reload" ? 1 : 0);
+      expect(daemon.controlled.told).toEqual(first === "POST /reload" ? ["reload"] : []);
+    }
   });
 
   test("another expectation than 100-continue: 417, in words like the others", async () => {
