@@ -291,8 +291,13 @@ void receiver_readable(struct helper *helper, unsigned index) {
     /* ECONNRESET comes before what is queued, and says that the other end was closed with messages unread. */
     has_lost = has_lost || (length == -1 && errno == ECONNRESET);
     if (length == -1 && errors++ < 8) continue;
-    if (length <= 0) return remove_receiver(helper, receiver, has_lost);
+    if (length == -1) return remove_receiver(helper, receiver, has_lost);
     int fd, count = take_descriptors(&header, &fd);
+    if (length == 0) {
+      /* The end; or a record without bytes, which can bring a descriptor all the same. */
+      if (fd != -1) close(fd);
+      return remove_receiver(helper, receiver, has_lost);
+    }
     if (count > 1) {
       close(fd);
       fd = -1;
