@@ -141,7 +141,6 @@ static void act(struct input *input) {
   int *door = &doors[which % DOORS], *server = &servers[which % SERVERS];
   uint32_t *sequence = &sequences[which % DOORS];
   uint8_t bytes[64];
-  size_t length;
   switch (action & 15) {
     case 0:
       if (*door == -1) *door = connect_to_listener();
@@ -149,26 +148,14 @@ static void act(struct input *input) {
       break;
     case 1:
     case 2:
-      if (*door == -1) break;
-      length = write_handoff(bytes, *sequence);
-      if (send_record(*door, bytes, length, 1, KIND_TCP)) ++*sequence;
+      if (*door != -1) send_handoff(*door, sequence);
       break;
-    case 3: {
-      if (*door == -1) break;
-      uint8_t *changed = take_handoff_bytes(input, (*sequence)++, &length);
-      uint8_t count = take_byte(input);
-      send_record(*door, changed, length, count & 7, take_number(input, 3));
-      free(changed);
+    case 3:
+      if (*door != -1) send_changed_handoff(input, *door, sequence);
       break;
-    }
-    case 4: {
-      if (*door == -1) break;
-      uint8_t *block = take_block(input, take_byte(input), &length);
-      uint8_t count = take_byte(input);
-      send_record(*door, block, length, count & 7, take_number(input, 3));
-      free(block);
+    case 4:
+      if (*door != -1) send_block(input, *door);
       break;
-    }
     case 5:
       if (*door == -1) break;
       put_head(bytes, MESSAGE_REVOKE, PROTOCOL_HEAD, *sequence - 1 - take_byte(input) % 4);

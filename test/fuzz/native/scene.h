@@ -88,6 +88,32 @@ static inline uint8_t *take_handoff_bytes(struct input *input, uint32_t sequence
   return bytes;
 }
 
+/* What a door sends: a right HANDOFF, after which it goes on counting; one that the input changes; a block of any bytes. */
+static inline void send_handoff(int door, uint32_t *sequence) {
+  uint8_t bytes[64];
+  size_t length = write_handoff(bytes, *sequence);
+  if (send_record(door, bytes, length, 1, KIND_TCP)) ++*sequence;
+}
+
+/* With up to 7 descriptors of any kind, as the input says. Takes `bytes` over. */
+static inline void send_taken(struct input *input, int door, uint8_t *bytes, size_t length) {
+  uint8_t count = take_byte(input);
+  send_record(door, bytes, length, count & 7, take_number(input, 3));
+  free(bytes);
+}
+
+static inline void send_changed_handoff(struct input *input, int door, uint32_t *sequence) {
+  size_t length;
+  uint8_t *bytes = take_handoff_bytes(input, (*sequence)++, &length);
+  send_taken(input, door, bytes, length);
+}
+
+static inline void send_block(struct input *input, int door) {
+  size_t length;
+  uint8_t *bytes = take_block(input, take_byte(input), &length);
+  send_taken(input, door, bytes, length);
+}
+
 /* Closes what came beside a record, but for the first `keep` descriptors; returns how many came. */
 static inline int take_sent(struct msghdr *header, int *out, int keep) {
   int count = 0;
