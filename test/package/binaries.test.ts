@@ -9,6 +9,7 @@ import { Child } from "../support/child.js";
 import { sniHandoff } from "../support/command-line.js";
 import { get } from "../support/https-client.js";
 import { Scene } from "../support/scene.js";
+import { until } from "../support/wait.js";
 import { Published, root } from "./published.js";
 
 const published = new Published();
@@ -80,13 +81,11 @@ it("the same bytes come of the same sources in another folder, without what was 
   }
 }, 900_000);
 
-/** Rules that a receiver under QEMU does not keep: who else has its path. */
-const emulated = ["one-holder", "holder-named"];
-
-describe.each([
-  ["x64 with musl", "node-musl", "linux-x64-musl", []],
-  ["arm64 with glibc, emulated", "node-arm64", "linux-arm64-glibc", emulated],
-])("on %s", (_, name, platform, untold: readonly string[]) => {
+// Both at once: the kit waits most of its time.
+describe.concurrent.each([
+  ["x64 with musl", "node-musl", "linux-x64-musl"],
+  ["arm64 with glibc, emulated", "node-arm64", "linux-arm64-glibc"],
+])("on %s", (_, name, platform) => {
   const scene = new Scene();
   const folder = published.clone;
   afterAll(() => scene.end());
@@ -116,14 +115,9 @@ describe.each([
       "--timeout",
       "60",
     ]);
-    const failed = [...stdout.matchAll(/^not ok \d+ - (\S+)/gm)].map((match) => match[1]!);
-    expect(failed.filter((rule) => !untold.includes(rule))).toEqual([]);
-    expect([0, 1]).toContain(status);
-    expect([...stdout.matchAll(/^ok \d+ - /gm)].length).toBeGreaterThan(50);
+    expect(stdout.split("\n").filter((line) => line.startsWith("not ok"))).toEqual([]);
+    expect(status).toBe(0);
   }, 600_000);
-
-  // Emulated, a door does not get ready.
-  if (name === "node-arm64") return;
 
   it("a door with the prebuilt addon hands over to a receiver of this platform", async () => {
     const app = await certificate("app.test");
@@ -135,8 +129,8 @@ describe.each([
     );
     const door = new Child(peer(name), [join(folder, "dist/cli/main.js"), "serve", "--config", file]);
     try {
-      const ready = await door.line("the door's being ready", (line) => line.includes('"event":"ready"') && line);
-      const port = Number(/127\.0\.0\.1:(\d+)/.exec(ready)![1]);
+      const ready = () => door.lines.find((line) => line.includes('"event":"ready"'));
+      const port = Number(/127\.0\.0\.1:(\d+)/.exec(await until("the door to be ready", ready, 120_000))![1]);
       for (let i = 0; i < 50; i++) expect((await get(port, app, `/${i}`)).body.url).toBe(`/${i}`);
     } finally {
       expect(await door.end()).toEqual({ status: 0, signal: null });

@@ -5,7 +5,7 @@ import { askStatus, askTo } from "../../src/daemon/control/client.js";
 import type { RelayScene } from "../support/relay-scene.js";
 import { flood, slowClient } from "./crowd.js";
 import { Chance } from "./random.js";
-import type { World } from "./world.js";
+import { FURTHER, type World } from "./world.js";
 
 type Action = (chance: Chance) => Promise<void>;
 
@@ -69,7 +69,7 @@ export class Upheaval {
     const { world } = this;
     return {
       reload: async (chance) => {
-        scene.door.write(`${scene.head}${world.configuration(chance.between(0, 2000))}`);
+        scene.door.write(`${scene.head}${world.configuration(chance.between(0, FURTHER))}`);
         await this.told(scene, "reloaded");
       },
       "reload of a wrong file": async (chance) => {

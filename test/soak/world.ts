@@ -12,6 +12,11 @@ const INSTANCES = 3;
 /** Of each worker: to the instances of all backends but the one for datagrams, and to each of the relay's workers. */
 const CHANNELS = WORKERS * (INSTANCES + 3 + WORKERS);
 
+/** Most names that a reload brings beside those. */
+export const FURTHER = 2000;
+/** Reloads of that size after which a door's memory is what it stays: Node's heap grows to what it takes at most, and is kept. */
+const WARMING = 150;
+
 /** Names that TLS clients ask for: several processes, one that is never ended, a relay. */
 export const names = ["pool.test", "steady.test", "relayed.test"] as const;
 
@@ -35,11 +40,20 @@ export class World {
         await scene.channels(CHANNELS);
         await scene.doorHas(scene.clientsOfDoor);
         scene.idle = openSockets(scene.door.pid);
+        await world.warm(scene);
       }
       return world;
     } catch (error) {
       await world.end();
       throw error;
+    }
+  }
+
+  private async warm({ door, head }: RelayScene): Promise<void> {
+    for (let i = 1; i <= WARMING; i++) {
+      door.write(`${head}${this.configuration(FURTHER - (i % 100))}`);
+      await door.reload();
+      door.child.lines.length = 0;
     }
   }
 
