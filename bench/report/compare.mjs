@@ -34,7 +34,9 @@ export async function compareFiles(files, print) {
       status: 2,
     });
   }
-  const [before, after] = await Promise.all(files.map(readReport));
+  // One after the other: of two wrong files the first is complained of, whichever is read sooner.
+  const before = await readReport(files[0]);
+  const after = await readReport(files[1]);
   print(comparisonText(before, after));
 }
 
