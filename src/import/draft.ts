@@ -176,3 +176,9 @@ export function addressBlock(text: string): string | undefined {
   const first = bytes.map((byte, index) => byte & (0xff00 >> Math.min(8, Math.max(0, bits - 8 * index))));
   return `${ipaddr.fromByteArray(first)}/${bits}`;
 }
+
+/** The name of a protocol in ALPN: RFC 7301 §3.1. */
+export function isProtocol(text: string): boolean {
+  const length = Buffer.byteLength(text);
+  return length >= 1 && length <= 255;
+}

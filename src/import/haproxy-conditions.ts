@@ -1,5 +1,5 @@
 /** HAProxy's conditions (ACLs, `if`, `unless`) as facts about a connection. Pure. */
-import { addressBlock } from "./draft.js";
+import { addressBlock, isProtocol } from "./draft.js";
 import { escapeExpression, type Matcher, readExpression } from "./expression.js";
 
 /** What a single test says. */
@@ -108,7 +108,7 @@ export class Acls {
           : unknown("another type of TLS message than 1");
       case "req.ssl_alpn":
         if (method !== undefined && method !== "str") return unknown(`-m ${method} of ALPN is not carried over`);
-        return { kind: "alpn", protocols: values };
+        return protocols(values);
       case "src":
         return blocks(values);
       case "always_true":
@@ -171,6 +171,12 @@ export function nameMatcher(method: string, value: string): Matcher {
     default:
       return { kind: "unusable", why: `-m ${method} is not carried over` };
   }
+}
+
+function protocols(values: readonly string[]): Fact {
+  const wrong = values.find((value) => !isProtocol(value));
+  if (wrong !== undefined) return unknown(`${JSON.stringify(wrong)} is no protocol's name`);
+  return values.length === 0 ? unknown("no protocol to compare with") : { kind: "alpn", protocols: values };
 }
 
 function blocks(values: readonly string[]): Fact {

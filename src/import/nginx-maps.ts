@@ -1,5 +1,5 @@
 /** nginx's map blocks on what ssl_preread tells. Pure. */
-import type { Draft, Rule } from "./draft.js";
+import { type Draft, isProtocol, type Rule } from "./draft.js";
 import type { Directive } from "./nginx-lexer.js";
 import { MAX_CONDITIONS } from "./ordered-routes.js";
 
@@ -131,15 +131,19 @@ export class NginxMaps {
   /** The variable is the client's list, with commas. */
   #protocol({ kind, text, directive }: MapEntry): Pick<Rule, "alpn"> | undefined {
     if (kind === "name") {
-      if (!text.includes(",")) {
+      if (!text.includes(",") && isProtocol(text)) {
         this.#remark(directive, "nginx means clients that offer nothing else, here it is those that offer it");
         return { alpn: [text] };
       }
-      this.#remark(directive, "a whole list cannot be compared; left out");
+      this.#remark(
+        directive,
+        text.includes(",") ? "a whole list cannot be compared; left out" : "this is no protocol's name; left out",
+      );
       return undefined;
     }
     const protocol = /^(?:\\b|\^|\(\^\|,\))?((?:[\w/-]|\\[.+/-]|\.)+)(?:\\b|\$|\(\$\|,\))?$/.exec(text)?.[1];
-    if (protocol !== undefined) return { alpn: [protocol.replaceAll("\\", "")] };
+    const name = protocol?.replaceAll("\\", "") ?? "";
+    if (isProtocol(name)) return { alpn: [name] };
     this.#remark(directive, "only one protocol's name, as ~\\bh2\\b, is carried over; left out");
     return undefined;
   }

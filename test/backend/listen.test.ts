@@ -103,6 +103,7 @@ describe("a program as it is:", () => {
   async function started(kind: string): Promise<Bridge> {
     const child = start(unchanged, { args: [kind, String(PORT), ...files] });
     await child.line("listening", (line) => line === "listening");
+    await until("the library's line", () => child.stderr.endsWith("\n"));
     expect(child.stderr).toMatch(new RegExp(`^sni-handoff: \\S+:${PORT} is received on ${path}\n$`));
     return openBridge();
   }

@@ -309,6 +309,29 @@ test("HAProxy: an IPv6 wildcard has IPv4, too, unless it says otherwise or anoth
   expect(listeners(":::443", ":443")).toEqual(["[::]:443"]);
 });
 
+describe("a protocol of ALPN that none can be", () => {
+  const long = "p".repeat(256);
+
+  test.each(["{ req.ssl_alpn %s }", "{ req.ssl_alpn h2 %s }", "{ req.ssl_alpn }"])("HAProxy's %s", (condition) => {
+    const { remarks, text } = importConfiguration(
+      `frontend f\n mode tcp\n bind :443\n use_backend b if ${condition.replace("%s", long)}\n default_backend c
+backend b\n server s 192.0.2.1:443\nbackend c\n server s 192.0.2.2:443\n`,
+      { file: "x", from: "haproxy" },
+    );
+    expect(remarks.filter((remark) => /no protocol/.test(remark))).toHaveLength(1);
+    expect(text).not.toContain("alpn:");
+  });
+
+  test.each(["%s", "~\\b%s\\b", '""'])("nginx's %s", (entry) => {
+    const map = `map $ssl_preread_alpn_protocols $to { h2 192.0.2.1:443; ${entry.replace("%s", long)} 192.0.2.2:443; }`;
+    const { text } = importConfiguration(`stream { ${map} server { listen 443; ssl_preread on; proxy_pass $to; } }`, {
+      file: "x",
+      from: "nginx",
+    });
+    expect(text.match(/alpn: "[^"]*"/g)).toEqual(['alpn: "h2"']);
+  });
+});
+
 describe("lexers", () => {
   test("nginx: quotes, escapes, comments, lines", () => {
     const variable = "$".concat("{x}y");

@@ -86,6 +86,7 @@ describe("the listening socket", () => {
       { when: "listening", listening: 1, ...facts },
       { when: "serving" },
     ]);
+    await until("the library's line", () => server.child.stderr.endsWith("\n"));
     expect(server.child.stderr).toBe(`sni-handoff: 0.0.0.0:443 is received on ${server.path}\n`);
     expect(statSync(server.path).mode & 0o7777).toBe(0o660);
   });
