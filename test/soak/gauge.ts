@@ -13,8 +13,11 @@ interface Sample {
   readonly descriptors: number;
 }
 
-/** What must hold of resident memory: between two parts of a run it grows by no more than this, in MiB. */
-export const ROOM = 8;
+/**
+ * What must hold of resident memory: between two parts of a run it grows by no more than this, in MiB. In less than five
+ * minutes a Node process's heap is still on its way to what it works with: then only what nobody would take for that is refused.
+ */
+export const room = (minutes: number): number => (minutes < 5 ? 64 : 8);
 
 export class Gauge {
   readonly name: string;

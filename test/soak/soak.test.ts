@@ -6,7 +6,7 @@ import { processorShare } from "../support/process-limits.js";
 import { type LoadSummary, TlsLoad } from "../support/tls-load.js";
 import { until } from "../support/wait.js";
 import { Lasting } from "./crowd.js";
-import { Gauge, ROOM } from "./gauge.js";
+import { Gauge, room } from "./gauge.js";
 import { Upheaval } from "./upheaval.js";
 import { names, World } from "./world.js";
 
@@ -84,7 +84,7 @@ it(`holds for ${minutes} minutes (--seed ${seed})`, async () => {
     for (const share of idle) expect(share).toBeLessThan(0.1);
     for (const { name, memory } of gauges) {
       expect(memory.late, `resident MiB of ${name}, which had ${memory.early}`).toBeLessThan(
-        1.05 * memory.early + ROOM,
+        1.05 * memory.early + room(minutes),
       );
     }
   } finally {
