@@ -178,6 +178,14 @@ export const REASONS: readonly Reason[] = [
     example: () => served({ cipherSuites: [0xc02b, 0xc02f], versions: [0x0304] }),
   },
   {
+    peers: ["openssl"],
+    kind: "only we accept",
+    what: "TLS_FALLBACK_SCSV beside a version below the server's",
+    why: "RFC 7507 §3: the server refuses such a fallback; the door has no version of its own, so the backend does",
+    matches: ({ cause, detail }) => cause === "hello" && detail === "inappropriate fallback",
+    example: () => served({ cipherSuites: [0xc02b, 0xc02f, 0x5600], versions: [0x0303] }),
+  },
+  {
     peers: ["rustls"],
     kind: "only we accept",
     what: "no signature algorithm or compression method that it could take",
