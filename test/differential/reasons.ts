@@ -148,12 +148,13 @@ export const REASONS: readonly Reason[] = [
   {
     peers: ["rustls"],
     kind: "only we accept",
-    what: "a host_name of more than 253 bytes, with a hyphen at a label's end, or whose last label is a number",
+    what: "a host_name of more than 253 bytes, with a hyphen at a label's end, or whose last label is a number (0x1 is one)",
     why: "rustls takes names that can be in a certificate; we take those that a route can have, which are more",
     matches: (one) =>
       isName(one) &&
       nameEntries(one).some(
-        ({ name }) => name.length > 253 || /(?:^|\.)-|-(?:\.|$)/.test(name) || /(?:^|\.)[0-9]+\.?$/.test(name),
+        ({ name }) =>
+          name.length > 253 || /(?:^|\.)-|-(?:\.|$)/.test(name) || /(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)\.?$/i.test(name),
       ),
     example: () => served({ serverName: "app-.example" }),
   },
@@ -306,10 +307,12 @@ export const REASONS: readonly Reason[] = [
   {
     peers: ["tshark"],
     kind: "only we accept",
-    what: "a NUL in a protocol's name",
-    why: "it is a byte as any other (RFC 7301 §3.1); the dissector takes protocols for text",
-    matches: ({ cause, detail }) =>
-      cause === Ext.application_layer_protocol_negotiation && detail.includes("Trailing stray characters"),
+    what: "a NUL in a protocol's name, or in a name of a type other than host_name",
+    why: "it is a byte as any other (RFC 7301 §3.1, RFC 6066 §3); the dissector takes both for text",
+    matches: (one) =>
+      one.detail.includes("Trailing stray characters") &&
+      (one.cause === Ext.application_layer_protocol_negotiation ||
+        (isName(one) && nameEntries(one).some(({ type, name }) => type !== 0 && name.includes("\0")))),
     example: () => served({ alpn: ["a\0b"] }),
   },
   {
