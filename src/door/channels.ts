@@ -519,7 +519,7 @@ export class Channels {
     this.report.line(this.now, "debug", "handoff.refused", `instance refused: ${refuseReasonName[reason]}`, {
       ...this.describe(channel),
     });
-    this.connections.refusedBy(slot, channel.instance);
+    this.connections.refusedBy(slot, channel.key, channel.instance);
     this.listener.refused(slot);
   }
 

@@ -103,8 +103,8 @@ export class Connections {
   /** Neighbours in the list that it is in. */
   readonly next: Int32Array;
   readonly previous: Int32Array;
-  /** Which instances (`Channel.instance`) refused it; only for the few that were refused. */
-  readonly refusals: Map<number, Set<string>> = new Map();
+  /** For each place (`Channel.key`) the instance (`Channel.instance`) that refused it there last; only for the few that were refused. */
+  readonly refusals: Map<number, Map<string, string>> = new Map();
   /** What was read for a datagram that could not be sent; only for the few to which that happened. */
   readonly early: Map<number, Uint8Array> = new Map();
 
@@ -176,12 +176,12 @@ export class Connections {
     return descriptor;
   }
 
-  /** Notes that this instance (`Channel.instance`) refused the connection. */
-  refusedBy(slot: number, instance: string): void {
+  /** Notes that the instance at this place (`Channel.key`, `Channel.instance`) refused the connection. */
+  refusedBy(slot: number, key: string, instance: string): void {
     this.marks[slot]! |= Mark.REFUSED;
     const instances = this.refusals.get(slot);
-    if (instances === undefined) this.refusals.set(slot, new Set([instance]));
-    else instances.add(instance);
+    if (instances === undefined) this.refusals.set(slot, new Map([[key, instance]]));
+    else instances.set(key, instance);
   }
 }
 

@@ -1067,9 +1067,12 @@ export class Door {
       return undefined;
     }
     if (backend.capacity === 0) return undefined;
-    const { connections, loop } = this;
-    const refusals = (connections.marks[slot]! & Mark.REFUSED) === 0 ? undefined : connections.refusals.get(slot);
-    return choose(backend.channels, settings.balance, loop.clock[0]!, refusals);
+    return choose(backend.channels, settings.balance, this.loop.clock[0]!, this.refusals(slot));
+  }
+
+  private refusals(slot: number): ReadonlyMap<string, string> | undefined {
+    const { marks, refusals } = this.connections;
+    return (marks[slot]! & Mark.REFUSED) === 0 ? undefined : refusals.get(slot);
   }
 
   /** The operator has drained it, and its clients have somewhere else to go. */

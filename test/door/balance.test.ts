@@ -13,7 +13,7 @@ function instances(...changes: Partial<Channel>[]): Channel[] {
   );
 }
 
-function chosen(channels: Channel[], balance: Balance, times: number, avoid?: Set<string>): string {
+function chosen(channels: Channel[], balance: Balance, times: number, avoid?: Map<string, string>): string {
   return Array.from({ length: times }, () => choose(channels, balance, 0, avoid)?.key ?? "-").join("");
 }
 
@@ -29,7 +29,15 @@ describe("round-robin", () => {
   it("passes over those that take nothing, and those that refused this one", () => {
     const channels = instances({}, { stalled: true }, {});
     expect(chosen(channels, "round-robin", 4)).toBe("0202");
-    expect(chosen(channels, "round-robin", 2, new Set(["0"]))).toBe("22");
+    expect(chosen(channels, "round-robin", 2, new Map([["0", "0"]]))).toBe("22");
+  });
+
+  it("gives who was refused to the one that has said since that it has room", () => {
+    const [channel] = instances({}) as [Channel];
+    const avoid = new Map([[channel.key, channel.instance]]);
+    expect(chosen([channel], "round-robin", 1, avoid)).toBe("-");
+    channel.hasRoomAgain();
+    expect(chosen([channel], "round-robin", 1, avoid)).toBe("0");
   });
 
   it("has nobody when nobody takes any", () => {

@@ -4,15 +4,22 @@ import { Connections, Mark, NOBODY, SlotList, State } from "../../src/door/conne
 it("a slot is used again with another generation, and forgets who refused", () => {
   const connections = new Connections(2);
   const slot = connections.take(7);
-  connections.refusedBy(slot, "a");
-  connections.refusedBy(slot, "b");
-  expect(connections.refusals.get(slot)).toEqual(new Set(["a", "b"]));
+  connections.refusedBy(slot, "a", "a 1");
+  connections.refusedBy(slot, "b", "b 1");
+  expect([...connections.refusals.get(slot)!.values()]).toEqual(["a 1", "b 1"]);
   expect(connections.release(slot)).toBe(7);
   expect(connections.refusals.size).toBe(0);
   expect(connections.state[slot]).toBe(State.FREE);
   expect(connections.take(8)).toBe(slot);
   expect(connections.generation[slot]).toBe(1);
   expect(connections.marks[slot]! & Mark.REFUSED).toBe(0);
+});
+
+it("of an instance that refuses again and again only the last time is kept", () => {
+  const connections = new Connections(1);
+  const slot = connections.take(7);
+  for (let time = 1; time <= 1000; time++) connections.refusedBy(slot, "a", `a 1.${time}`);
+  expect([...connections.refusals.get(slot)!]).toEqual([["a", "a 1.1000"]]);
 });
 
 it("gives out each slot once until it is released", () => {
