@@ -34,8 +34,10 @@ export class Channel {
   readonly key: string;
   /** Names the instance itself in lists of who refused a connection: whoever listens there next is another one. */
   instance: string;
-  /** Rests that READY has ended. */
-  private rests: number = 0;
+  /** How often READY has said that there is room again. */
+  private rooms: number = 0;
+  /** It has refused for want of room, and not said READY since: the next one says that there is room. */
+  isFull: boolean = false;
   state: ChannelState = ChannelState.ABSENT;
   descriptor: number = NOBODY;
   /** Counts connects, so that an epoll event of an earlier connection is told apart. */
@@ -112,9 +114,10 @@ export class Channel {
     return this.managed || this.settings.connect === "lazily";
   }
 
-  /** READY ended a rest: connections that the instance refused for want of room may come to it again. */
+  /** READY came after refusals for want of room: what the instance refused may come to it again. */
   hasRoomAgain(): void {
-    this.instance = `${this.key} ${this.generation}.${++this.rests}`;
+    this.isFull = false;
+    this.instance = `${this.key} ${this.generation}.${++this.rooms}`;
   }
 
   /** Connections that the instance has, as far as is known here: open, or on their way. */
@@ -128,6 +131,7 @@ export class Channel {
     this.state = ChannelState.GREETING;
     this.generation++;
     this.instance = `${this.key} ${this.generation}`;
+    this.isFull = false;
     this.nextSequence = 1;
     this.settled = 0;
     this.open = 0;

@@ -442,7 +442,10 @@ export class Channels {
   private act(channel: Channel, pid: number, uid: number): string | undefined {
     const { message } = this;
     if (message.type === MessageType.READY) return this.greeted(channel, pid, uid);
-    if (channel.state === ChannelState.GREETING) return `a message of type ${message.type} before READY`;
+    // DRAIN alone: it ends, and has had no room for anybody yet.
+    if (channel.state === ChannelState.GREETING && message.type !== MessageType.DRAIN) {
+      return `a message of type ${message.type} before READY`;
+    }
     switch (message.type) {
       case MessageType.ACK:
         if (message.open >= 0) channel.open = message.open;
@@ -454,7 +457,7 @@ export class Channels {
         return undefined;
       }
       case MessageType.DRAIN:
-        if (channel.state === ChannelState.READY) channel.state = ChannelState.DRAINING;
+        if (channel.state !== ChannelState.REVOKING) channel.state = ChannelState.DRAINING;
         return undefined;
       default:
         return `a message of type ${message.type}, which only the door sends`;
@@ -476,7 +479,8 @@ export class Channels {
     channel.window = message.window;
     if (message.weight > 0) channel.weight = message.weight;
     if (message.open >= 0) channel.open = message.open;
-    if (channel.restsUntil > 0) channel.hasRoomAgain();
+    // Whether it still rests or not: it may have been full for longer than a rest lasts.
+    if (channel.isFull) channel.hasRoomAgain();
     channel.restsUntil = 0;
     if (channel.state === ChannelState.GREETING) {
       channel.state = ChannelState.READY;
@@ -513,6 +517,7 @@ export class Channels {
     if (reason === RefuseReason.DRAINING) {
       if (channel.state === ChannelState.READY) channel.state = ChannelState.DRAINING;
     } else if (reason !== RefuseReason.NOT_TCP) {
+      channel.isFull = true;
       channel.restsUntil = this.now + REST;
       this.wake(channel.restsUntil);
     }
@@ -618,7 +623,7 @@ export class Channels {
   }
 
   private close(channel: Channel, retryIn: number): void {
-    const hasDrained = channel.state === ChannelState.DRAINING;
+    const hasDrained = channel.state === ChannelState.DRAINING && channel.pid !== NOBODY;
     if (channel.state !== ChannelState.ABSENT) {
       this.listener.flush();
       native.close(channel.descriptor);

@@ -104,6 +104,30 @@ describe("an instance that is overloaded", () => {
     await until("the door's descriptors to be as before", () => openSockets() === idle);
   });
 
+  it("for longer than it rests: who was refused comes to it all the same when it has room again", async () => {
+    const app = await plane.raw("app");
+    await plane.start([{ name: "app", path: plane.at("app") }]);
+    await plane.channels("ready", 1);
+    await overload(app, true);
+    const client = await plane.client("app");
+    await until("the held one", () => plane.totals.held === 1);
+    await until("the end of its rest", async () => (await plane.snapshot()).every(({ resting }) => !resting));
+    await overload(app, false);
+    expect(await answerOf(client)).toBe("app");
+    expect(plane.totals).toMatchObject({ refused_by_instance: 1, hold_timeout: 0 });
+  });
+
+  it("since before the door came, and ends: that it drains without having been ready is no violation", async () => {
+    const app = await plane.raw("app");
+    await overload(app, true);
+    await plane.start([{ name: "app", path: plane.at("app") }]);
+    await plane.channels("greeting", 1);
+    await app.stop();
+    await plane.channels("absent", 1);
+    expect(plane.totals).toMatchObject({ violations: 0, channels_ready: 0 });
+    expect(plane.log.filter(({ level }) => level === "error")).toEqual([]);
+  });
+
   it("loses them to another instance at once", async () => {
     mkdirSync(`${plane.folder}/pool`);
     const paths = ["a", "b"].map((name) => `${plane.folder}/pool/${name}.sock`);
