@@ -171,7 +171,8 @@ export class Channel {
     ) {
       return 0;
     }
-    return this.window - this.queued - ((this.nextSequence - this.settled - 1) | 0);
+    // READY may offer a smaller window than there are outstanding.
+    return Math.max(0, this.window - this.queued - ((this.nextSequence - this.settled - 1) | 0));
   }
 
   /** Whether one more HANDOFF may be sent now. */

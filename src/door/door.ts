@@ -33,7 +33,7 @@ import { AccessRecorder } from "./access-recorder.js";
 import { containsAddress } from "./address-blocks.js";
 import { BACKEND_COUNTERS, BackendCounter } from "./backend-counters.js";
 import { Backend } from "./backends.js";
-import { choose } from "./balance.js";
+import { choose, mayTake } from "./balance.js";
 import type { Channel } from "./channel.js";
 import { Channels } from "./channels.js";
 import { Connections, Mark, NOBODY, SlotList, State } from "./connections.js";
@@ -77,6 +77,8 @@ const LISTENER_REST = 100;
  * acknowledgements alone would cost a waking for nearly every handoff; what is late is only the closing of kept copies.
  */
 const PATIENCE = 1;
+/** Held connections that a turn passes over, since all that have room have refused them: instances can make them many. */
+const MOST_PASSED_OVER = 1024;
 /** What `peekLengths` says of a client that has sent nothing yet. */
 const NOTHING_YET = -constants.errno.EAGAIN;
 const NOTHING = new Uint8Array(0);
@@ -134,6 +136,8 @@ export class Door {
   private readonly gathering: Gathering = new Gathering(BATCH);
   /** Connections are held because that is at its limit. */
   private limited: boolean = false;
+  /** Held connections that this turn has passed over. */
+  private passedOver: number = 0;
 
   private settings: DoorSettings;
   private routes: RouteTable;
@@ -464,6 +468,7 @@ export class Door {
       this.writeGauges();
       const count = loop.wait(this.timeout(), this.isBusy ? PATIENCE : 0);
       this.isBusy = false;
+      this.passedOver = 0;
       this.dispatch(count);
       this.examineAll();
       if (this.datagrams.isDue) this.datagrams.serve(this.serveHeld);
@@ -1264,8 +1269,27 @@ export class Door {
     const backend = this.backends[index];
     if (backend === undefined || backend.held.count === 0) return;
     if (backend.settings.kind === "datagram") return this.datagrams.wake(backend);
-    let room = backend.room(this.loop.clock[0]!);
-    for (; room > 0 && backend.held.count > 0; room--) this.examineAgain(backend.held.head);
+    const { held } = backend;
+    const now = this.loop.clock[0]!;
+    let room = backend.room(now);
+    for (let left = held.count; left > 0 && room > 0 && this.passedOver < MOST_PASSED_OVER; left--) {
+      const slot = held.head;
+      if (this.isWelcome(slot, backend, now)) {
+        this.examineAgain(slot);
+        room--;
+      } else {
+        // Those behind it may be welcome.
+        this.passedOver++;
+        held.remove(slot);
+        held.push(slot);
+      }
+    }
+  }
+
+  /** Whether one that has room has not refused it. */
+  private isWelcome(slot: number, { channels }: Backend, now: number): boolean {
+    const refusals = this.refusals(slot);
+    return refusals === undefined || channels.some((channel) => mayTake(channel, now, refusals));
   }
 
   private tickHeld(now: number): void {

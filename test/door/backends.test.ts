@@ -36,6 +36,14 @@ it("counts what an instance has that takes no more, and nothing of one that is g
   expect(some.capacity).toBe(5);
 });
 
+it("one of its instances that offers a smaller window than it has outstanding takes no room from the others", () => {
+  const some = backend(0, {}, { window: 5 });
+  for (let slot = 0; slot < 50; slot++) some.channels[0]!.sent(slot);
+  some.channels[0]!.window = 1;
+  expect(some.channels[0]!.takes(0)).toBe(false);
+  expect(some.room(0)).toBe(5);
+});
+
 it("has its own path, or those in its folder", () => {
   const settings = { path: "/run/app.sock" } as HandoffBackendSettings;
   expect(instancePaths(settings, ["/run/other.sock"])).toEqual(["/run/app.sock"]);

@@ -1,9 +1,13 @@
 /** Instances that stop acknowledging, or have enough to do, and come back. */
 import { mkdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Child } from "../support/child.js";
 import { answerOf, DataPlane } from "../support/data-plane.js";
 import { openSockets } from "../support/descriptors.js";
 import { until } from "../support/wait.js";
+
+const rogueProgram = fileURLToPath(new URL("../fixtures/rogue.mjs", import.meta.url));
 
 let plane: DataPlane;
 
@@ -145,5 +149,27 @@ describe("an instance that is overloaded", () => {
     });
     expect(channels).toHaveLength(2);
     expect(new Set([await plane.ask("pool"), await plane.ask("pool")])).toEqual(new Set(["a", "b"]));
+  });
+});
+
+describe("an instance that refuses a client for want of descriptors, and never says that it has some again", () => {
+  let rogue: Child;
+
+  afterEach(() => rogue.end("SIGKILL"));
+
+  it("gets those who wait behind that client once it has rested", async () => {
+    const behaviour = "refuses the first, and says nothing more of it";
+    rogue = new Child(process.execPath, [
+      rogueProgram,
+      JSON.stringify({ path: plane.at("app"), behaviour, window: 1 }),
+    ]);
+    await rogue.line("the rogue's being ready", (line) => line.startsWith('{"ready"'));
+    await plane.start([{ name: "app", path: plane.at("app") }]);
+    await plane.channels("ready", 1);
+    await plane.client("app");
+    await until("the refused one", () => plane.totals.refused_by_instance === 1 && plane.totals.held === 1);
+    const others = [await plane.client("app"), await plane.client("app")];
+    for (const client of others) expect(await answerOf(client)).toBe("rogue");
+    expect(plane.totals).toMatchObject({ refused_by_instance: 1, hold_timeout: 0, violations: 0 });
   });
 });
