@@ -477,7 +477,7 @@ export class Channels {
       return `no common version: the instance speaks ${message.lowestVersion} to ${message.highestVersion}, this door ${PROTOCOL_VERSION}`;
     }
     channel.window = message.window;
-    if (message.weight > 0) channel.weight = message.weight;
+    channel.weight = message.weight > 0 ? message.weight : 1;
     if (message.open >= 0) channel.open = message.open;
     // Whether it still rests or not: it may have been full for longer than a rest lasts.
     if (channel.isFull) channel.hasRoomAgain();

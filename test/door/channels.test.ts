@@ -23,9 +23,7 @@ afterEach(() => {
   loop.destroy();
 });
 
-it("a successor that does not acknowledge in time loses what it was given, as an instance does", () => {
-  const connections = new Connections(4);
-  const takenBack: number[] = [];
+function newChannels(connections: Connections, takenBack: number[] = []): Channels {
   const channels = new Channels(
     loop,
     connections,
@@ -42,12 +40,34 @@ it("a successor that does not acknowledge in time loses what it was given, as an
     true,
   );
   channels.configure([], []);
-  const successor = new Backend(0, { ...successorSettings, acknowledgeTimeout: 1, hold: 1 }, connections);
-  channels.take(successor, ours);
-  const ready = new Uint8Array(64);
-  native.sendMessage(theirs, ready.subarray(0, encodeReady(ready, 0, { window: 8, weight: 1, open: 0 })));
+  return channels;
+}
+
+function say(channels: Channels, ready: Parameters<typeof encodeReady>[2]): void {
+  const bytes = new Uint8Array(64);
+  native.sendMessage(theirs, bytes.subarray(0, encodeReady(bytes, 0, ready)));
   expect(loop.wait(1000, 0)).toBe(1);
   channels.ready(loop.events[2]!, loop.events[1]! >>> 8, loop.events[0]!);
+}
+
+it("READY without a weight means 1, whatever an earlier one had", () => {
+  const connections = new Connections(1);
+  const channels = newChannels(connections);
+  channels.take(new Backend(0, successorSettings, connections), ours);
+  say(channels, { window: 8, weight: 5 });
+  expect(channels.snapshot()).toMatchObject([{ weight: 5 }]);
+  say(channels, { window: 8 });
+  expect(channels.snapshot()).toMatchObject([{ weight: 1 }]);
+  channels.closeAll(() => {});
+});
+
+it("a successor that does not acknowledge in time loses what it was given, as an instance does", () => {
+  const connections = new Connections(4);
+  const takenBack: number[] = [];
+  const channels = newChannels(connections, takenBack);
+  const successor = new Backend(0, { ...successorSettings, acknowledgeTimeout: 1, hold: 1 }, connections);
+  channels.take(successor, ours);
+  say(channels, { window: 8, weight: 1, open: 0 });
   expect(channels.snapshot()).toMatchObject([{ state: "ready" }]);
   const slot = connections.take(-1);
   connections.sentAt[slot] = loop.clock[0]!;
