@@ -9,11 +9,30 @@ const LINES_PER_SECOND = 50;
 
 export type Fields = Record<string, string | number | boolean>;
 
+/** How many lines may come now. */
+class Allowance {
+  /** Those that were too many, and have not been told. */
+  dropped: number = 0;
+  private left: number = LINES_PER_SECOND;
+  private refilledAt: number = 0;
+
+  take(now: number): boolean {
+    this.left = Math.min(LINES_PER_SECOND, this.left + ((now - this.refilledAt) / 1000) * LINES_PER_SECOND);
+    this.refilledAt = now;
+    if (this.left < 1) {
+      this.dropped++;
+      return false;
+    }
+    this.left--;
+    return true;
+  }
+}
+
 export class Report {
   private readonly post: (report: WorkerReport) => void;
-  private allowance: number = LINES_PER_SECOND;
-  private refilledAt: number = 0;
-  private dropped: number = 0;
+  /** Apart: they may come for each connection, are read by few, and must keep no others out. */
+  private readonly debugging: Allowance = new Allowance();
+  private readonly others: Allowance = new Allowance();
 
   constructor(post: (report: WorkerReport) => void) {
     this.post = post;
@@ -21,19 +40,15 @@ export class Report {
 
   /** `now` is CLOCK_MONOTONIC in milliseconds. */
   line(now: number, level: LogLevel, event: string, message: string, fields: Fields = {}): void {
-    this.allowance = Math.min(LINES_PER_SECOND, this.allowance + ((now - this.refilledAt) / 1000) * LINES_PER_SECOND);
-    this.refilledAt = now;
-    if (this.allowance < 1) {
-      this.dropped++;
-      return;
-    }
-    this.allowance--;
-    if (this.dropped > 0) {
-      const lines = this.dropped;
-      this.dropped = 0;
+    const isDebug = level === "debug";
+    const allowance = isDebug ? this.debugging : this.others;
+    if (!allowance.take(now)) return;
+    if (allowance.dropped > 0) {
+      const lines = allowance.dropped;
+      allowance.dropped = 0;
       this.post({
         type: "log",
-        level: "warn",
+        level: isDebug ? "debug" : "warn",
         event: "log.dropped",
         message: `${lines} lines of this worker were dropped: more than ${LINES_PER_SECOND} a second`,
         fields: { lines },
