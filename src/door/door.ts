@@ -832,7 +832,7 @@ export class Door {
     this.restoreLowWater(slot);
     if (!proxies.take(slot)) return this.clientGone(slot);
     this.counters[Counter.proxied]!++;
-    if (limits.ratesApply && !limits.admit(slot, this.loop.clock[0]!)) {
+    if (limits.ratesApply && this.isOfClient(slot) && !limits.admit(slot, this.loop.clock[0]!)) {
       return this.turnAway(slot, "rate_limited", "reset");
     }
     const header = connections.consumed[slot]!;
@@ -963,8 +963,8 @@ export class Door {
   /** Watches a connection that waits; the caller puts it into a list. Returns false if too many wait: it is closed. */
   private beginWaiting(slot: number): boolean {
     const { connections } = this;
-    const isKnown = (connections.marks[slot]! & HEADER_EXPECTED) === 0;
-    const full = this.limits.beginWaiting(slot, this.loop.clock[0]!, isKnown);
+    const isOfClient = this.isOfClient(slot);
+    const full = this.limits.beginWaiting(slot, this.loop.clock[0]!, isOfClient);
     if (full !== undefined) {
       this.turnAway(slot, full, "close");
       return false;
@@ -976,7 +976,7 @@ export class Door {
       this.loop.add(connections.descriptor[slot]!, WAITING_EVENTS, tag, slot);
     } catch {
       // ENOMEM, ENOSPC (max_user_watches): epoll_ctl(2). One too many for the kernel.
-      this.limits.endWaiting(slot, isKnown);
+      this.limits.endWaiting(slot, isOfClient);
       this.turnAway(slot, "waiting_full", "close");
       return false;
     }
@@ -990,8 +990,14 @@ export class Door {
     if ((this.connections.marks[slot]! & SILENT) === 0) this.waiting.remove(slot);
     else this.silent.remove(slot);
     this.connections.marks[slot]! &= ~SILENT;
-    this.limits.endWaiting(slot, (this.connections.marks[slot]! & HEADER_EXPECTED) === 0);
+    this.limits.endWaiting(slot, this.isOfClient(slot));
     this.connections.state[slot] = State.PLACING;
+  }
+
+  /** Counts for the client that its address is of: not before a PROXY header has told that, nor if that tells nobody. */
+  private isOfClient(slot: number): boolean {
+    const { consumed, marks, proxy } = this.connections;
+    return (marks[slot]! & HEADER_EXPECTED) === 0 && (consumed[slot] === 0 || proxy[slot * ADDRESS] !== 0);
   }
 
   // --- place -----------------------------------------------------------------------------------------------------

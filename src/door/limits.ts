@@ -91,8 +91,8 @@ export class Limits {
   }
 
   /**
-   * Counts one more that waits for its hello; else says which limit it would exceed. One whose client is not known yet,
-   * because a load balancer is still to tell it, counts for nobody.
+   * Counts one more that waits for its hello; else says which limit it would exceed. One whose client is not known, because
+   * a load balancer is still to tell it or has told nobody, counts for none.
    */
   beginWaiting(slot: number, now: number, isKnown: boolean): undefined | "waiting_full" | "client_full" {
     const { waiting, waitingPerClient } = this.limits;

@@ -215,6 +215,18 @@ describe("limits", () => {
     const { rate_limited } = await scene.counters();
     expect(rate_limited).toBe(ends.filter((end) => end === "ECONNRESET").length);
   });
+
+  it("are not of the balancer itself, such as its health checks, whose headers tell nobody", async () => {
+    await scene.raw("app");
+    await start("limits: { waitingPerClient: 1, acceptRate: 1, acceptBurst: 1 }\n", { channels: 1 });
+    const local = v2(0x20, 0, Buffer.alloc(0));
+    const checks = await Promise.all(Array.from({ length: 6 }, () => balanced(local, hello)));
+    for (const check of checks) expect(await answer(check)).toMatchObject({ name: "app" });
+    const waiting = await Promise.all(Array.from({ length: 6 }, () => balanced(local, hello.subarray(0, 20))));
+    await scene.doorHas(6);
+    for (const client of waiting) client.reset();
+    expect(await scene.counters()).toMatchObject({ rate_limited: 0, client_full: 0, proxied: 12 });
+  });
 });
 
 describe("once its header is read, a connection", () => {
