@@ -33,6 +33,7 @@ struct loop {
    */
   int lazy_set;
   bool lazy_armed;
+  bool lazy_missed; /* the last wait had no room for its events, and did not look at it */
   int64_t most_events, most_peeks, most_closes;
   struct epoll_event *space;
   struct shared_memory *memory;
@@ -261,7 +262,7 @@ static napi_value loop_wait(napi_env env, napi_callback_info info) {
   if (!take_number(env, arguments[0], "timeout", &timeout) || !take_number(env, arguments[1], "patience", &patience)) {
     return NULL;
   }
-  if (patience > 0) {
+  if (patience > 0 && !loop->lazy_missed) {
     if (timeout < 0 || patience < timeout) timeout = patience;
   } else if (!arm_lazy_set(loop) && (timeout < 0 || timeout > UNARMED_PATIENCE)) {
     timeout = UNARMED_PATIENCE; /* ENOMEM: its events are looked at below all the same */
@@ -277,6 +278,7 @@ static napi_value loop_wait(napi_env env, napi_callback_info info) {
   int found = epoll_set_wait(loop->set, loop->space, most, timeout);
   if (found == -1) return throw_system_call(env, "epoll_wait", errno, NULL);
   report_events(loop, found, &count);
+  loop->lazy_missed = !loop->lazy_armed && count == most;
   if (!loop->lazy_armed && count < most) {
     found = epoll_set_wait(loop->lazy_set, loop->space, most - count, 0);
     if (found == -1) return throw_system_call(env, "epoll_wait", errno, NULL);

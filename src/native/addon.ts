@@ -138,7 +138,8 @@ export interface Loop {
    * epoll_wait(2): at most `timeout` milliseconds (-1: no limit; fractions count). Returns how many events; EINTR returns 0.
    *
    * With a `patience` (milliseconds; 0: none) events of lazy descriptors alone end the wait only when that time is over:
-   * they come with whatever else ends it. A waking costs as much as taking in several events.
+   * they come with whatever else ends it. A waking costs as much as taking in several events. Where others have filled
+   * `events`, their turn comes in one of the next waits, whatever the patience.
    */
   wait(timeout: number, patience: number): number;
 

@@ -507,6 +507,22 @@ describe("lazy descriptors", () => {
     expect(loop.wait(-1, 1)).toBe(0);
   });
 
+  it("come although others fill every wait", () => {
+    const loop = newLoop({ events: 2 });
+    const [a, b] = pair();
+    loop.addLazy(a, EPOLLIN, 7, 8);
+    native.sendMessage(b, Buffer.from("x"));
+    expect(loop.wait(-1, 0)).toBe(1);
+    for (let i = 0; i < 3; i++) {
+      const [c, d] = pair();
+      loop.add(c, EPOLLIN, 5, i);
+      native.sendMessage(d, Buffer.from("x"));
+    }
+    const tags = Array.from({ length: 8 }, () => events(loop, loop.wait(-1, 1e6)).map(([, tag]) => tag)).flat();
+    expect(tags).toHaveLength(16);
+    expect(tags).toContain(7);
+  });
+
   it("are watched no more after removeLazy", () => {
     const loop = newLoop();
     const [a, b] = pair();
