@@ -188,6 +188,44 @@ describe("a connection", () => {
   });
 });
 
+it("a server that was stuck until its queue was full serves all that is its own of channels that have ended since", async () => {
+  const server = await serve(["0.0.0.0:443"]);
+  server.child.process.kill("SIGSTOP");
+  const all = await Promise.all(Array.from({ length: 4 }, () => door(server)));
+  const pairs = await Promise.all(Array.from({ length: 32 }, () => tcp.pair()));
+  let lines = 0;
+  for (const { client } of pairs) client.on("data", (data) => (lines += String(data).split("\n").length - 1));
+  // As many as a door may have on the way, until the helper takes and acknowledges no more of them.
+  let handed = 0;
+  const fill = (to: FakeDoor) => {
+    while (to.nextSequence - lastAcknowledged(to) <= 128) to.handOver(pairs[handed++ % pairs.length]!.descriptor);
+  };
+  for (let before = -1, quiet = 0; quiet < 40; before = handed) {
+    for (const each of all) fill(each);
+    quiet = handed === before ? quiet + 1 : 0;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  const [dies, diesToo, ...revoke] = all as [FakeDoor, FakeDoor, ...FakeDoor[]];
+  let owned = dies.nextSequence - 1 + diesToo.nextSequence - 1;
+  for (const each of [dies, diesToo]) each.close();
+  for (const each of revoke) {
+    each.stopReading();
+    await each.end();
+    owned += lastAcknowledged(each);
+    each.revoke(lastAcknowledged(each));
+    each.close();
+  }
+  server.child.process.kill("SIGCONT");
+  await until(`answers to ${owned} of ${handed}`, () => lines >= owned);
+  // It comes behind whatever is in the queue still.
+  await handOver(await door(server));
+  expect(lines).toBe(owned);
+  for (const { client, descriptor } of pairs) {
+    native.close(descriptor);
+    client.destroy();
+  }
+});
+
 it("what a killed server has not accepted is the door's again, at once", async () => {
   const server = await serve(["-a", "60000", "0.0.0.0:443"]);
   const opened = await door(server);
@@ -239,6 +277,11 @@ describe("the helper", () => {
     await until("the helper's end", () => server.helpers().length === 0);
   });
 });
+
+/** 0 if nothing was; a FakeDoor's first is 1. */
+function lastAcknowledged({ received }: FakeDoor): number {
+  return Math.max(0, ...received.filter(({ type }) => type === MessageType.ACK).map(({ sequence }) => sequence));
+}
 
 /** As the data plane has it. */
 function packed(family: "IPv4" | "IPv6", address: string, port: number): Uint8Array {

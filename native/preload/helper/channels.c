@@ -86,7 +86,12 @@ static void end_channel(struct helper *helper, struct channel *channel, const st
   channel->fd = -1;
   helper->channel_count--;
   if (!channel->has_sent) return;
-  helper->ended[helper->next_ended++ % MOST_ENDED] = *ended;
+  struct ended *noted = &helper->ended[helper->next_ended++ % MOST_ENDED];
+  *noted = *ended;
+  if (!noted->has_latest && channel->has_acknowledged) {
+    noted->has_latest = true;
+    noted->latest = channel->acknowledged;
+  }
   returned_settle(helper);
 }
 
@@ -104,6 +109,20 @@ static void violate(struct helper *helper, struct channel *channel, const char *
 void channel_refuse(const struct channel *channel, uint32_t sequence, enum refuse_reason reason) {
   uint8_t bytes[64];
   send_bytes(channel->fd, bytes, protocol_refuse(bytes, sequence, reason));
+}
+
+bool channel_has_acknowledged(const struct channel *channel, uint32_t sequence) {
+  /* Counted back from the latest, which both are behind. */
+  return channel->has_acknowledged && channel->latest - channel->acknowledged <= channel->latest - sequence;
+}
+
+bool channel_acknowledge(struct channel *channel, uint32_t sequence) {
+  uint8_t bytes[64];
+  if (!send_bytes(channel->fd, bytes, protocol_ack(bytes, sequence))) return false;
+  if (channel_has_acknowledged(channel, sequence)) return true;
+  channel->has_acknowledged = true;
+  channel->acknowledged = sequence;
+  return true;
 }
 
 int take_descriptors(struct msghdr *header, int *out) {
@@ -305,9 +324,8 @@ void channel_readable(struct helper *helper, unsigned index) {
 void channels_age(struct helper *helper) {
   for (unsigned i = 0; i < MOST_CHANNELS; i++) {
     struct channel *channel = &helper->channels[i];
-    uint8_t bytes[64];
     if (channel->fd == -1 || !channel->has_sent) continue;
-    if (channel->has_aged) send_bytes(channel->fd, bytes, protocol_ack(bytes, channel->aged));
+    if (channel->has_aged) channel_acknowledge(channel, channel->aged);
     channel->has_aged = true;
     channel->aged = channel->latest;
   }

@@ -16,7 +16,7 @@
  * the server's loses it.
  */
 
-enum { MOST_CHANNELS = 1024, MOST_CHANNELS_OF_ONE = 256, MOST_RECEIVERS = 512, MOST_RETURNED = 128, BATCH = 32 };
+enum { MOST_CHANNELS = 1024, MOST_CHANNELS_OF_ONE = 256, MOST_RECEIVERS = 512, BATCH = 32 };
 
 /* Kinds of epoll events; the index of the channel or receiver is in the lower half. */
 enum watched { WATCH_PATH, WATCH_CHANNEL, WATCH_RECEIVER, WATCH_KEEPER, WATCH_TIMER };
@@ -30,6 +30,8 @@ struct channel {
   uint32_t latest; /* sequence last passed on */
   bool has_aged;
   uint32_t aged; /* what `latest` was a while ago */
+  bool has_acknowledged;
+  uint32_t acknowledged; /* the last that this process has acknowledged in the server's place */
   /* Of several receivers the one that the last of it went to, which the next ones follow while that is unread. */
   struct receiver *last;
   uint64_t follows_until;
@@ -41,7 +43,7 @@ struct ended {
   bool is_known;
   bool is_all_ours; /* its end was read without a REVOKE: the door is gone, and no one else has what it had sent */
   bool has_latest;
-  uint32_t latest; /* the last that was ours, of a REVOKE */
+  uint32_t latest; /* the last that was ours: of a REVOKE, or of this process's ACKs */
 };
 
 enum { MOST_ENDED = 256 };
@@ -52,12 +54,6 @@ struct receiver {
   sa_family_t family; /* of its address: a server that listens for both families gets each client where it belongs */
   bool is_full;
   bool may_have_unread;
-};
-
-/* A connection whose ACK could not be sent by the process that took it. */
-struct returned {
-  int fd;
-  struct delivery delivery;
 };
 
 /* Received and not passed on yet: the channels are not read meanwhile. */
@@ -98,8 +94,7 @@ struct helper {
   struct ended ended[MOST_ENDED];
   unsigned next_ended;
   struct receiver receivers[MOST_RECEIVERS];
-  struct returned returned[MOST_RETURNED];
-  unsigned returned_count;
+  unsigned returned_count; /* returned.c */
   struct batch batch;
   struct options *options;
   int keeper; /* its process's descriptor, or -1 */
@@ -120,6 +115,9 @@ struct channel *channel_by_id(struct helper *helper, uint32_t id);
 /* What is known of one that has ended; NULL if that is nothing. */
 const struct ended *channel_ended(const struct helper *helper, uint32_t id);
 void channel_refuse(const struct channel *channel, uint32_t sequence, enum refuse_reason reason);
+/* ACK from here, in the server's place: what it takes is the server's, whatever becomes of the channel. False if it failed. */
+bool channel_acknowledge(struct channel *channel, uint32_t sequence);
+bool channel_has_acknowledged(const struct channel *channel, uint32_t sequence);
 /*
  * Descriptors beside a message; those that are too many are closed, since a control buffer's padding may hold one more
  * than it was made for. `*out` is the first, or -1. Returns how many there were.

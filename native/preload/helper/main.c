@@ -134,15 +134,18 @@ static void refuse_batch(struct helper *helper) {
   struct batch *batch = &helper->batch;
   unsigned kept = 0;
   for (unsigned i = batch->sent; i < batch->count; i++) {
-    if (batch->from[i] == NULL && helper->receiver_count > 0) {
-      batch->channel[kept] = batch->channel[i];
+    const struct channel *from = batch->from[i];
+    bool is_owned = from == NULL || channel_has_acknowledged(from, batch->deliveries[i].sequence);
+    if (is_owned && helper->receiver_count > 0) {
+      batch->channel[kept] = -1;
       batch->from[kept] = NULL;
       batch->connection[kept] = batch->connection[i];
       batch->length[kept] = batch->length[i];
-      batch->deliveries[kept++] = batch->deliveries[i];
+      batch->deliveries[kept] = batch->deliveries[i];
+      batch->deliveries[kept++].is_owned = 1;
       continue;
     }
-    if (batch->from[i] != NULL) channel_refuse(batch->from[i], batch->deliveries[i].sequence, REFUSE_DRAINING);
+    if (!is_owned) channel_refuse(from, batch->deliveries[i].sequence, REFUSE_DRAINING);
     close(batch->connection[i]);
   }
   batch->sent = 0;

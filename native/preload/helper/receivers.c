@@ -240,11 +240,14 @@ void receivers_pass_again(struct helper *helper) {
   for (unsigned i = 0; i < MOST_RECEIVERS; i++) helper->receivers[i].is_full = false;
   helper->rests_until = 0;
   receivers_pass(helper);
+  returned_settle(helper);
 }
 
 void receiver_writable(struct helper *helper, unsigned index) {
   helper->receivers[index].is_full = false;
-  if (helper->receivers[index].fd != -1 && helper->is_waiting) receivers_pass(helper);
+  if (helper->receivers[index].fd == -1 || !helper->is_waiting) return;
+  receivers_pass(helper);
+  returned_settle(helper);
 }
 
 static void remember_option(struct options *options, const struct inherited_option *option) {
