@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdatomic.h>
@@ -30,7 +31,7 @@ struct arrival {
   int channel;    /* or -1 */
 };
 
-/* The number of the descriptor that came last: the lowest that was free. */
+/* The number of the descriptor that came last: the lowest that was free. Above all of them if the last one was lost. */
 static atomic_int latest;
 
 /* Whether two more descriptors can be had: a message that finds no room for its own loses them (unix(7), MSG_CTRUNC). */
@@ -175,6 +176,7 @@ static int take(int fd, const struct identity *identity, struct sockaddr *out, s
     }
     if (!acknowledge(fd, &arrival)) {
       if (arrival.connection != -1) continue;
+      atomic_store_explicit(&latest, INT_MAX - SPARE, memory_order_relaxed);
       errno = EMFILE;
       return -1;
     }

@@ -188,6 +188,27 @@ describe("a connection", () => {
   });
 });
 
+it("a server at its limit of descriptors takes nothing from the queue, but one to find that out", async () => {
+  const server = await serve(["-f", "0.0.0.0:443"]);
+  const opened = await door(server);
+  await handOver(opened);
+  const pairs = await Promise.all(Array.from({ length: 4 }, () => tcp.pair()));
+  const [first, ...rest] = pairs;
+  expect(await opened.refused(opened.handOver(first!.descriptor))).toMatchObject({ reason: 1 });
+  let answers = 0;
+  for (const { client } of rest) client.once("data", () => answers++);
+  const sequences = rest.map(({ descriptor }) => opened.handOver(descriptor));
+  await opened.acknowledged(sequences.at(-1)!);
+  expect(opened.received.filter(({ type }) => type === MessageType.REFUSE)).toHaveLength(1);
+  expect(server.said.at(-1)).toEqual({ call: "accept4", error: "EMFILE" });
+  server.child.process.kill("SIGUSR1");
+  await until("an answer to each", () => answers === rest.length);
+  for (const { client, descriptor } of pairs) {
+    native.close(descriptor);
+    client.destroy();
+  }
+});
+
 it("a server that was stuck until its queue was full serves all that is its own of channels that have ended since", async () => {
   const server = await serve(["0.0.0.0:443"]);
   server.child.process.kill("SIGSTOP");
