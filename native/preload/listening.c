@@ -65,6 +65,25 @@ static void mention_other_address(const union address *address) {
 
 static bool is_folder(const struct target *target) { return target->path[strlen(target->path) - 1] == '/'; }
 
+/* Of targets that are folders: the socket that this process has made there. */
+static struct {
+  pid_t pid;
+  char path[MOST_SOCKET_PATH];
+} made[MOST_TARGETS];
+
+/* Where this process's listeners of a target are received, if there are any; NULL if that is not known. */
+static const char *path_of(const struct target *target) {
+  size_t index = (size_t)(target - configuration()->targets);
+  if (!is_folder(target)) return target->path;
+  return made[index].pid == getpid() ? made[index].path : NULL;
+}
+
+static void remember_path(const struct target *target, const char *path) {
+  size_t index = (size_t)(target - configuration()->targets);
+  strcpy(made[index].path, path);
+  made[index].pid = getpid();
+}
+
 /* Whether the path can be had, alone or with whoever has it: 0 or the errno. */
 static int probe(int fd, const struct target *target) {
   bool is_shared = option_of(fd, SOL_SOCKET, SO_REUSEPORT);
@@ -128,7 +147,9 @@ static int start(const struct target *target, sa_family_t family, bool is_reviva
   }
   if (error != 0) unlink(claim.path);
   claim_close(&claim);
-  return error == 0 ? pair[0] : fail(error);
+  if (error != 0) return fail(error);
+  if (is_folder(target)) remember_path(target, path);
+  return pair[0];
 }
 
 static void announce(const struct bound *bound, const char *path) {
@@ -154,16 +175,17 @@ static bool has_family_too(int fd, const struct identity *identity, const void *
 static int replacement_for(int fd, const struct bound *bound, struct identity *identity, char path[MOST_SOCKET_PATH]) {
   const struct target *target = bound->target;
   const struct family_of_target same = {target, bound->address.any.sa_family};
+  const char *known = path_of(target);
   int joined = -1;
-  if (!is_folder(target)) {
-    strcpy(path, target->path);
+  if (known != NULL) {
+    strcpy(path, known);
     if (identity_search(has_family_too, &same) != -1) {
       identity->is_silent = true;
       return socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     }
     if (identity_search(has_target, target) != -1)
       joined = join(path, same.family, JOIN_AGAIN);
-    else if (option_of(fd, SOL_SOCKET, SO_REUSEPORT))
+    else if (!is_folder(target) && option_of(fd, SOL_SOCKET, SO_REUSEPORT))
       joined = join(path, same.family, JOIN_SHARED);
   }
   return joined != -1 ? joined : start(target, same.family, false, path);

@@ -1,6 +1,6 @@
 /** What a server that nobody changes sees of its listening sockets and connections. */
 import { once } from "node:events";
-import { existsSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import type { Socket } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { ADDRESS_BYTES, writeAddress } from "../../src/addresses.js";
@@ -102,6 +102,19 @@ describe("the listening socket", () => {
     expect(answer).toMatchObject({ told: `127.0.0.1:${port}`, peer: `127.0.0.1:${port}` });
     const [other] = await handOver(opened, { consumed: 52, client: v6, server: v6 });
     expect(other).toMatchObject({ told: "[2001:db8::1]:56324", peer: "[2001:db8::1]:56324" });
+  });
+
+  it("has one socket in a folder for both families, too", async () => {
+    const pool = `${folder.at("pool")}/`;
+    mkdirSync(pool);
+    const server = await serve(["0.0.0.0:443", "[::]:443"], "443", pool);
+    expect(readdirSync(pool)).toEqual([`${server.child.pid}.sock`]);
+    const opened = await FakeDoor.open(`${pool}${server.child.pid}.sock`);
+    doors.push(opened);
+    const [answer, port] = await handOver(opened);
+    expect(answer.told).toBe(`127.0.0.1:${port}`);
+    const [other] = await handOver(opened, { consumed: 52, client: v6, server: v6 });
+    expect(other.told).toBe("[2001:db8::1]:56324");
   });
 
   it("survives an exec that cleans the environment, and is shared by workers", async () => {
