@@ -1,5 +1,6 @@
 #include "claim.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -204,6 +205,28 @@ static bool socket_path(const struct target *target, int attempt, char *out) {
   return false;
 }
 
+/* "PID.sock", "PID-2.sock": only what this library makes in a folder is removed there. */
+static bool is_own_name(const char *name) {
+  static const char digits[] = "0123456789";
+  size_t length = strspn(name, digits), more = name[length] == '-' ? strspn(name + length + 1, digits) : 0;
+  if (more > 0) length += 1 + more;
+  return length > 0 && strcmp(name + length, ".sock") == 0;
+}
+
+/* Those of servers that were killed with their helpers: a door would try each of them every second. */
+static void remove_stale(const char *folder) {
+  DIR *entries = opendir(folder);
+  if (entries == NULL) return;
+  for (struct dirent *entry; (entry = readdir(entries)) != NULL;) {
+    char path[MOST_SOCKET_PATH];
+    pid_t owner;
+    if (!is_own_name(entry->d_name)) continue;
+    if (snprintf(path, sizeof path, "%s%s", folder, entry->d_name) >= (int)sizeof path) continue;
+    if (probe(path, &owner) == PROBE_STALE) unlink(path);
+  }
+  closedir(entries);
+}
+
 int claim_path(const struct target *target, const struct environment *environment, bool is_revival,
                struct claim *out) {
   pid_t owner;
@@ -217,6 +240,7 @@ int claim_path(const struct target *target, const struct environment *environmen
   if (error != 0) return error;
   out->lock = lock_folder(out->path);
   if (out->lock == -1) return fail(out->path, errno);
+  if (is_folder) remove_stale(target->path);
   out->descriptor = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (out->descriptor == -1)
     error = errno;

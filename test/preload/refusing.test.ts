@@ -1,5 +1,5 @@
 /** What a server under the preload library is told when it may not, or should not, listen. */
-import { chmodSync, existsSync, mkdirSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync } from "node:fs";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { native } from "../../src/native/addon.js";
 import { Folder } from "../support/folder.js";
@@ -119,10 +119,7 @@ describe("a path that can't be listened on", () => {
     const path = folder.at(`${number++}.sock`);
     const first = start(path, "0.0.0.0:443", { SNI_HANDOFF: `443=${path}` });
     await first.serving();
-    for (const name of ["keeper", "helper"] as const) process.kill(await first.helper(name), "SIGSTOP");
-    first.child.process.kill("SIGKILL");
-    for (const pid of first.helpers()) process.kill(pid, "SIGKILL");
-    await first.child.ended;
+    await killWithHelpers(first);
     expect(existsSync(path)).toBe(true);
     await start(path, "0.0.0.0:443", { SNI_HANDOFF: `443=${path}` }).serving();
   });
@@ -159,9 +156,26 @@ it("says when a listener of a named port is not received, and leaves others alon
   );
 });
 
-it("makes a socket of its own in a folder", async () => {
+it("makes a socket of its own in a folder, and removes there what killed ones have left", async () => {
   mkdirSync(folder.at("pool"));
-  const server = start(folder.at("pool"), "0.0.0.0:443", { SNI_HANDOFF: `443=${folder.at("pool")}/` });
+  const environment = { SNI_HANDOFF: `443=${folder.at("pool")}/` };
+  const server = start(folder.at("pool"), "0.0.0.0:443", environment);
   await server.serving();
-  expect(existsSync(folder.at(`pool/${server.child.pid}.sock`))).toBe(true);
+  const path = folder.at(`pool/${server.child.pid}.sock`);
+  await killWithHelpers(server);
+  expect(existsSync(path)).toBe(true);
+  const living = start(folder.at("pool"), "0.0.0.0:443", environment);
+  await living.serving();
+  const next = start(folder.at("pool"), "0.0.0.0:443", environment);
+  await next.serving();
+  const sockets = [living, next].map(({ child }) => `${child.pid}.sock`);
+  expect(readdirSync(folder.at("pool")).sort()).toEqual(sockets.sort());
 });
+
+/** So that nobody removes its path. */
+async function killWithHelpers(server: Server): Promise<void> {
+  for (const name of ["keeper", "helper"] as const) process.kill(await server.helper(name), "SIGSTOP");
+  server.child.process.kill("SIGKILL");
+  for (const pid of server.helpers()) process.kill(pid, "SIGKILL");
+  await server.child.ended;
+}
