@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { ADDRESS_BYTES, writeAddress } from "../../src/addresses.js";
 import { MessageType } from "../../src/handoff/layout.js";
 import { native } from "../../src/native/addon.js";
-import { openDescriptors } from "../support/descriptors.js";
+import { openDescriptors, openSockets } from "../support/descriptors.js";
 import { FakeDoor } from "../support/fake-door.js";
 import { Folder } from "../support/folder.js";
 import { TcpListener } from "../support/tcp.js";
@@ -125,6 +125,27 @@ it("a record without bytes leaves none of its descriptors in the helper", async 
   await until("as many as before", () => openDescriptors(helper).length === before);
   native.close(descriptor);
   client.destroy();
+});
+
+it("the keeper has the listening sockets, and none of the doors' channels", async () => {
+  const first = await serve(["-r", "0.0.0.0:443"]);
+  const before = await first.helper("keeper");
+  await serve(["-r", "0.0.0.0:443"]);
+  const second = await until("its successor", async () => {
+    const keeper = await first.helper("keeper");
+    return keeper !== before && keeper;
+  });
+  const helper = await first.helper("helper");
+  await first.child.end("SIGKILL");
+  await until("nothing but the path's and the second's", () => openSockets(helper) === 2);
+  await door(); // gets the number that the first one's had
+  await serve(["-r", "0.0.0.0:443"]);
+  const third = await until("the next successor", async () => {
+    const keeper = await first.helper("keeper");
+    return keeper !== second && keeper;
+  });
+  // The path's, and a pair's for each of the two.
+  await until("the path's and the pairs'", () => openSockets(third) === 3);
 });
 
 /** Processor time in clock ticks (proc(5)): user and system. */

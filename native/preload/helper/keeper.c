@@ -45,9 +45,9 @@ static int compare(const void *a, const void *b) { return *(const int *)a - *(co
 
 /* None of the helper's channels may stay, whose ends the door waits for; only the pairs' ends. */
 static void close_others(const struct helper *helper) {
-  int kept[MOST_RECEIVERS + 1], count = 0, next = FIRST_OTHER;
+  int kept[MOST_RECEIVERS + 1] = {REPORT}, count = 1, next = PAIR_END;
   for (unsigned i = 0; i < MOST_RECEIVERS; i++)
-    if (helper->receivers[i].fd >= FIRST_OTHER) kept[count++] = helper->receivers[i].fd;
+    if (helper->receivers[i].fd >= next) kept[count++] = helper->receivers[i].fd;
   qsort(kept, (size_t)count, sizeof *kept, compare);
   for (int i = 0; i < count; next = kept[i++] + 1)
     if (kept[i] > next) close_all(next, kept[i] - 1);
