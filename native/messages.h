@@ -65,8 +65,11 @@ enum receive_end { RECEIVE_EMPTY = 0, RECEIVE_FULL = 1, RECEIVE_CLOSED = 2, RECE
 /* Messages that one batch holds, and bytes reserved for each: of channels, and the most that a datagram may have. */
 enum { RECEIVE_CAPACITY = 32, RECEIVE_STRIDE = 1024, RECEIVE_MOST_STRIDE = 1 << 16 };
 
-/* Room for the sender's credentials and four descriptors; the kernel closes what does not fit and sets MSG_CTRUNC. */
-#define RECEIVE_CONTROL (CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(4 * sizeof(int)))
+/*
+ * Room for several descriptors, and for all that a service manager's socket may add to each message (PassCredentials=,
+ * PassSecurity=, PassPIDFD= of systemd.socket(5)); the kernel closes what does not fit and sets MSG_CTRUNC.
+ */
+#define RECEIVE_CONTROL 256
 
 struct receive_slot {
   struct iovec vector;

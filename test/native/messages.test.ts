@@ -100,6 +100,18 @@ describe("what arrives beside a message at an instance", () => {
     expect(descriptorCount()).toBe(before);
   });
 
+  it("is a connection also beside all that a service manager's socket may be told to add", async () => {
+    const [a, b] = pair();
+    const { fd } = await tcpPair();
+    sockets("pass-all", [], [b]);
+    const before = descriptorCount();
+    native.sendMessage(a, Buffer.from("one"), [fd]);
+    closeOwned(a);
+    const { received } = await readToEnd(b);
+    expect(received).toEqual([{ text: "one", arrival: Arrival.TCP, descriptor: expect.any(Number) }]);
+    expect(descriptorCount()).toBe(before); // one less, and the received one more
+  });
+
   it.each([2, 3, 4, 5, 20, 253])("is %d descriptors, which are all closed", async (count) => {
     const [a, b] = pair();
     const { fd } = await tcpPair();
