@@ -740,10 +740,11 @@ fn descriptors_of(header: &libc::msghdr) -> Descriptors {
     let mut count = 0;
     unsafe {
         let mut part = libc::CMSG_FIRSTHDR(header);
-        while let Some(&libc::cmsghdr { cmsg_len, cmsg_level, cmsg_type }) = part.as_ref() {
+        while let Some(&libc::cmsghdr { cmsg_len, cmsg_level, cmsg_type, .. }) = part.as_ref() {
             if cmsg_level == libc::SOL_SOCKET && (cmsg_type == libc::SCM_RIGHTS || cmsg_type == SCM_PIDFD) {
                 let data = libc::CMSG_DATA(part).cast::<RawFd>();
-                for i in 0..(cmsg_len - libc::CMSG_LEN(0) as usize) / mem::size_of::<RawFd>() {
+                // Of another type, and with padding beside it, in musl.
+                for i in 0..(cmsg_len as usize - libc::CMSG_LEN(0) as usize) / mem::size_of::<RawFd>() {
                     let each = data.add(i).read_unaligned();
                     if each < 0 {
                         continue; // a pidfd that could not be made
