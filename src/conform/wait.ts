@@ -13,6 +13,16 @@ export async function eventually<T>(look: () => T | undefined | false, timeout: 
   }
 }
 
+/** Resolves with `promise`, or after `timeout` milliseconds. Leaves no timer that would keep the process from its end. */
+export async function within(promise: Promise<void>, timeout: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, timeout);
+  });
+  await Promise.race([promise, late]);
+  clearTimeout(timer);
+}
+
 export function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

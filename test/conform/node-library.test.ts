@@ -122,6 +122,14 @@ not ok 3 - consumed # ${consumed.says}
     await until("the receiver's end", () => !isAlive(receiver));
   });
 
+  test("ends with its last rule, however long it would have waited for the receiver", async () => {
+    const path = folder.at("patient.sock");
+    const begun = performance.now();
+    const ran = await conform(path, "echo", `${path} echo`, "--only", "sockets", "--sockets", "5", "--timeout", "240");
+    expect(ran).toMatchObject({ status: 0, stderr: "" });
+    expect(performance.now() - begun).toBeLessThan(200_000);
+  });
+
   test("lists the rules", async () => {
     const { status, stdout } = await sniHandoff(["conform", "--list"]);
     expect(status).toBe(0);

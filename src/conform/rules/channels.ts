@@ -2,7 +2,7 @@
 import type { Channel } from "../channel.js";
 import { Broken, type Rule } from "../rule.js";
 import type { Stage } from "../stage.js";
-import { eventually, pause } from "../wait.js";
+import { eventually, pause, within } from "../wait.js";
 
 /** Channels that share the many sockets, as a door's workers do; and how many of them are on the way at once on each. */
 const CHANNELS = 4;
@@ -18,7 +18,7 @@ async function serveOne(stage: Stage, channel: Channel): Promise<string | undefi
   try {
     for (let offer = 1; ; offer++) {
       const handed = stage.hand(channel, connection);
-      await Promise.race([handed.settled, pause(stage.timeout)]);
+      await within(handed.settled, stage.timeout);
       if (handed.answer === "acknowledged") break;
       if (handed.answer === undefined) return `no ACK of ${handed.sequence} (${channel.summary})`;
       if (offer === OFFERS) return `refused ${OFFERS} times (${channel.summary})`;
