@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { compilePrograms } from "../../bench/compile.mjs";
 import { clientHello } from "../../bench/hello.mjs";
 import { Child } from "../support/child.js";
+import { until } from "../support/wait.js";
 
 interface Result {
   readonly completed: number;
@@ -47,22 +48,26 @@ async function resultOf(load: Child): Promise<Result> {
 
 const failures = ({ failed }: Result) => Object.entries(failed).filter(([, times]) => times > 0);
 
-/** Connections of a port that wait in TIME_WAIT (proc(5), state 6), on either side. */
-const waiting = (of: number) =>
+/** Connections to a port in a state of proc(5). */
+const connectionsTo = (to: number, state: "01" | "06") =>
   readFileSync("/proc/net/tcp", "latin1")
     .split("\n")
-    .filter((line) => line.includes(`:${of.toString(16).toUpperCase().padStart(4, "0")} 06 `)).length;
+    .filter((line) => line.includes(`:${to.toString(16).toUpperCase().padStart(4, "0")} ${state} `)).length;
+/** Those in TIME_WAIT. */
+const waiting = (to: number) => connectionsTo(to, "06");
+const connected = (to: number) => connectionsTo(to, "01") > 0;
 
 test("an open loop makes as many connections as are due, spread over the threads", async () => {
-  const result = await resultOf(start("-R 300 -d 0.5 -w 0.1 -c 100 -t 2"));
+  const result = await resultOf(start("-R 300 -d 0.5 -w 0.1 -c 400 -t 2"));
   expect(result.open).toMatchObject({ rate: 300, due: 150, withoutFreeClient: 0 });
   expect(failures(result)).toEqual([]);
 });
 
 test("an open loop's latency runs from when a connection was due: a stop of the server is seen by all that came meanwhile", async () => {
   // One client: in a closed loop it would have waited once, and the other 99 % would look quick.
-  const load = start("-R 100 -d 2 -w 0 -c 1");
   server.process.kill("SIGSTOP");
+  const load = start("-R 100 -d 2 -w 0 -c 1");
+  await until("the first connection", () => connected(port));
   await new Promise((resolve) => setTimeout(resolve, 1000));
   server.process.kill("SIGCONT");
   const result = await resultOf(load);
@@ -99,7 +104,8 @@ test("a closed port is told as refused", async () => {
 
 test("it says when it was the limit itself: not at a hundred connections a second", async () => {
   const calm = await resultOf(start("-c 4 -r 20000 -d 0.5 -w 0"));
-  expect(calm.generator.limit).toBe("none");
+  // It may have waited for a core on a machine that has other things to do.
+  expect(["none", "cores"]).toContain(calm.generator.limit);
   expect(calm.generator.busyShare).toBeLessThan(0.95);
   // Ten million a second are more than any program begins in time.
   const hurried = await resultOf(start("-R 10000000 -d 0.1 -w 0 -c 5000"));

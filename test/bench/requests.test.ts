@@ -114,7 +114,7 @@ test("downloads are read to their end, and their bytes counted", async () => {
 
 test("an open loop makes as many requests as are due, kept connections or not", async () => {
   for (const kept of [[], ["-k"]]) {
-    const options = "-R 40 -t 2 -d 0.5 -w 0.1 -c 20".split(" ");
+    const options = "-R 40 -t 2 -d 0.5 -w 0.1 -c 60".split(" ");
     const result = await resultOf(start([...hello, ...kept, ...options], portOf(plain)));
     expect(result.open).toMatchObject({ due: 20, withoutFreeClient: 0 });
     expect(result.failed).toBe(0);

@@ -73,10 +73,10 @@ describe("a line", () => {
       message: "www.app.test: handed over to app",
     });
     expect(connection_id).toMatch(/^\d+$/);
-    expect(Math.abs(new Date(time as string).getTime() - before)).toBeLessThan(5000);
+    expect(Math.abs(new Date(time as string).getTime() - before)).toBeLessThan(60_000);
     expect(handoff_ms).toBeGreaterThan(0);
     expect(total_ms as number).toBeGreaterThanOrEqual((waited_ms as number) + (handoff_ms as number) - 0.01);
-    expect(total_ms).toBeLessThan(5000);
+    expect(total_ms).toBeLessThan(60_000);
     await door.stop();
   });
 
@@ -104,7 +104,7 @@ describe("a line", () => {
     const { outcome, waited_ms, total_ms } = line;
     if (outcome === "timeout") expect(waited_ms).toBeGreaterThanOrEqual(900);
     expect(total_ms).toBeGreaterThanOrEqual(waited_ms as number);
-    expect(total_ms).toBeLessThan(10_000);
+    expect(total_ms).toBeLessThan(60_000);
     await door.stop();
   });
 
@@ -128,7 +128,7 @@ describe("a line", () => {
     const line = await lineOf(client);
     expect(line).toMatchObject({ backend: "app", instance_pid: app.pid, outcome: "handed_over" });
     expect(line.held_ms).toBeGreaterThan(1);
-    expect(line.held_ms).toBeLessThan(performance.now() - begun + 5000);
+    expect(line.held_ms).toBeLessThan(performance.now() - begun + 60_000);
     expect(line.total_ms).toBeGreaterThanOrEqual(line.held_ms as number);
     await door.stop();
   });
@@ -237,7 +237,7 @@ describe("which connections have one", () => {
 });
 
 describe("a standard output that nobody reads", () => {
-  it("stops no client: lines are dropped, and counted when it is read again", { timeout: 90_000 }, async () => {
+  it("stops no client: lines are dropped, and counted when it is read again", async () => {
     const fifo = join(scene.folder, "fifo");
     execFileSync("mkfifo", [fifo]);
     const file = join(scene.folder, "door.yaml");

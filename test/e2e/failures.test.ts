@@ -34,7 +34,7 @@ async function serve(text: string, program = main) {
   return { status, said: child.stderr, lines: child.lines };
 }
 
-/** Makes the workers of a copy of the program throw: at their start, or a while after it. */
+/** Makes the workers of a copy of the program throw: at their start, or later. */
 function breakWorkers(code: string): string {
   const installed = new Installed(scene.folder);
   breakWorkersOf(installed, code);
@@ -80,8 +80,9 @@ describe("a door that cannot start", () => {
 });
 
 describe("a door one of whose workers dies", () => {
+  // It is asked for signs of life once the door is ready.
   const dies = `import { threadId } from "node:worker_threads";
-    if (threadId === 1) setTimeout(() => { throw new Error("gone"); }, 500);`;
+    port.on("message", ({ type }) => { if (threadId === 1 && type === "ping") throw new Error("gone"); });`;
 
   it("ends as a whole, with status 1", async () => {
     const { status, lines } = await serve(configuration(), breakWorkers(dies));

@@ -384,7 +384,7 @@ describe("a request that does not become whole", () => {
   const configuration = (more: string) => `backends: { app: { reject: close } }\nhttp: { default: app }\n${more}\n`;
 
   it("in time: 408 for what began, and nothing for who was silent", async () => {
-    await scene.startDoor(configuration("timeouts: { hello: 300ms }"), { listener: "protocol: http, deferAccept: 0" });
+    await scene.startDoor(configuration("timeouts: { hello: 1s }"), { listener: "protocol: http, deferAccept: 0" });
     const silent = await scene.client();
     const slow = await scene.client(bytesOf(get("app.test").slice(0, -1)));
     const trickling = await scene.client();

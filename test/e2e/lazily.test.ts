@@ -62,7 +62,7 @@ describe("a backend that is connected lazily", () => {
   });
 
   it("may end when it is idle: it stays ended until a client comes, who has it started at once", async () => {
-    await startManager({ idleTimeout: 100 });
+    await startManager({ idleTimeout: 500 });
     await plane.start([lazy()]);
     const idle = openSockets();
     expect(await plane.ask("app")).toBe("app");

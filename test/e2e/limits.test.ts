@@ -122,16 +122,17 @@ describe("an instance has no descriptors left", () => {
     leaveDescriptors(short.pid, 0);
     const asked = await clients(40);
     expect(new Set(await answeredBy(asked))).toEqual(new Set(["other"]));
+    limitDescriptors(short.pid, enough);
+    await until("the instance that was short to serve", async () => {
+      return (await answeredBy(await clients(1)))[0] === "short";
+    });
+    const counters = await scene.counters();
     const refusals = scene.door.log.filter((line) => line.event === "handoff.refused");
     expect(refusals.length).toBeGreaterThan(0);
     for (const line of refusals) {
       expect(line).toMatchObject({ pid: short.pid, message: "instance refused: no descriptor" });
     }
-    limitDescriptors(short.pid, enough);
-    await until("the instance that was short to serve", async () => {
-      return (await answeredBy(await clients(1)))[0] === "short";
-    });
-    expect(await scene.counters()).toMatchObject({
+    expect(counters).toMatchObject({
       refused_by_instance: refusals.length,
       redelivered: refusals.length,
       lost_after_read: 0,
@@ -202,7 +203,7 @@ describe("the configuration's limits", () => {
   });
 
   it("waiting: those whose time is over make room, and a reload does not forget those that wait", async () => {
-    await start({ waiting: 2 }, { settings: { limits: { ...unlimited, waiting: 2 }, helloTimeout: 500 } });
+    await start({ waiting: 2 }, { settings: { limits: { ...unlimited, waiting: 2 }, helloTimeout: 1500 } });
     const first = [await begun(), await begun()];
     await door.gauge("waiting", 2);
     await door.configure(options({ waiting: 3 }));

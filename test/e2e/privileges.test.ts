@@ -7,6 +7,7 @@ import { Child } from "../support/child.js";
 import { sniHandoff } from "../support/command-line.js";
 import type { DoorOptions } from "../support/door-process.js";
 import { Installed } from "../support/installed.js";
+import { ownLoopback } from "../support/own-loopback.js";
 import { catches, childrenOf, listeningPorts, threadsOf } from "../support/process-status.js";
 import { program } from "../support/programs.js";
 import { RawClient } from "../support/raw-client.js";
@@ -196,8 +197,7 @@ describe("a door without privileges", () => {
 });
 
 describe("a listener that a reload is to add", () => {
-  /** An address of the loopback that no other test has. */
-  const loopback = `127.${64 + (process.pid % 64)}.${(process.pid >> 6) % 256}.1`;
+  const loopback = ownLoopback;
   const adding = (address: string, options: { keepBindService?: boolean } = {}) => {
     const { door } = scene;
     const listeners = `listeners: [{ address: "127.0.0.1:${door.port}" }, { address: "${address}" }]`;

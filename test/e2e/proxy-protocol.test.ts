@@ -93,7 +93,7 @@ describe("a header from a balancer", () => {
     expect(await scene.counters()).toMatchObject({ proxied: 1, proxy_header_invalid: 0, acknowledged: 1 });
   });
 
-  it("may be split anywhere, from the hello too, down to single bytes", { timeout: 60_000 }, async () => {
+  it("may be split anywhere, from the hello too, down to single bytes", async () => {
     await scene.raw("app");
     await start(SLOW, { channels: 1 });
     for (const bytes of [v1Header, v2Header]) {
@@ -134,7 +134,7 @@ describe("a header from a balancer", () => {
     const clients = [await balanced(), await balanced(v1Header.subarray(0, 20)), await balanced(v1Header)];
     clients.push(await balanced(v1Header, hello.subarray(0, 20)));
     for (const client of clients) expect(await client.reply).toEqual(closed);
-    expect(Date.now() - begun).toBeLessThan(5000);
+    expect(Date.now() - begun).toBeLessThan(30_000);
     const line = await accessLine(({ reason }) => reason === "proxy_torn");
     expect(line).toMatchObject({ outcome: "timeout", client: BALANCER });
     expect(await scene.counters()).toMatchObject({ hello_timeout: 3, proxy_header_invalid: 1, proxied: 2 });

@@ -225,7 +225,7 @@ describe("a hello that does not become whole", () => {
   });
 
   it("in time: silent, slow and trickling clients are closed at the deadline, others are served meanwhile", async () => {
-    const HELLO = 300;
+    const HELLO = 1500;
     await scene.startDoor(configuration(`timeouts: { hello: ${HELLO}ms }`), {
       listener: "deferAccept: 0",
       channels: 1,
@@ -255,7 +255,7 @@ describe("a hello that does not become whole", () => {
     clearInterval(timer);
     expect(await replies).toEqual(Array.from({ length: 60 }, () => closed));
     expect(took).toBeGreaterThan(HELLO);
-    expect(took).toBeLessThan(10_000);
+    expect(took).toBeLessThan(20_000);
     await expectCounted(scene, { accepted: 60 + served, hello_timeout: 60, acknowledged: served });
   });
 

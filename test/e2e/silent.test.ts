@@ -104,7 +104,7 @@ describe("who sends nothing", () => {
 
   it("is not who has begun: the deadline of a hello holds", async () => {
     await smtp();
-    await scene.startDoor(configuration("timeouts: { hello: 1s }\n"), { channels: 1 });
+    await scene.startDoor(configuration("timeouts: { hello: 2s }\n", "1900ms"), { channels: 1 });
     const client = await scene.client(hello.subarray(0, 10));
     expect((await client.reply).received).toHaveLength(0);
     expect(await scene.counters()).toMatchObject({ silent: 0, hello_timeout: 1 });
@@ -224,7 +224,7 @@ function costOf(pid: number): { memory: number; ticks: number } {
   return { memory: pages * 4096, ticks: Number(fields[11]) + Number(fields[12]) };
 }
 
-it("10,000 of them cost next to nothing while they wait, and all are greeted", { timeout: 180_000 }, async () => {
+it("10,000 of them cost next to nothing while they wait, and all are greeted", async () => {
   const count = 10_000;
   await smtp();
   const limits = "limits: { waiting: 20000 }\ntimeouts: { hello: 9m }\n";
@@ -240,10 +240,12 @@ it("10,000 of them cost next to nothing while they wait, and all are greeted", {
   const words = scene.clients.map(firstWords);
   await until("the door to have them all", () => scene.clientsOfDoor === count);
   const there = costOf(door.pid);
-  await new Promise((resolve) => setTimeout(resolve, 2000));
-  const waited = costOf(door.pid);
-  // A tick is 10 ms: less than a twentieth of a processor.
-  expect(waited.ticks - there.ticks).toBeLessThan(10);
+  // What collects garbage first is done then; what looks at each of them again and again never is.
+  await until("two seconds with less than a twentieth of a processor", async () => {
+    const { ticks } = costOf(door.pid);
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    return costOf(door.pid).ticks - ticks < 10; // of 10 ms
+  });
   expect(there.memory - before.memory).toBeLessThan(16 * 1024 * 1024);
   door.write(configuration(limits));
   expect(await door.reload()).toMatchObject({ event: "reloaded" });

@@ -27,9 +27,7 @@ function residentBytes(pid: number): number {
   return Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]) * 4096;
 }
 
-it("2,000 that say nothing, or a byte now and then: others are served with each byte", {
-  timeout: 120_000,
-}, async () => {
+it("2,000 that say nothing, or a byte now and then: others are served with each byte", async () => {
   const app = await certificate("app.test");
   await scene.backend({ kind: "https", path: scene.at("app"), certificate: app });
   const door = await scene.startDoor(

@@ -44,7 +44,7 @@ describe("build.mjs", () => {
     expect(build(folder, withoutTools).status).toBe(1);
     expect(readdirSync(join(folder, "build")).sort()).toEqual(["Release", "built-for", "preload"]);
     expect(readdirSync(join(folder, "build", "preload")).sort()).toEqual(["libsnihandoff.so", "sni-handoff-helper"]);
-  }, 120_000);
+  });
 
   it("says in one sentence what is missing", async () => {
     const folder = await copy();
@@ -71,5 +71,5 @@ describe("build.mjs", () => {
     expect(status).toBe(1);
     expect(stderr).toContain("clock.c:1:1: error:");
     expect(stderr).toContain("sni-handoff: the addon could not be built (node-gyp exited with 1)");
-  }, 120_000);
+  });
 });

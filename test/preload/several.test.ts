@@ -25,11 +25,13 @@ beforeAll(() => {
   tcp = new TcpListener();
 });
 afterAll(() => tcp.close());
-afterEach(async () => {
+afterEach(endAll);
+
+async function endAll(): Promise<void> {
   for (const door of doors.splice(0)) door.close();
   await Promise.all(servers.splice(0).map((server) => server.kill()));
   number++;
-});
+}
 
 async function serve(args: readonly string[], address = "0.0.0.0:443"): Promise<Server> {
   const server = new Server(program, path(), args, { SNI_HANDOFF: `${address}=${path()}` });
@@ -45,23 +47,34 @@ async function door(): Promise<FakeDoor> {
 }
 
 it("what a killed one has not accepted is the door's again, though the other one accepts", async () => {
-  const slow = await serve(["-r", "-a", "60000", "0.0.0.0:443"]);
-  await serve(["-r", "0.0.0.0:443"]);
-  const opened = await door();
-  const first = await tcp.pair();
-  const second = await tcp.pair();
-  opened.handOver(first.descriptor);
-  opened.handOver(second.descriptor);
-  // Time for the other one to acknowledge the second, and with it the first; less than what the helper waits for.
-  await new Promise((resolve) => setTimeout(resolve, 40));
-  const killed = once(slow.child.process, "exit");
-  slow.child.process.kill("SIGKILL");
-  await killed;
+  let opened: FakeDoor;
+  let pairs: Awaited<ReturnType<TcpListener["pair"]>>[] = [];
+  let took: number;
+  do {
+    await endAll();
+    for (const { client, descriptor } of pairs) {
+      client.destroy();
+      native.close(descriptor);
+    }
+    const slow = await serve(["-r", "-a", "60000", "0.0.0.0:443"]);
+    await serve(["-r", "0.0.0.0:443"]);
+    opened = await door();
+    pairs = [await tcp.pair(), await tcp.pair()];
+    const begun = performance.now();
+    for (const { descriptor } of pairs) opened.handOver(descriptor);
+    // Time for the other one to acknowledge the second, and with it the first.
+    await new Promise((resolve) => setTimeout(resolve, 40));
+    const killed = once(slow.child.process, "exit");
+    slow.child.process.kill("SIGKILL");
+    took = performance.now() - begun;
+    await killed;
+    // After 150 ms the helper acknowledges what waits in a queue. On a busy machine it may have, by right.
+  } while (took > 140);
   await until("the channel's end", () => opened.ended);
   expect(opened.received.filter(({ type }) => type === MessageType.ACK)).toEqual([]);
   // As the door does with what is not acknowledged.
   const again = await door();
-  for (const { client, descriptor } of [first, second]) {
+  for (const { client, descriptor } of pairs) {
     const answered = once(client, "data");
     await again.acknowledged(again.handOver(descriptor));
     native.close(descriptor);
@@ -104,9 +117,11 @@ it("a full queue of one family does not keep the helper busy", async () => {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   const helper = await server.helper("helper");
-  const before = ticks(helper);
-  await new Promise((resolve) => setTimeout(resolve, 1000));
-  expect(ticks(helper) - before).toBeLessThan(5);
+  await until("a second without work", async () => {
+    const before = ticks(helper);
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    return ticks(helper) - before < 5;
+  });
   native.close(descriptor);
   client.destroy();
 });

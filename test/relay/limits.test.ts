@@ -39,12 +39,12 @@ async function established(): Promise<RawClient> {
 
 describe("idleTimeout", () => {
   test("ends a connection without bytes, by a reset of both sides", async () => {
-    await start({ idleTimeout: 400 });
+    await start({ idleTimeout: 1000 });
     const begun = performance.now();
     const client = await established();
     const atTarget = new Promise((resolve) => origin.sockets[0]!.once("error", (error) => resolve(error)));
     expect((await client.reply).end).toBe("ECONNRESET");
-    expect(performance.now() - begun).toBeGreaterThan(390);
+    expect(performance.now() - begun).toBeGreaterThan(990);
     expect(await atTarget).toMatchObject({ code: "ECONNRESET" });
     await plane.idle();
     expect(plane.totals).toMatchObject({ idle_timeout: 1, lifetime_timeout: 0 });
@@ -65,7 +65,7 @@ describe("idleTimeout", () => {
 
 describe("a reload", () => {
   test("of idleTimeout leaves established connections the one that they began with", async () => {
-    await start({ idleTimeout: 400 });
+    await start({ idleTimeout: 1000 });
     const client = await established();
     await plane.configure([{ name: "app", targets: [origin.target], idleTimeout: 0 }]);
     expect((await client.reply).end).toBe("ECONNRESET");
@@ -75,7 +75,7 @@ describe("a reload", () => {
 });
 
 test("lifetime ends a connection, bytes or not", async () => {
-  await start({ lifetime: 400 });
+  await start({ lifetime: 1000 });
   const client = await established();
   const timer = setInterval(() => origin.sockets[0]!.write("x"), 20);
   expect((await client.reply).end).toBe("ECONNRESET");
@@ -116,9 +116,7 @@ describe("without descriptors", () => {
     try {
       plane.door("app").handOver(descriptor);
       await until("the shortage", () => plane.totals.short_of_descriptors > 0);
-      const busyBefore = plane.gauges.busy_milliseconds;
-      await new Promise((resolve) => setTimeout(resolve, 500));
-      expect(plane.gauges.busy_milliseconds - busyBefore).toBeLessThan(100);
+      await plane.sleeps();
       expect(plane.targets[0]).toMatchObject({ connect_failures: 0, connections: 1 });
     } finally {
       for (const each of spare) native.close(each);
@@ -160,7 +158,5 @@ test("a worker repeats what it is told to, and sleeps when there is nothing to d
   await established();
   plane.command({ type: "ping", beat: 7 });
   await until("the beat", () => plane.gauges.heartbeat === 7);
-  const busyBefore = plane.gauges.busy_milliseconds;
-  await new Promise((resolve) => setTimeout(resolve, 1000));
-  expect(plane.gauges.busy_milliseconds - busyBefore).toBeLessThan(100);
+  await plane.sleeps();
 });

@@ -129,6 +129,14 @@ export class DataPlane {
     return client;
   }
 
+  /** Several, all of which are connected before the first one's hello is sent. */
+  async clientsAtOnce(name: string, count: number): Promise<RawClient[]> {
+    const clients = await Promise.all(Array.from({ length: count }, () => RawClient.connect(this.port)));
+    this.clients.push(...clients);
+    for (const client of clients) client.send(buildHello({ serverName: `${name}.test` }));
+    return clients;
+  }
+
   /** One whole exchange with a raw backend: the name of the instance that answered. */
   async ask(name: string): Promise<string> {
     return answerOf(await this.client(name));

@@ -28,6 +28,10 @@ export interface DoorOptions {
   readonly program?: string;
 }
 
+/** Clients that begin a hello, and go on when something else has been done, have time for that unless a test says how much. */
+const patient = (configuration: string) =>
+  /^timeouts:/m.test(configuration) ? configuration : `timeouts: { hello: 60s }\n${configuration}`;
+
 let count = 0;
 /** Processes that took over in an upgrade: nobody's children. */
 const successors = new Set<number>();
@@ -67,7 +71,7 @@ export class DoorProcess {
     const { workers = 1 } = options;
     const listener = `{ address: "${address}"${options.listener === undefined ? "" : `, ${options.listener}`} }`;
     const head = `listeners: [${listener}]\nworkers: ${workers}\nlog: { level: debug }\n`;
-    writeFileSync(file, `${head}${configuration}`);
+    writeFileSync(file, `${head}${patient(configuration)}`);
     const [command, ...args] = [
       ...(options.prefix ?? []),
       process.execPath,
@@ -113,7 +117,7 @@ export class DoorProcess {
   /** Rewrites the configuration file: as of `start`, or, with `whole`, everything. */
   write(configuration: string, options: { whole?: boolean } = {}): void {
     // Renamed into its place: whoever reads it meanwhile finds one of the two.
-    writeFileSync(`${this.file}.new`, options.whole === true ? configuration : `${this.head}${configuration}`);
+    writeFileSync(`${this.file}.new`, options.whole === true ? configuration : `${this.head}${patient(configuration)}`);
     renameSync(`${this.file}.new`, this.file);
   }
 

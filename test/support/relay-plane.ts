@@ -165,6 +165,15 @@ export class RelayPlane {
     expect({ established, dialing, parting }).toEqual({ established: 0, dialing: 0, parting: 0 });
   }
 
+  /** Resolves when the worker has slept for most of half a second: one that spins never does. */
+  async sleeps(): Promise<void> {
+    await until("the worker to sleep", async () => {
+      const before = this.gauges.busy_milliseconds;
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      return this.gauges.busy_milliseconds - before < 100;
+    });
+  }
+
   async end(): Promise<void> {
     for (const door of this.doors.values()) door.close();
     await this.worker?.terminate();

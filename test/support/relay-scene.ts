@@ -1,5 +1,6 @@
 /** A scene whose door has relay backends: the origins, and the relays that are left when the door is gone. */
-import { connect } from "node:net";
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import { askRelayStatus } from "../../src/daemon/control/client.js";
 import type { RelayStatus } from "../../src/daemon/relay/status.js";
@@ -9,7 +10,6 @@ import type { DoorOptions, LogLine } from "./door-process.js";
 import { isAlive } from "./process-status.js";
 import { Scene } from "./scene.js";
 import { TlsOrigin } from "./tls-origin.js";
-import { until } from "./wait.js";
 
 const program = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 
@@ -78,24 +78,16 @@ export class RelayScene extends Scene {
   }
 }
 
-/** A port of loopback where nobody listens, and nobody soon will. */
-export async function deadPort(): Promise<number> {
-  const { createServer } = await import("node:net");
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  await until("the port to be closed", () => isRefused(port));
-  return port;
-}
+/** Clients whose ports are taken for as long as this process lives. */
+const taken: Socket[] = [];
 
-function isRefused(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, "127.0.0.1");
-    socket.once("error", () => resolve(true));
-    socket.once("connect", () => {
-      socket.destroy();
-      resolve(false);
-    });
-  });
+/** A port of loopback where nobody listens, nor can: it is a client's, which stays connected. */
+export async function deadPort(): Promise<number> {
+  const server = createServer((socket) => taken.push(socket.unref())).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const client = connect((server.address() as AddressInfo).port, "127.0.0.1").unref();
+  taken.push(client);
+  await Promise.all([once(client, "connect"), once(server, "connection")]);
+  server.close();
+  return client.localPort!;
 }

@@ -6,6 +6,8 @@ const program = fileURLToPath(new URL("../fixtures/tls-load.mjs", import.meta.ur
 
 export interface LoadStart {
   readonly port: number;
+  /** Default 127.0.0.1. */
+  readonly host?: string;
   /** The certificate, or authority, that each answer must come from. */
   readonly ca: string;
   readonly names: readonly string[];

@@ -1,7 +1,7 @@
 /** Waiting for conditions, never for durations. */
 
-/** Milliseconds. A long run beside other work is more patient. */
-const PATIENCE = Number(process.env.TEST_PATIENCE ?? 20_000);
+/** Milliseconds: what only a hang takes, on a machine that is slow and busy too. A long run beside other work is more patient. */
+const PATIENCE = Number(process.env.TEST_PATIENCE ?? 60_000);
 
 /** Resolves to the first value that is not undefined or false; looks again every few milliseconds. */
 export async function until<T>(

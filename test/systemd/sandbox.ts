@@ -95,17 +95,13 @@ export class Sandbox {
   }
 
   /** Waits until a unit has these properties; the error tells what it has, and the end of its journal. */
-  async until(unit: string, expected: Readonly<Record<string, string>>, timeout = 20_000): Promise<void> {
+  async until(unit: string, expected: Readonly<Record<string, string>>): Promise<void> {
     let found: Record<string, string> = {};
     try {
-      await until(
-        `${unit} to have ${JSON.stringify(expected)}`,
-        async () => {
-          found = await this.show(unit, ...Object.keys(expected));
-          return Object.entries(expected).every(([name, value]) => found[name] === value);
-        },
-        timeout,
-      );
+      await until(`${unit} to have ${JSON.stringify(expected)}`, async () => {
+        found = await this.show(unit, ...Object.keys(expected));
+        return Object.entries(expected).every(([name, value]) => found[name] === value);
+      });
     } catch (error) {
       const journal = await this.journal(unit);
       throw new Error(`${(error as Error).message}: it has ${JSON.stringify(found)}\n${journal}`);

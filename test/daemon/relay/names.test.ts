@@ -56,18 +56,18 @@ describe("a name", () => {
     ask("app.internal");
     await names.settled(5000);
     server.names.set("app.internal", "fail");
-    await until("the failure to be told", () => told.length === 2, 15_000);
+    await until("the failure to be told", () => told.length === 2);
     expect(told[1]![1]).toEqual({
       addresses: ["192.0.2.1"],
       failure: "the name cannot be resolved (ESERVFAIL)",
     });
     server.names.delete("app.internal");
-    await until("its end to be told", () => told.length === 3, 15_000);
+    await until("its end to be told", () => told.length === 3);
     expect(told[2]![1]).toEqual({ addresses: [], failure: "the name has no address" });
     server.names.set("app.internal", { addresses: ["192.0.2.9"] });
-    await until("its return to be told", () => told.length === 4, 15_000);
+    await until("its return to be told", () => told.length === 4);
     expect(told[3]![1]).toEqual({ addresses: ["192.0.2.9"], failure: "" });
-  }, 60_000);
+  });
 
   test("is asked for again by its TTL, not below 5 s, and only what changes is told", async () => {
     server.names.set("short.internal", { addresses: ["192.0.2.1", "192.0.2.2"], ttl: 0 });
@@ -77,11 +77,11 @@ describe("a name", () => {
     const begun = performance.now();
     server.names.set("short.internal", { addresses: ["192.0.2.2", "192.0.2.1"], ttl: 0 });
     const asked = () => server.asked.filter((name) => name === "short.internal").length;
-    await until("the next question", () => asked() === 4, 15_000);
+    await until("the next question", () => asked() === 4);
     expect(performance.now() - begun).toBeGreaterThan(4500);
     expect(server.asked.filter((name) => name === "long.internal")).toHaveLength(2);
     expect(told).toHaveLength(2);
-  }, 30_000);
+  });
 
   test("that could not be reached is asked for again at once, but not twice in 5 s", async () => {
     server.names.set("app.internal", { addresses: ["192.0.2.1"], ttl: 600 });
