@@ -217,8 +217,8 @@ describe("a reload that is asked for while something else goes on is done afterw
   it("while what it would change is looked up", async () => {
     const door = await scene.startDoor(settings());
     door.write(settings(manyNames()));
-    const diff = askTo(control(), "GET", "/diff");
-    const reload = askTo(control(), "POST", "/reload");
+    const diff = askTo(control(), "GET", "/diff", { timeout: 60_000 });
+    const reload = askTo(control(), "POST", "/reload", { timeout: 60_000 });
     expect((await diff).ok).toBe(true);
     expect(await reload).toMatchObject({ ok: true, message: expect.stringContaining("generation 2 is in force") });
   });

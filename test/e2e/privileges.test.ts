@@ -157,27 +157,29 @@ describe("a door without privileges", () => {
   it("opens no port for SIGUSR1, neither while it serves nor while it starts in an upgrade", async () => {
     const door = await start();
     process.kill(door.pid, "SIGUSR1");
-    const before = door.pid;
-    const upgraded = door.upgrade();
-    const [child] = await until("the new process", () => {
-      const children = childrenOf(before);
-      return children.length > 0 && children;
-    });
     let signals = 0;
     const ports = new Set<number>();
-    await until("the new process to be in charge", () => {
-      // Until Node has a handler the signal would end it.
-      if (catches(child!, SIGUSR1)) {
-        process.kill(child!, "SIGUSR1");
-        signals++;
-        for (const port of listeningPorts(child!)) ports.add(port);
-      }
-      return door.pid === child;
-    });
-    expect(await upgraded).toMatchObject({ event: "upgraded", successor: child });
-    expect(signals).toBeGreaterThan(5);
+    // On a busy machine few come in time: once more, then.
+    while (signals <= 5) {
+      const before = door.pid;
+      const upgraded = door.upgrade();
+      const [child] = await until("the new process", () => {
+        const children = childrenOf(before);
+        return children.length > 0 && children;
+      });
+      await until("the new process to be in charge", () => {
+        // Until Node has a handler the signal would end it.
+        if (catches(child!, SIGUSR1)) {
+          process.kill(child!, "SIGUSR1");
+          signals++;
+          for (const port of listeningPorts(child!)) ports.add(port);
+        }
+        return door.pid === child;
+      });
+      expect(await upgraded).toMatchObject({ event: "upgraded", successor: child });
+    }
     await door.reload();
-    expect([...ports, ...listeningPorts(child!)].filter((port) => port !== door.port)).toEqual([]);
+    expect([...ports, ...listeningPorts(door.pid)].filter((port) => port !== door.port)).toEqual([]);
     expect(door.child.stderr).not.toMatch(/Debugger listening/);
     await scene.counters();
   });
