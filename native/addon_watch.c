@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "addon.h"
 #include "arguments.h"
@@ -19,6 +20,7 @@ struct watch {
   int fd;
   int selected;
   bool closed;
+  bool owns;  /* `fd`, should the environment end before the watch is closed */
   bool ended; /* messages: the end was read */
   napi_ref self, callback; /* while open. `callback`: `ready`, or `deliver_first` for messages */
   /* Messages only. */
@@ -68,6 +70,14 @@ static void close_watch(struct open_handle *handle) {
   watch->closed = true;
   uv_close((uv_handle_t *)&watch->poll, on_closed);
   forget_all(watch);
+}
+
+/* The environment's end with the watch still open: a worker was terminated, and runs no JavaScript any more. */
+static void end_watch(struct open_handle *handle) {
+  struct watch *watch = (struct watch *)handle;
+  bool closes = watch->owns && !watch->closed;
+  close_watch(handle);
+  if (closes) close(watch->fd);
 }
 
 /* --- callbacks ---------------------------------------------------------------------------------------------------- */
@@ -185,6 +195,12 @@ static napi_value watch_unref(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+static napi_value watch_own(napi_env env, napi_callback_info info) {
+  METHOD(0);
+  watch->owns = true;
+  return NULL;
+}
+
 static napi_value watch_close(napi_env env, napi_callback_info info) {
   METHOD(0);
   close_watch(&watch->handle);
@@ -201,7 +217,7 @@ static bool start(struct watch *watch) {
     watch->poll.data = watch;
     watch->closed = false;
     watch->references++;
-    environment_add_handle(environment, &watch->handle, close_watch);
+    environment_add_handle(environment, &watch->handle, end_watch);
     watch->selected = SELECT_READABLE;
     status = uv_poll_start(&watch->poll, UV_READABLE, on_poll);
     if (status < 0) close_watch(&watch->handle);
@@ -323,6 +339,7 @@ bool define_watches(struct environment *environment) {
       {.utf8name = "select", .method = watch_select, .attributes = napi_default_method},
       {.utf8name = "ref", .method = watch_ref, .attributes = napi_default_method},
       {.utf8name = "unref", .method = watch_unref, .attributes = napi_default_method},
+      {.utf8name = "own", .method = watch_own, .attributes = napi_default_method},
       {.utf8name = "close", .method = watch_close, .attributes = napi_default_method},
   };
   enum { PROPERTIES = sizeof properties / sizeof *properties };

@@ -30,6 +30,7 @@ export class ChannelListener {
     this.onChannel = onChannel;
     this.onFailure = onFailure;
     this.watch = native.watch(descriptor, () => this.accept());
+    this.watch.own();
   }
 
   ref(): void {

@@ -116,6 +116,7 @@ export class DatagramReceiver extends EventEmitter<DatagramReceiverEvents> {
       () => this.sink.deliver(),
       MOST_EARLY_BYTES,
     );
+    this.watch.own();
     const { buffer } = this.watch.batch;
     this.bytes = Buffer.from(buffer.buffer, buffer.byteOffset, buffer.byteLength);
     atExit.add(this.abandon);

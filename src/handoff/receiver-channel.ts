@@ -79,6 +79,7 @@ export class ReceiverChannel {
       (count) => this.onBatch(count),
       () => this.onDelivery(),
     );
+    this.watch.own();
     this.roomWatch = new RoomWatch(descriptor, () => this.trySettle());
     const { buffer } = this.watch.batch;
     this.batchBytes = Buffer.from(buffer.buffer, buffer.byteOffset, buffer.byteLength);

@@ -32,6 +32,7 @@ export class RoomWatch {
       this.stop();
       this.onRoom();
     });
+    watch.own();
     watch.select(WRITABLE);
     // The channel's own watch keeps the process alive, where it should be.
     watch.unref();

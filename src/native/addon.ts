@@ -224,6 +224,11 @@ export interface Watch {
   /** Keeps the process alive, or doesn't. Referenced at first. */
   ref(): void;
   unref(): void;
+  /**
+   * If the thread ends while the watch is open, as by worker.terminate(), which runs no JavaScript, the descriptor is
+   * closed with it.
+   */
+  own(): void;
   /** Stops watching, for good. The caller may close the descriptor at once. */
   close(): void;
 }

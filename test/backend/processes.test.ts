@@ -281,6 +281,31 @@ describe("worker threads", () => {
     expect(child.lines).toContain("terminated");
     for (const bridge of bridges) await bridge.door.end();
   });
+
+  it("let go of path and channels when they are terminated: the next one receives there", async () => {
+    const child = run(
+      `import { isMainThread, Worker } from "node:worker_threads";
+       if (isMainThread) {
+         let worker = new Worker(new URL(import.meta.url));
+         process.once("SIGUSR2", async () => {
+           await worker.terminate();
+           worker = new Worker(new URL(import.meta.url));
+         });
+       } else {
+         await receive({ path }, (socket) => socket.end("served"));
+         console.log("ready");
+       }`,
+    );
+    await ready(child);
+    const first = await openBridge();
+    child.process.kill("SIGUSR2");
+    await first.door.end();
+    await until("the next one", () => child.lines.length === 2);
+    const bridge = await openBridge();
+    const answered = once(client(bridge.port), "data");
+    await bridge.deliver();
+    expect(String((await answered)[0])).toBe("served");
+  });
 });
 
 describe("node:cluster", () => {
