@@ -38,6 +38,8 @@ export class Channel {
   private rooms: number = 0;
   /** It has refused for want of room, and not said READY since: the next one says that there is room. */
   isFull: boolean = false;
+  /** It has lost a descriptor, and cannot know when it has room for one: the end of its rest says that there is. */
+  lacksDescriptors: boolean = false;
   state: ChannelState = ChannelState.ABSENT;
   descriptor: number = NOBODY;
   /** Counts connects, so that an epoll event of an earlier connection is told apart. */
@@ -114,9 +116,10 @@ export class Channel {
     return this.managed || this.settings.connect === "lazily";
   }
 
-  /** READY came after refusals for want of room: what the instance refused may come to it again. */
+  /** READY came after refusals for want of room, or a rest ended after one for want of descriptors: what the instance refused may come to it again. */
   hasRoomAgain(): void {
     this.isFull = false;
+    this.lacksDescriptors = false;
     this.instance = `${this.key} ${this.generation}.${++this.rooms}`;
   }
 
@@ -132,6 +135,7 @@ export class Channel {
     this.generation++;
     this.instance = `${this.key} ${this.generation}`;
     this.isFull = false;
+    this.lacksDescriptors = false;
     this.nextSequence = 1;
     this.settled = 0;
     this.open = 0;

@@ -261,6 +261,7 @@ export class Channels {
       if (channel.restsUntil > 0) {
         if (channel.restsUntil <= now) {
           channel.restsUntil = 0;
+          if (channel.lacksDescriptors) channel.hasRoomAgain();
           this.listener.opened(channel.backend);
         } else {
           this.wake(channel.restsUntil);
@@ -518,6 +519,7 @@ export class Channels {
       if (channel.state === ChannelState.READY) channel.state = ChannelState.DRAINING;
     } else if (reason !== RefuseReason.NOT_TCP) {
       channel.isFull = true;
+      if (reason === RefuseReason.NO_DESCRIPTOR) channel.lacksDescriptors = true;
       channel.restsUntil = this.now + REST;
       this.wake(channel.restsUntil);
     }

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Child } from "../support/child.js";
 import { answerOf, DataPlane } from "../support/data-plane.js";
 import { openSockets } from "../support/descriptors.js";
+import type { RawClient } from "../support/raw-client.js";
 import { until } from "../support/wait.js";
 
 const rogueProgram = fileURLToPath(new URL("../fixtures/rogue.mjs", import.meta.url));
@@ -153,13 +154,13 @@ describe("an instance that is overloaded", () => {
   });
 });
 
-describe("an instance that refuses a client for want of descriptors, and never says that it has some again", () => {
+describe("an instance that refuses a client, and never says that it has room again", () => {
   let rogue: Child;
 
   afterEach(() => rogue.end("SIGKILL"));
 
-  it("gets those who wait behind that client once it has rested", async () => {
-    const behaviour = "refuses the first, and says nothing more of it";
+  /** With a client that it has refused. */
+  async function refusing(behaviour: string): Promise<RawClient> {
     rogue = new Child(process.execPath, [
       rogueProgram,
       JSON.stringify({ path: plane.at("app"), behaviour, window: 1 }),
@@ -167,10 +168,21 @@ describe("an instance that refuses a client for want of descriptors, and never s
     await rogue.line("the rogue's being ready", (line) => line.startsWith('{"ready"'));
     await plane.start([{ name: "app", path: plane.at("app") }]);
     await plane.channels("ready", 1);
-    await plane.client("app");
+    const refused = await plane.client("app");
     await until("the refused one", () => plane.totals.refused_by_instance === 1 && plane.totals.held === 1);
+    return refused;
+  }
+
+  it("gets those who wait behind that client once it has rested", async () => {
+    await refusing("refuses the first for want of room");
     const others = [await plane.client("app"), await plane.client("app")];
     for (const client of others) expect(await answerOf(client)).toBe("rogue");
+    expect(plane.totals).toMatchObject({ refused_by_instance: 1, hold_timeout: 0, violations: 0 });
+  });
+
+  it("gets that client, too, if it wanted a descriptor: it cannot know when it has one", async () => {
+    const client = await refusing("refuses the first for want of descriptors");
+    expect(await answerOf(client)).toBe("rogue");
     expect(plane.totals).toMatchObject({ refused_by_instance: 1, hold_timeout: 0, violations: 0 });
   });
 });
