@@ -1,9 +1,20 @@
 /** A relay's status as lines of text. Pure. */
 import { counted } from "../../daemon/counted.js";
 import type { RelayStatus, TargetStatus } from "../../daemon/relay/status.js";
+import { HandoffError } from "../../errors.js";
 import { bytes, type Column, clock, count, duration, labelled, shorten, table } from "./text.js";
 
+/** Throws ERR_CONTROL if something is not there that is shown: relays of other versions tell other things. */
 export function renderRelayStatus(status: RelayStatus, width: number): string[] {
+  try {
+    return linesOf(status, width);
+  } catch (cause) {
+    const message = `the relay of version ${status.version} tells its status otherwise: ask it with its own sni-handoff`;
+    throw new HandoffError("ERR_CONTROL", message, { cause });
+  }
+}
+
+function linesOf(status: RelayStatus, width: number): string[] {
   return [
     ...summary(status, width),
     "",

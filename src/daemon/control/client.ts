@@ -205,7 +205,7 @@ function isStatus(value: object): value is Status {
     list.every((each) => isRecord(each) && keys.every((key) => typeof each[key] === "object" && each[key] !== null));
   return (
     typeof status.state === "string" &&
-    ["configuration", "counters", "privileges", "process", "systemd", "accessLog"].every((key) =>
+    ["configuration", "counters", "privileges", "process", "relay", "systemd", "accessLog"].every((key) =>
       isRecord(status[key]),
     ) &&
     haveRecords(status.listeners) &&

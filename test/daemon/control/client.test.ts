@@ -204,7 +204,16 @@ describe("something else that listens there", () => {
   );
 
   test("a status with parts missing is none", async () => {
-    for (const part of ["state", "counters", "workers", "backends", "listeners", "privileges", "configuration"]) {
+    for (const part of [
+      "state",
+      "counters",
+      "workers",
+      "backends",
+      "listeners",
+      "privileges",
+      "configuration",
+      "relay",
+    ]) {
       const { version: _, ...status } = { ...someStatus(), [part]: null };
       await withOther(
         (socket) => socket.once("data", () => socket.end(http(JSON.stringify(status)))),

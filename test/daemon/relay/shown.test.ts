@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { renderRelayStatus } from "../../../src/cli/status/relay.js";
 import { renderRelayMetrics } from "../../../src/daemon/relay/metrics.js";
+import type { RelayStatus } from "../../../src/daemon/relay/status.js";
 import { relayCounterNames } from "../../../src/relay/counters.js";
 import { targetStatNames } from "../../../src/relay/target-stats.js";
 import { someRelayStatus } from "../../support/some-relay-status.js";
@@ -34,6 +35,16 @@ describe("as text", () => {
       expect(longest).toBeLessThanOrEqual(width);
     }
   });
+});
+
+test("without something that is shown it is one of another version", () => {
+  const whole = someRelayStatus();
+  const { totals: _, ...target } = whole.backends[0]!.targets[0]!;
+  const message = "the relay of version 1.2.3 tells its status otherwise: ask it with its own sni-handoff";
+  for (const lacking of [{ backends: [{ name: "app", targets: [target] }] }, { process: {} }, { workers: undefined }]) {
+    const status = { ...whole, ...lacking } as unknown as RelayStatus;
+    expect(() => renderRelayStatus(status, 80)).toThrow(expect.objectContaining({ code: "ERR_CONTROL", message }));
+  }
 });
 
 describe("as metrics", () => {
