@@ -3,14 +3,18 @@ import { createServer, type Server } from "node:http";
 
 /** Scrapes at once; each renders everything. */
 const MAX_CONNECTIONS = 16;
-/** For a client to send its request. Milliseconds. */
+/** For a client to send its request, and for each part of the answer to be read. Milliseconds. */
 const PATIENCE = 5000;
 
 export type RenderMetrics = () => Promise<{ contentType: string; text: string }>;
 
 /** Not listening yet. `failed` hears of a rendering that threw: a defect. */
-export function createMetricsServer(render: RenderMetrics, failed: (error: Error) => void): Server {
-  const options = { headersTimeout: PATIENCE, requestTimeout: PATIENCE, connectionsCheckingInterval: 1000 };
+export function createMetricsServer(
+  render: RenderMetrics,
+  failed: (error: Error) => void,
+  patience: number = PATIENCE,
+): Server {
+  const options = { headersTimeout: patience, requestTimeout: patience, connectionsCheckingInterval: 1000 };
   const server = createServer({ ...options, maxHeaderSize: 8192 }, async (request, response) => {
     request.resume();
     response.setHeader("connection", "close");
@@ -28,6 +32,8 @@ export function createMetricsServer(render: RenderMetrics, failed: (error: Error
     }
   });
   server.maxConnections = MAX_CONNECTIONS;
+  // Whoever reads nothing would keep one of these for ever.
+  server.setTimeout(patience);
   server.on("clientError", (_error, socket) => socket.destroy());
   server.on("error", failed);
   return server;
