@@ -145,22 +145,35 @@ static bool park(struct splicer *splicer, size_t place, const uint8_t *bytes, si
   return true;
 }
 
+/* Reads away what was peeked at, and has been sent. */
+static enum splicer_outcome consume(struct splicer *splicer, int32_t row, int from, size_t length) {
+  while (length > 0) {
+    ssize_t read = recv(splicer->descriptors[2 * row + from], splicer->few, length, MSG_DONTWAIT);
+    if (read > 0) length -= (size_t)read;
+    else if (read == 0 || errno != EINTR) return fail(splicer, row, from, read == 0 ? EPIPE : errno);
+  }
+  return 0;
+}
+
 /*
  * A few bytes, copied: a short count of recv tells that the queue is empty (epoll(7)), which splice's does not, for it
- * also comes of a pipe whose slots are used up.
+ * also comes of a pipe whose slots are used up. Without a pipe, where what the other side does not take could be kept, they
+ * stay where they are until it does: whoever reads nothing may have all pipes, and is not to stop the others.
  */
 static enum splicer_outcome copy_few(struct splicer *splicer, int32_t row, int from, double *bytes) {
   int to = 1 - from;
   size_t place = 2 * (size_t)row + (size_t)from;
-  if (!borrow(splicer, place)) return SPLICER_NO_PIPE;
-  size_t most = (size_t)splicer->pool[splicer->pipes[place]].capacity;
+  uint32_t *flags = &splicer->flags[row];
+  bool may_end = (*flags & (SPLICER_ENDING(from) | SPLICER_BROKEN(from))) != 0;
+  bool has_pipe = borrow(splicer, place);
+  if (!has_pipe && !may_end && (*flags & SPLICER_WRITABLE(to)) == 0) return SPLICER_NO_PIPE;
+  size_t most = has_pipe ? (size_t)splicer->pool[splicer->pipes[place]].capacity : sizeof splicer->few;
   if (most > sizeof splicer->few) most = sizeof splicer->few;
-  ssize_t length = recv(splicer->descriptors[place], splicer->few, most, MSG_DONTWAIT);
+  ssize_t length = recv(splicer->descriptors[place], splicer->few, most, MSG_DONTWAIT | (has_pipe ? 0 : MSG_PEEK));
   if (length == -1 && errno == EINTR) return 0;
   if (length <= 0) return not_filled(splicer, row, from, length);
-  uint32_t *flags = &splicer->flags[row];
   if ((size_t)length == most) *flags |= SPLICER_BULK(from);
-  else if ((*flags & (SPLICER_ENDING(from) | SPLICER_BROKEN(from))) == 0) *flags &= ~SPLICER_READABLE(from);
+  else if (has_pipe && !may_end) *flags &= ~SPLICER_READABLE(from);
   ssize_t sent = -1;
   errno = EAGAIN;
   if ((*flags & SPLICER_WRITABLE(to)) != 0) {
@@ -174,14 +187,14 @@ static enum splicer_outcome copy_few(struct splicer *splicer, int32_t row, int f
   if (sent == -1) sent = 0;
   else *flags |= SPLICER_WRITTEN(to);
   *bytes += (double)sent;
+  if (!has_pipe) return sent == 0 ? SPLICER_NO_PIPE : consume(splicer, row, from, (size_t)sent);
   if (sent == length || park(splicer, place, splicer->few + sent, (size_t)(length - sent))) return 0;
   return fail(splicer, row, to, ENOBUFS);
 }
 
-/* Reads from `from` into the empty pipe of the direction. */
+/* Reads from `from` into the empty pipe of the direction, which is borrowed. */
 static enum splicer_outcome fill(struct splicer *splicer, int32_t row, int from) {
   size_t place = 2 * (size_t)row + (size_t)from;
-  if (!borrow(splicer, place)) return SPLICER_NO_PIPE;
   prepare(splicer, row, from);
   int pipe = splicer->pool[splicer->pipes[place]].write;
   ssize_t moved = move(splicer->descriptors[place], pipe, MOST_BYTES);
@@ -238,7 +251,7 @@ static enum splicer_outcome move_direction(struct splicer *splicer, int32_t row,
     } else {
       if ((*flags & SPLICER_READABLE(from)) == 0 || (*flags & SPLICER_ENDED(from)) != 0) break;
       if (*bytes >= MOST_BYTES) outcome = SPLICER_MORE;
-      else if ((*flags & SPLICER_BULK(from)) != 0) outcome = fill(splicer, row, from);
+      else if ((*flags & SPLICER_BULK(from)) != 0 && borrow(splicer, place)) outcome = fill(splicer, row, from);
       else outcome = copy_few(splicer, row, from, bytes);
     }
   }

@@ -31,7 +31,7 @@ enum { SPLICER_FEW = 8192 };
 /* Bits of an outcome. */
 enum splicer_outcome {
   SPLICER_MORE = 1,    /* its share of this call is used up: call again */
-  SPLICER_NO_PIPE = 2, /* bytes wait for a pipe: all are in use, or none can be made */
+  SPLICER_NO_PIPE = 2, /* bytes that the other side does not take wait for a pipe: all are in use, or none can be made */
   SPLICER_FAILED = 4,  /* `errors` tells which side, and why */
   SPLICER_DONE = 8,    /* both ends were read and passed on */
 };

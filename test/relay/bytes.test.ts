@@ -270,11 +270,32 @@ describe("descriptors", () => {
     await until("the pipe to be in use", () => plane.gauges.pipes_in_use === 1);
     const other = await RawClient.connect(plane.port);
     clients.push(other);
-    other.send(Buffer.from("x"));
+    other.send(randomBytes(1 << 20));
     await plane.handOver("short");
     await until("the other one to wait for it", () => plane.totals.short_of_pipes > 0);
     expect((await other.reply).end).toBe("ECONNRESET");
     await plane.sleeps();
+  });
+
+  test("those whose readers stopped may have every pipe: the others go on", async () => {
+    let stopped = 0;
+    // A unix socket's buffer does not grow: a few bytes fill it.
+    origin = await Origin.start(
+      (socket) => (stopped++ < 2 ? socket.pause() : socket.pipe(socket)),
+      join(plane.folder, "target.sock"),
+    );
+    await plane.start([{ name: "app", targets: [origin.target] }], { pipes: 2 });
+    for (let i = 0; i < 2; i++) (await relayed()).send(randomBytes(1 << 20));
+    await until("every pipe to be in use", () => plane.gauges.pipes_in_use === 2 && origin.sockets.length === 2);
+    const client = await relayed();
+    client.send(Buffer.from("x"));
+    await until("the echo", () => client.socket.bytesRead === 1);
+    const bytes = randomBytes(3 << 20);
+    client.socket.end(bytes);
+    const { received, end } = await client.reply;
+    expect(end).toBe("FIN");
+    expect(sha256(received.subarray(1))).toBe(sha256(bytes));
+    expect(plane.gauges.pipes_in_use).toBe(2);
   });
 
   test("without a pipe bytes wait for one, and arrive", async () => {
