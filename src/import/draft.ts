@@ -177,6 +177,16 @@ export function addressBlock(text: string): string | undefined {
   return `${ipaddr.fromByteArray(first)}/${bits}`;
 }
 
+/** Whether two of these blocks have addresses in common: then one of them is in the other. */
+export function overlap(a: string, b: string): boolean {
+  const [[one, bits], [other, otherBits]] = [ipaddr.parseCIDR(a), ipaddr.parseCIDR(b)];
+  const [bytes, otherBytes] = [one.toByteArray(), other.toByteArray()];
+  const common = Math.min(bits, otherBits);
+  const differs = (byte: number, index: number) =>
+    ((byte ^ otherBytes[index]!) & (0xff00 >> Math.min(8, Math.max(0, common - 8 * index))) & 0xff) !== 0;
+  return bytes.length === otherBytes.length && !bytes.some(differs);
+}
+
 /** The name of a protocol in ALPN: RFC 7301 §3.1. */
 export function isProtocol(text: string): boolean {
   const length = Buffer.byteLength(text);

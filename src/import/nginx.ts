@@ -1,6 +1,6 @@
 /** nginx's stream module with ssl_preread -> a draft. Pure. */
 import { normaliseName } from "../routing/name.js";
-import { addressBlock, Draft, type Listener, type RelayBackend, type Rule } from "./draft.js";
+import { addressBlock, Draft, type Listener, overlap, type RelayBackend, type Rule } from "./draft.js";
 import { readExpression } from "./expression.js";
 import { type Directive, readNginx } from "./nginx-lexer.js";
 import { compareEntries, type MapEntry, type NginxMap, NginxMaps, nameEntries } from "./nginx-maps.js";
@@ -293,8 +293,8 @@ class NginxImport {
       const block = addressBlock(text);
       if (block === undefined) this.#remark(directive, "no block of addresses");
       else if (word === "allow") allow.push(block);
-      else if (allow.length === 0) deny.push(block);
-      else this.#remark(directive, "a deny behind an allow: here denials count first");
+      else if (!allow.some((each) => overlap(each, block))) deny.push(block);
+      else this.#remark(directive, "left out: of clients that an allow before it has too, here denials count first");
     }
     return deny.length === 0 ? undefined : { deny, reject: "close" };
   }

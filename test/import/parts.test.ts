@@ -202,6 +202,30 @@ test("names of backends are told apart by numbers", () => {
   ]);
 });
 
+describe("nginx's access lists", () => {
+  const imported = (list: string) =>
+    importConfiguration(`stream { server { listen 443; ssl_preread on; proxy_pass 192.0.2.1:443; ${list} } }`, {
+      file: "x",
+      from: "nginx",
+      read: () => undefined,
+    }).text;
+
+  test("a deny behind an allow of other clients is carried over", () => {
+    const text = imported("allow 10.0.0.0/8; deny 203.0.113.0/24; deny 2001:db8::/32;");
+    expect(text).toMatch(/deny: .*203\.0\.113\.0\/24.*2001:db8::\/32/);
+    expect(text).not.toMatch(/left out/);
+  });
+
+  test.each(["10.1.0.0/16", "0.0.0.0/0", "10.0.0.1"])(
+    "one of the same clients is not, and that is said: %s",
+    (block) => {
+      const text = imported(`allow 10.0.0.0/8; deny ${block}; allow all;`);
+      expect(text).toContain(`deny ${block}: left out: of clients that an allow before it has too, here denials count`);
+      expect(text).not.toMatch(/^[^#\n]*deny:/m);
+    },
+  );
+});
+
 describe("rules in order", () => {
   const at = { line: 1, what: "x" };
   function routes(...rules: (readonly [expression: string | "any", backend: string, clients?: string])[]) {
