@@ -7,7 +7,7 @@ import { HandoffError, type SystemCallError } from "../errors.js";
 import { native, type TcpAddress } from "../native/addon.js";
 import type { ListenerSettings } from "./configuration/index.js";
 import { holderOf } from "./port-holder.js";
-import { isBoundTo } from "./systemd/bound-to.js";
+import { isBoundTo, isMadeFor } from "./systemd/bound-to.js";
 
 export type ListenerSource = "configuration" | "systemd" | "inherited";
 
@@ -71,6 +71,14 @@ export class Listeners {
     return this.spare;
   }
 
+  /** What to say of these once the door runs: a socket that the service manager has is not closed here. */
+  get unserved(): readonly string[] {
+    return this.spare.map(
+      ({ descriptor }) =>
+        `nobody accepts on ${formatAddress(native.localAddress(descriptor))}, which the service manager has: its clients wait in vain; take it out of the .socket unit and restart that, or add it to "listeners"`,
+    );
+  }
+
   /**
    * Binds what `settings` have and is not there yet. Throws a HandoffError (ERR_LISTEN) that says which address cannot
    * be had and what to do; then nothing has changed.
@@ -128,16 +136,26 @@ export class Listeners {
     } catch (error) {
       const { code, message } = error as SystemCallError;
       const what = `cannot listen on ${name}: ${message}`;
-      throw new HandoffError("ERR_LISTEN", `${what}${advice(code, options, this.hasGivenUpBinding)}`, { cause: error });
+      const own = code === "EADDRINUSE" ? this.ownBeside(options) : undefined;
+      const remedy =
+        own === undefined
+          ? advice(code, options, this.hasGivenUpBinding)
+          : `; the door itself listens on ${own}, which is a part of that or has it as a part: restart it for this change`;
+      throw new HandoffError("ERR_LISTEN", `${what}${remedy}`, { cause: error });
     }
+  }
+
+  /** What is there already, or was passed, and keeps another address from being had. */
+  private ownBeside({ address, port }: ListenerSettings["options"]): string | undefined {
+    const own = [...this.list, ...this.spare].map(({ descriptor }) => native.localAddress(descriptor));
+    const found = own.find((each) => each.port === port && (isEvery(each.address) || isEvery(address)));
+    return found && formatAddress(found);
   }
 
   /** The one that has this address: as configured, or else as bound. */
   private find(wanted: ListenerSettings, taken: ReadonlySet<Listener>): Listener | undefined {
     const free = this.list.filter((each) => !taken.has(each));
-    return (
-      free.find(({ name }) => name === wanted.name) ?? free.find(({ descriptor }) => isBoundTo(descriptor, wanted))
-    );
+    return free.find(({ name }) => name === wanted.name) ?? free.find((each) => serves(each, wanted));
   }
 
   /** New clients are turned away from now on, but for those of sockets that others have too; what remains can be accepted. */
@@ -167,13 +185,21 @@ function closeAll(listeners: readonly Listener[]): void {
   for (const { descriptor } of listeners) native.close(descriptor);
 }
 
+/** Whether its clients are those of the listener, however that is written. */
+function serves({ descriptor, source }: PassedListener, wanted: ListenerSettings): boolean {
+  return source === "systemd" ? isBoundTo(descriptor, wanted) : isMadeFor(descriptor, wanted);
+}
+
 function takePassed(spare: PassedListener[], wanted: ListenerSettings): Listener | undefined {
-  const index = spare.findIndex(({ name: theirs, descriptor }) =>
-    theirs === undefined ? isBoundTo(descriptor, wanted) : theirs === wanted.name,
-  );
+  const named = spare.findIndex(({ name }) => name === wanted.name);
+  const index = named >= 0 ? named : spare.findIndex((each) => serves(each, wanted));
   if (index < 0) return undefined;
   const [{ descriptor, source }] = spare.splice(index, 1) as [PassedListener];
   return { name: wanted.name, address: formatAddress(native.localAddress(descriptor)), descriptor, source };
+}
+
+function isEvery(address: string): boolean {
+  return address === "0.0.0.0" || address === "::";
 }
 
 function advice(code: string, options: ListenerSettings["options"], hasGivenUpBinding: boolean): string {

@@ -126,19 +126,22 @@ function compareParts(
     changed: [...next].flatMap(([name, values]) => {
       const before = running.get(name);
       const prefix = /^[A-Za-z_][\w-]*$/.test(name) ? `${what}.${name}` : `${what}[${JSON.stringify(name)}]`;
-      return before === undefined ? [] : compareValues(before, values, (key) => `${prefix}.${key}`);
+      return before === undefined ? [] : compareValues(before, values, (key) => `${prefix}.${key}`, what);
     }),
   };
 }
 
 const NONE = "none";
 
-function compareValues(running: Values, next: Values, name: (key: string) => string): Change[] {
+/** `part`: of which the values are, if there may be several of it. */
+function compareValues(running: Values, next: Values, name: (key: string) => string, part?: string): Change[] {
   return keysOf(running, next).flatMap((key) => {
     const [from, to] = [running.get(key) ?? NONE, next.get(key) ?? NONE];
     if (from === to) return [];
     const full = name(key);
-    return [{ key: full, from, to, needs: needed.get(full) ?? needed.get(full.split(".")[0]!) }];
+    const needs =
+      part === undefined ? (needed.get(full) ?? needed.get(full.split(".")[0]!)) : needed.get(`${part}[].${key}`);
+    return [{ key: full, from, to, needs }];
   });
 }
 
@@ -157,6 +160,9 @@ const needed: ReadonlyMap<string, "upgrade" | "restart" | "relay"> = new Map([
   ["control", "upgrade"],
   ["metrics", "upgrade"],
   ["pidfile", "upgrade"],
+  // What a socket is bound with.
+  ["listeners[].v6Only", "restart"],
+  ["listeners[].freebind", "restart"],
   ["user", "restart"],
   ["group", "restart"],
   ["privileges", "restart"],

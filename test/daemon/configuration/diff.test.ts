@@ -64,6 +64,15 @@ default: app
     ]);
   });
 
+  test("says that what a listener's socket is bound with takes a restart", async () => {
+    const restart = "(needs restart: an upgrade leaves it as it is)";
+    const next = BASE.replace(LISTENERS, 'listeners: [{ address: "[::1]:3", v6Only: true, freebind: true }]\n');
+    expect(await lines(BASE.replace(LISTENERS, 'listeners: [{ address: "[::1]:3" }]\n'), next)).toEqual([
+      `~ listeners["[::1]:3"].v6Only: false -> true ${restart}`,
+      `~ listeners["[::1]:3"].freebind: false -> true ${restart}`,
+    ]);
+  });
+
   test("tells every other key, and which take effect with the next upgrade or restart only", async () => {
     const next = `${BASE.replace("workers: 2", "workers: 3").replace("default: pool", "noServerName: app\nnotTls: pool")}
 timeouts: { hello: 6s, drain: 1m, upgrade: 1m }
