@@ -24,11 +24,13 @@ import type { Status } from "./status.js";
 import type { Notifier } from "./systemd/notify.js";
 import { Watchdog } from "./systemd/watchdog.js";
 import { Totals } from "./totals.js";
-import { type Successor, startSuccessor } from "./upgrade/leader.js";
+import { type Candidate, type Successor, startSuccessor } from "./upgrade/leader.js";
 import { Workers } from "./workers.js";
 
 /** How long handshakes that have begun may take to be completed while new clients are turned away. Milliseconds. */
 const LAST_HANDSHAKES = 250;
+/** How long passing on what waits may take at least, however little time a stop has. Milliseconds. */
+const LEAST_PASSING_ON = 2000;
 /** What is left to do when everything has ended but a worker that is stuck. Milliseconds. */
 const LAST_STEPS = 250;
 /** Counters are added up, and workers asked for a sign of life, as often. Milliseconds. */
@@ -56,6 +58,8 @@ export interface DaemonParts {
   readonly drained: readonly string[];
   /** Given on the command line: reloads leave it. */
   readonly logLevel: LogLevel | undefined;
+  /** Called when a process that was to take over is gone, and this one stays in charge. */
+  readonly staysInCharge: (failed: number) => void;
 }
 
 export class Daemon implements Controlled {
@@ -84,7 +88,9 @@ export class Daemon implements Controlled {
   private dueReload: Promise<Answer> | undefined;
   private isUpgradeAsked: boolean = false;
   /** The process that takes over, from when it was told to accept. What is asked of this one is asked of it, too. */
-  private successor: number | undefined;
+  private successor: Candidate | undefined;
+  /** The same, once it accepts. */
+  private heir: Successor | undefined;
   /** Why that was told to end. */
   private stopReason: string | undefined;
   private readonly upgradeAbort: AbortController = new AbortController();
@@ -268,7 +274,7 @@ export class Daemon implements Controlled {
   }
 
   private async reloadInTurn(): Promise<Answer> {
-    if (this.successor !== undefined) return this.askSuccessor("SIGHUP", "reload");
+    if (this.successor !== undefined) return this.askSuccessor("reload", (successor) => successor.reload());
     if (this.state !== "running") return this.notNow("reload");
     this.state = "reloading";
     this.parts.notifier?.reloading("reloading");
@@ -291,14 +297,11 @@ export class Daemon implements Controlled {
     return { ok: false, message };
   }
 
-  private askSuccessor(signal: NodeJS.Signals, order: string): Answer {
-    const message = `process ${this.successor} has taken over from process ${process.pid}`;
-    try {
-      process.kill(this.successor!, signal);
-    } catch {
-      return { ok: false, message: `${message}, and has ended` };
-    }
-    return { ok: true, message: `${message}, and was told to ${order}` };
+  private askSuccessor(order: string, ask: (successor: Candidate) => boolean): Answer {
+    const message = `process ${this.successor!.pid} has taken over from process ${process.pid}`;
+    return ask(this.successor!)
+      ? { ok: true, message: `${message}, and was told to ${order}` }
+      : { ok: false, message: `${message}, and has ended` };
   }
 
   private async reloadOnce(): Promise<Answer> {
@@ -313,6 +316,7 @@ export class Daemon implements Controlled {
         ...next.warnings.map(formatProblem),
         ...formatDiff(diff),
         ...this.outOfReach(next),
+        ...this.unserved(),
         ...(await this.relay.use(next)),
       ]);
       this.reloads.succeeded++;
@@ -347,6 +351,12 @@ export class Daemon implements Controlled {
     return beyondReach(inForce, landlockPlan(next, gatherFacts())).map(
       (what) => `needs restart: the door gave up its access to ${what} when it was started`,
     );
+  }
+
+  private unserved(): readonly string[] {
+    const { unserved } = this.parts.listeners;
+    for (const warning of unserved) this.log.warn({ event: "listener.warning" }, warning);
+    return unserved;
   }
 
   private loadNext(): Promise<Configuration> {
@@ -520,10 +530,11 @@ export class Daemon implements Controlled {
           ...notifier?.environment,
           ...(watchdogPeriod !== undefined && { WATCHDOG_USEC: String(watchdogPeriod) }),
         },
-        prepared: (pid) => {
-          this.successor = pid;
-          notifier?.mainPid(pid);
+        prepared: (candidate) => {
+          this.successor = candidate;
+          notifier?.mainPid(candidate.pid);
         },
+        failed: this.parts.staysInCharge,
       });
     } catch (error) {
       return this.notUpgraded(error as Error);
@@ -546,30 +557,32 @@ export class Daemon implements Controlled {
   /** From here on the new process accepts. */
   private async handOver(successor: Successor): Promise<Answer> {
     const { workers } = this;
+    this.heir = successor;
     this.watchdog?.close();
     workers.passOn(successor.channels);
-    const drained = workers.drain(this.configuration.timeouts.drain, () => {});
+    const drained = workers.drain(Math.max(LEAST_PASSING_ON, this.configuration.timeouts.drain), () => {});
     const ended = await Promise.race([drained.then(() => undefined), successor.ended]);
-    if (ended !== undefined && !ended.isOrderly) return this.takeBack(ended.how);
+    if (ended !== undefined && !ended.isOrderly) return this.takeBack(successor.pid, ended.how);
     // If it has ended, it was told to: then nobody is to accept any more.
     await drained;
     const message = `process ${successor.pid} has taken over from process ${process.pid}`;
     this.log.info({ event: "upgraded", successor: successor.pid, counters: this.totals.counters }, message);
-    successor.release();
     setImmediate(() => void this.end(0));
     return { ok: true, message };
   }
 
-  private async takeBack(how: string): Promise<Answer> {
+  private async takeBack(failed: number, how: string): Promise<Answer> {
+    this.heir = undefined;
     this.watchWorkers();
+    this.parts.staysInCharge(failed);
     this.workers.command({ type: "accept" });
-    const failed = new Error(`the new process ${how} while it took over`);
     try {
       await this.use({ ...this.configuration });
     } catch (error) {
+      this.successor = undefined;
       void this.fail("upgrade.failed", error as Error);
     }
-    return this.notUpgraded(failed);
+    return this.notUpgraded(new Error(`the new process ${how} while it took over`));
   }
 
   /** This process was started by one that runs, and is to accept now. */
@@ -590,7 +603,7 @@ export class Daemon implements Controlled {
     if (this.state === "draining") return { ok: true, message: "the door is stopping already" };
     if (this.successor !== undefined) {
       this.stopReason = reason;
-      return this.askSuccessor("SIGTERM", "stop");
+      return this.askSuccessor("stop", (successor) => successor.end(1));
     }
     this.upgradeAbort.abort(new HandoffError("ERR_CLOSED", `the door was told to stop (${reason})`));
     this.state = "draining";
@@ -611,7 +624,7 @@ export class Daemon implements Controlled {
 
   /** At once: what waits is abandoned. */
   async stopNow(): Promise<void> {
-    if (this.successor !== undefined) this.askSuccessor("SIGTERM", "stop");
+    this.successor?.end(2);
     this.log.info({ event: "stopped", counters: this.totals.counters }, "stopped at once by a second signal");
     await this.end(0);
   }
@@ -620,8 +633,9 @@ export class Daemon implements Controlled {
   private async fail(event: string, error: Error, message = error.message): Promise<void> {
     this.upgradeAbort.abort(error);
     this.log.fatal({ event, stack: error.stack }, message);
-    // Those that are left would serve a part of the clients: a service manager starts all of it again.
-    if (this.isInCharge) this.parts.endpoints.release();
+    // Those that are left would serve a part of the clients: a service manager starts all of it again. A process that takes
+    // over has the same socket.
+    if (this.isInCharge && this.successor === undefined) this.parts.endpoints.release();
     await this.end(1);
   }
 
@@ -642,6 +656,8 @@ export class Daemon implements Controlled {
       setTimeout(() => process.kill(process.pid, "SIGKILL"), LAST_STEPS);
     }
     await new Promise<void>((resolve) => this.log.flush(() => resolve()));
+    this.heir?.release();
+    this.heir = undefined;
     this.finish(status);
   }
 }

@@ -13,10 +13,12 @@ export class PidFile {
   constructor(path: string) {
     this.path = path;
     this.fresh = `${path}.${process.pid}`;
-    this.attempt(() => {
-      rmSync(this.fresh, { force: true });
-      writeFileSync(this.fresh, `${process.pid}\n`, { flag: "wx" });
-    });
+    this.attempt(() => this.write());
+  }
+
+  private write(): void {
+    rmSync(this.fresh, { force: true });
+    writeFileSync(this.fresh, `${process.pid}\n`, { flag: "wx" });
   }
 
   /**
@@ -27,11 +29,29 @@ export class PidFile {
     this.attempt(() => renameSync(this.fresh, this.path));
   }
 
+  /** A process that was to take it over has ended, wherever it was killed. Throws ERR_PATH_UNUSABLE. */
+  keep(other: number): void {
+    this.attempt(() => {
+      rmSync(`${this.path}.${other}`, { force: true });
+      if (this.isOwn()) return;
+      this.write();
+      renameSync(this.fresh, this.path);
+    });
+  }
+
+  private isOwn(): boolean {
+    try {
+      return readFileSync(this.path, "utf8").trim() === String(process.pid);
+    } catch {
+      return false;
+    }
+  }
+
   /** Leaves it to a process that has taken it over. */
   remove(): void {
     try {
       rmSync(this.fresh, { force: true });
-      if (readFileSync(this.path, "utf8").trim() === String(process.pid)) unlinkSync(this.path);
+      if (this.isOwn()) unlinkSync(this.path);
     } catch {
       // Gone, or out of reach since privileges were dropped: a stale number, which readers of pidfiles must expect.
     }

@@ -93,10 +93,11 @@ async function run(
     givenUp: stage?.givenUp,
     accepting: stage?.kind !== "upgrade",
     drained: stage?.drained ?? [],
+    staysInCharge: (failed) => changePidFile(log, () => pidfile?.keep(failed)),
   });
   if (stage?.kind === "upgrade") {
-    await takeOver(daemon, stage);
-    replacePidFile(pidfile, log);
+    await takeOver(daemon, stage, signals);
+    changePidFile(log, () => pidfile?.publish());
   }
   orders.goTo(daemon);
   void endBySignal(signals, daemon);
@@ -156,17 +157,21 @@ async function giveUpPrivileges(
   reexecute(plan, { environment: stageEnvironment(stage), keep });
 }
 
-async function takeOver(daemon: Daemon, stage: Stage): Promise<void> {
-  const follower = new Follower(stage.channels, (connection) => daemon.adopt(connection));
+async function takeOver(daemon: Daemon, stage: Stage, signals: EndingSignals): Promise<void> {
+  const follower = new Follower(
+    stage.channels,
+    (connection) => daemon.adopt(connection),
+    (times) => signals.cameBefore(times),
+  );
   await follower.prepared();
   daemon.accept();
   await follower.accepting(stage.standardError);
 }
 
 /** Clients are served already: this can be wrong only if what was there has changed. */
-function replacePidFile(pidfile: PidFile | undefined, log: DaemonLog): void {
+function changePidFile(log: DaemonLog, change: () => void): void {
   try {
-    pidfile?.publish();
+    change();
   } catch (error) {
     log.error({ event: "pidfile.failed" }, (error as Error).message);
   }

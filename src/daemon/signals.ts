@@ -2,6 +2,9 @@
 
 export class EndingSignals {
   private readonly come: NodeJS.Signals[] = [];
+  /** How many of these, and of those that only the process before has had, were taken. */
+  private taken: number = 0;
+  private before: number = 0;
   private wake: (() => void) | undefined;
 
   /** From now on they no longer end the process by themselves. */
@@ -15,14 +18,20 @@ export class EndingSignals {
     }
   }
 
+  /** The process before an upgrade has had so many. What came to both is one. */
+  cameBefore(times: number): void {
+    this.before = Math.max(this.before, times);
+    this.wake?.();
+  }
+
   /** Resolves to the next one that has not been taken yet. For one caller at a time. */
   async next(): Promise<NodeJS.Signals> {
-    while (this.come.length === 0) {
+    while (this.taken >= Math.max(this.come.length, this.before)) {
       await new Promise<void>((resolve) => {
         this.wake = resolve;
       });
     }
-    return this.come.shift()!;
+    return this.come[this.taken++] ?? "SIGTERM";
   }
 }
 

@@ -42,6 +42,7 @@ it("connects to an instance that comes to a folder between the first look there 
     accepting: true,
     drained: [],
     logLevel: undefined,
+    staysInCharge: () => {},
   });
   // It has looked, and waits for its threads.
   receiver = await receive({ path: pool }, (socket) => socket.destroy());

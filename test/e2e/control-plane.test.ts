@@ -7,6 +7,7 @@ import { askStatus, askTo } from "../../src/daemon/control/client.js";
 import { native } from "../../src/native/addon.js";
 import { Child } from "../support/child.js";
 import { Installed } from "../support/installed.js";
+import { isAlive } from "../support/process-status.js";
 import { program } from "../support/programs.js";
 import { Scene } from "../support/scene.js";
 import { until } from "../support/wait.js";
@@ -100,11 +101,11 @@ describe("a worker that dies", () => {
     renameSync(worker, `${installed.folder}/dist/door/original.js`);
     writeFileSync(worker, `${first}\nawait import("./original.js");\n`);
     installed.unbundle();
-    return installed.program;
+    return installed;
   };
 
   it("at its start: the door does not start, and says so", async () => {
-    const broken = installedWith('throw new Error("no luck");');
+    const { program: broken } = installedWith('throw new Error("no luck");');
     const file = `${scene.folder}/door.yaml`;
     writeFileSync(file, `listeners: [{ address: "127.0.0.1:0" }]\nworkers: 2\n${settings()}`);
     const door = new Child(process.execPath, [broken, "serve", "--config", file]);
@@ -114,16 +115,48 @@ describe("a worker that dies", () => {
     expect(existsSync(control())).toBe(false);
   });
 
-  it("later: the door ends with status 1, so that it is started again", async () => {
-    const mortal = installedWith(`import { existsSync } from "node:fs";
+  /** A program whose workers die when that file is there. */
+  const mortal = () =>
+    installedWith(`import { existsSync } from "node:fs";
       setInterval(() => { if (existsSync("${scene.folder}/die")) throw new Error("no luck"); }, 20);`);
-    const door = await scene.startDoor(settings(), { workers: 2, program: mortal });
+
+  it("later: the door ends with status 1, so that it is started again", async () => {
+    const door = await scene.startDoor(settings(), { workers: 2, program: mortal().program });
     writeFileSync(`${scene.folder}/die`, "");
     expect(await door.child.ended).toMatchObject({ status: 1 });
     expect(door.log.filter(({ event }) => event === "worker.died")).toHaveLength(1);
     expect(existsSync(control())).toBe(false);
   });
+
+  it("while another process takes over: that process keeps the control socket, and the one before ends", async () => {
+    const { door, successor } = await handingOver(mortal());
+    writeFileSync(`${scene.folder}/die`, "");
+    await door.event("worker.died");
+    await until("the new process's answer", async () => (await askStatus(control())).pid === successor);
+    await until("the end of the one before", () => !isAlive(door.pid));
+    expect((await askStatus(control())).pid).toBe(successor);
+  });
 });
+
+/** A door that gives all to a new process, and goes on for what a stopped instance does not acknowledge. */
+async function handingOver(installed = new Installed(scene.folder)) {
+  const stopped = await scene.raw("stopped");
+  const more = `pidfile: "${scene.folder}/door.pid"\ntimeouts: { drain: 10m, hello: 10m }\n`;
+  const backends = `stopped: { handoff: "${scene.at("stopped")}", acknowledgeTimeout: 10m }`;
+  const door = await scene.startDoor(
+    settings(more)
+      .replace("backends: {", `backends: { ${backends},`)
+      .replace("routes: {", "routes: { s.test: stopped,"),
+    { program: installed.program, channels: 1 },
+  );
+  stopped.signal("SIGSTOP");
+  const client = await scene.client(Buffer.concat([buildHello({ serverName: "s.test" }), Buffer.from("END\n")]));
+  await scene.doorHas(1);
+  installed.replace();
+  process.kill(door.pid, "SIGUSR2");
+  const { pid } = await door.event("ready", ({ pid }) => pid !== door.pid);
+  return { door, stopped, client, successor: pid as number };
+}
 
 it("a pidfile that cannot be written: the door does not start, and says so", async () => {
   const file = `${scene.folder}/door.yaml`;
@@ -211,6 +244,25 @@ describe("a stop", () => {
     client.close();
     expect(await door.child.ended).toMatchObject({ status: 0 });
   });
+
+  it("of both processes, as a service manager has it, lets the new one finish what waits", async () => {
+    const { door, stopped, client, successor } = await handingOver();
+    const held = await scene.client(hello);
+    await until("the new process to hold it", async () => {
+      const { pid, workers } = await askStatus(control());
+      return pid === successor && workers.some(({ held }) => held === 1);
+    });
+    for (const pid of [successor, door.pid]) process.kill(pid, "SIGTERM");
+    await door.event("stopping");
+    await scene.raw("app");
+    expect(JSON.parse((await held.reply).received.toString())).toMatchObject({ name: "app" });
+    stopped.signal("SIGCONT");
+    expect(JSON.parse((await client.reply).received.toString())).toMatchObject({ name: "stopped" });
+    expect(await door.child.ended).toMatchObject({ status: 0 });
+    await until("the new one's end", () => !isAlive(successor));
+    const said = door.log.filter(({ event }) => event === "stopped");
+    expect(said).toMatchObject([{ message: "stopped", abandoned: 0 }]);
+  });
 });
 
 describe("a reload that is asked for while something else goes on is done afterwards", () => {
@@ -272,6 +324,27 @@ describe("an upgrade that fails", () => {
     taken.close();
   });
 
+  it("in the middle of the take-over: the pidfile names the process that goes on", async () => {
+    const { door, successor } = await handingOver();
+    const number = () => readFileSync(`${scene.folder}/door.pid`, "utf8");
+    expect(number()).toBe(`${successor}\n`);
+    process.kill(successor, "SIGKILL");
+    await door.event("upgrade.failed");
+    expect(number()).toBe(`${door.pid}\n`);
+  });
+
+  it("before that: nothing of the pidfile that it had prepared is left", async () => {
+    const installed = new Installed(scene.folder);
+    const pidfile = `${scene.folder}/door.pid`;
+    const door = await scene.startDoor(settings(`pidfile: "${pidfile}"\n`), { program: installed.program });
+    installed.replace(`import { writeFileSync } from "node:fs";
+      writeFileSync("${pidfile}." + process.pid, "");
+      process.kill(process.pid, "SIGKILL");`);
+    expect(await door.upgrade()).toMatchObject({ event: "upgrade.failed" });
+    expect(readdirSync(scene.folder).filter((name) => name.startsWith("door.pid"))).toEqual(["door.pid"]);
+    expect(readFileSync(pidfile, "utf8")).toBe(`${door.pid}\n`);
+  });
+
   it("in the middle of the take-over: the watchdog is fed as before", async () => {
     const installed = new Installed(scene.folder);
     const door = await scene.startDoor(settings(), {
@@ -293,16 +366,20 @@ describe("an upgrade that fails", () => {
     );
   });
 
-  it("for want of descriptors: each time the old process goes on", async () => {
-    const door = await scene.startDoor(settings());
-    for (let room = 0; room < 16; room++) {
-      const limit = room + Number((await askStatus(control())).process.descriptors) - 2;
+  it("for want of descriptors: each time the old process goes on, and keeps none of its own making", async () => {
+    const door = await scene.startDoor(settings(), { workers: 3 });
+    const descriptors = async () => (await askStatus(control())).process.descriptors;
+    const before = await descriptors();
+    for (let room = 0; room < 20; room++) {
+      const limit = room + (await descriptors()) - 2;
       await new Child(program("prlimit"), ["--pid", String(door.pid), `--nofile=${limit}:1024`]).ended;
       const from = door.child.lines.length;
       process.kill(door.pid, "SIGUSR2");
       const line = await door.event("upgrade.failed", () => true, from).catch(() => undefined);
       await new Child(program("prlimit"), ["--pid", String(door.pid), "--nofile=1024:1024"]).ended;
       if (line === undefined) break;
+      // Of a spawn that failed in the child Node keeps its ends of the pipes.
+      if (line.message.includes("socketpair")) expect(await descriptors()).toBe(before);
     }
     expect(door.child.stderr).toBe("");
   });

@@ -70,6 +70,16 @@ describe("what takes over", () => {
     expect(await scene.counters()).toMatchObject({ accepted: 0, adopted: 401, acknowledged: 401, defect: 0 });
   });
 
+  it("gets all of them where a stop would wait for nobody", async () => {
+    const door = await scene.startDoor(configuration("timeouts: { drain: 0 }\n"));
+    await Promise.all(Array.from({ length: 300 }, (_, i) => scene.client(hello.subarray(0, i < 150 ? 50 : undefined))));
+    await scene.doorHas(300);
+    expect(await door.upgrade()).toMatchObject({ event: "upgraded", counters: { passed_on: 300, abandoned: 0 } });
+    await scene.doorHas(300);
+    for (const client of scene.clients) client.close();
+    await scene.counters();
+  });
+
   it("keeps to the deadline of a hello that began before", async () => {
     const door = await scene.startDoor(configuration("timeouts: { hello: 8s }\n"));
     const client = await scene.client(hello.subarray(0, 50));

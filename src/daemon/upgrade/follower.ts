@@ -7,12 +7,16 @@ export class Follower {
   private readonly predecessors: Predecessor[];
   private readonly told: Promise<void>;
 
-  /** Owns the channels' descriptors. `take` gets each connection that the process before gives away. */
-  constructor(channels: readonly number[], take: (connection: TakenOver) => void) {
+  /**
+   * Owns the channels' descriptors. `take` gets each connection that the process before gives away; `end` hears how often
+   * that one was told to end.
+   */
+  constructor(channels: readonly number[], take: (connection: TakenOver) => void, end: (times: number) => void) {
     this.predecessors = channels.map((descriptor) => new Predecessor(descriptor, take));
     this.told = new Promise((resolve) => {
       process.on("message", (message: LeaderMessage) => {
         if (message.type === "accept") resolve();
+        else if (message.type === "end") end(message.times);
       });
       // It died: then its clients are this process's all the more. (One that gives this process up kills it.)
       process.once("disconnect", resolve);
@@ -22,7 +26,7 @@ export class Follower {
 
   /** Everything is there. Resolves when this process is to accept. */
   async prepared(): Promise<void> {
-    await send({ type: "prepared" });
+    await send({ type: "prepared", hearsEnd: true });
     await this.told;
   }
 

@@ -29,7 +29,17 @@ export interface UpgradeOffer {
   /** Gives the upgrade up. */
   readonly signal: AbortSignal;
   /** Called between the two. The new process may have clients from now on: it is not for `signal` any more. */
-  readonly prepared: (pid: number) => void;
+  readonly prepared: (candidate: Candidate) => void;
+  /** Called when one that has not taken over is gone. */
+  readonly failed: (pid: number) => void;
+}
+
+/** A process that is about to take over, or has. Each order returns whether it could be told. */
+export interface Candidate {
+  readonly pid: number;
+  reload(): boolean;
+  /** As a signal that ends it, the first or the second; but one that has come to it by itself too is not another one. */
+  end(times: number): boolean;
 }
 
 /** A process that has taken over. */
@@ -52,17 +62,22 @@ export interface SuccessorEnd {
 
 /** Starts the new program. Rejects with an Error that says why this process has to go on by itself. */
 export async function startSuccessor(offer: UpgradeOffer): Promise<Successor> {
-  const pairs = Array.from({ length: offer.workers }, () => native.socketPair("seqpacket"));
-  const ours = pairs.map(([mine]) => mine);
-  const theirs = pairs.map(([, other]) => other);
+  const ours: number[] = [];
+  const theirs: number[] = [];
   try {
-    for (const descriptor of ours) native.askCredentials(descriptor, true);
+    for (let worker = 0; worker < offer.workers; worker++) {
+      const [mine, other] = native.socketPair("seqpacket");
+      ours.push(mine);
+      theirs.push(other);
+      native.askCredentials(mine, true);
+    }
     const child = startChild(offer, theirs);
     try {
       await lead(child, offer);
     } catch (error) {
       child.process.kill("SIGKILL");
       await child.ended;
+      if (child.process.pid !== undefined) offer.failed(child.process.pid);
       throw error;
     }
     return {
@@ -132,26 +147,42 @@ function withoutOwn(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
 }
 
 async function lead(child: Started, offer: UpgradeOffer): Promise<void> {
-  await answer(child, "prepared", offer, offer.signal);
-  offer.prepared(child.process.pid!);
+  const { hearsEnd = false } = await answer(child, "prepared", offer, offer.signal);
+  offer.prepared(candidate(child.process, hearsEnd));
   child.process.send({ type: "accept" } satisfies LeaderMessage);
   await answer(child, "accepting", offer);
 }
 
+function candidate(child: ChildProcess, hearsEnd: boolean): Candidate {
+  return {
+    pid: child.pid!,
+    reload: () => child.kill("SIGHUP"),
+    end(times) {
+      if (!hearsEnd) return child.kill("SIGTERM");
+      if (!child.connected) return false;
+      // With a callback what cannot be sent is no event.
+      child.send({ type: "end", times } satisfies LeaderMessage, () => {});
+      return true;
+    },
+  };
+}
+
+type Said<Type extends FollowerMessage["type"]> = Extract<FollowerMessage, { type: Type }>;
+
 /** Resolves when the new process has said this; rejects if it says that it failed, ends, or takes too long. */
-async function answer(
+async function answer<Type extends FollowerMessage["type"]>(
   child: Started,
-  type: FollowerMessage["type"],
+  type: Type,
   { timeout }: UpgradeOffer,
   signal?: AbortSignal,
-): Promise<void> {
+): Promise<Said<Type>> {
   signal?.throwIfAborted();
   let timer: NodeJS.Timeout | undefined;
   let listen: ((message: FollowerMessage) => void) | undefined;
   let giveUp: (() => void) | undefined;
-  const said = new Promise<void>((resolve, reject) => {
+  const said = new Promise<Said<Type>>((resolve, reject) => {
     listen = (message) => {
-      if (message.type === type) resolve();
+      if (message.type === type) resolve(message as Said<Type>);
       else if (message.type === "failed") reject(new Error(message.message));
     };
     child.process.on("message", listen);
@@ -171,7 +202,7 @@ async function answer(
     signal?.addEventListener("abort", giveUp);
   });
   try {
-    await Promise.race([said, late, ended, givenUp]);
+    return await Promise.race([said, late, ended, givenUp]);
   } finally {
     clearTimeout(timer);
     child.process.off("message", listen!);
