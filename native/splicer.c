@@ -98,19 +98,21 @@ static ssize_t move(int from, int to, size_t most) {
   return moved;
 }
 
-/*
- * Most connections never need it: bytes that are copied are sent with MSG_DONTWAIT, and the first of them at once, as
- * nothing is unacknowledged that Nagle's algorithm would wait for.
- */
-static void prepare(struct splicer *splicer, int32_t row, int side) {
-  if ((splicer->flags[row] & SPLICER_PREPARED(side)) != 0) return;
-  splicer->flags[row] |= SPLICER_PREPARED(side);
-  tcp_prepare_relayed(splicer->descriptors[2 * row + side]);
-}
-
 static enum splicer_outcome fail(struct splicer *splicer, int32_t row, int side, int error) {
   splicer->errors[2 * row + side] = error;
   return SPLICER_FAILED;
+}
+
+/*
+ * Most connections never need it: bytes that are copied are sent with MSG_DONTWAIT, and the first of them at once, as
+ * nothing is unacknowledged that Nagle's algorithm would wait for. A socket that still blocks would have splice(2) block
+ * the thread, with all its connections.
+ */
+static enum splicer_outcome prepare(struct splicer *splicer, int32_t row, int side) {
+  if ((splicer->flags[row] & SPLICER_PREPARED(side)) != 0) return 0;
+  if (tcp_prepare_relayed(splicer->descriptors[2 * row + side]) == -1) return fail(splicer, row, side, errno);
+  splicer->flags[row] |= SPLICER_PREPARED(side);
+  return 0;
 }
 
 /*
@@ -177,7 +179,7 @@ static enum splicer_outcome copy_few(struct splicer *splicer, int32_t row, int f
   ssize_t sent = -1;
   errno = EAGAIN;
   if ((*flags & SPLICER_WRITABLE(to)) != 0) {
-    if ((*flags & SPLICER_WRITTEN(to)) != 0) prepare(splicer, row, to);
+    if ((*flags & SPLICER_WRITTEN(to)) != 0 && prepare(splicer, row, to) != 0) return SPLICER_FAILED;
     /* What an end follows goes with it, in one segment. */
     int more = (size_t)length < most && (*flags & SPLICER_ENDING(from)) != 0 ? MSG_MORE : 0;
     sent = send(splicer->descriptors[2 * row + to], splicer->few, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL | more);
@@ -195,7 +197,7 @@ static enum splicer_outcome copy_few(struct splicer *splicer, int32_t row, int f
 /* Reads from `from` into the empty pipe of the direction, which is borrowed. */
 static enum splicer_outcome fill(struct splicer *splicer, int32_t row, int from) {
   size_t place = 2 * (size_t)row + (size_t)from;
-  prepare(splicer, row, from);
+  if (prepare(splicer, row, from) != 0) return SPLICER_FAILED;
   int pipe = splicer->pool[splicer->pipes[place]].write;
   ssize_t moved = move(splicer->descriptors[place], pipe, MOST_BYTES);
   if (moved > 0) splicer->held[place] = (uint32_t)moved;
@@ -205,7 +207,7 @@ static enum splicer_outcome fill(struct splicer *splicer, int32_t row, int from)
 /* Writes from the pipe of the direction to `to`. */
 static enum splicer_outcome drain(struct splicer *splicer, int32_t row, int to, double *bytes) {
   size_t place = 2 * (size_t)row + (size_t)(1 - to);
-  prepare(splicer, row, to);
+  if (prepare(splicer, row, to) != 0) return SPLICER_FAILED;
   int pipe = splicer->pool[splicer->pipes[place]].read;
   ssize_t moved = move(pipe, splicer->descriptors[2 * row + to], splicer->held[place]);
   if (moved > 0) {
@@ -233,9 +235,9 @@ static enum splicer_outcome pass_end(struct splicer *splicer, int32_t row, int f
   *flags |= SPLICER_SHUT(to);
   /* The last of both ends: side 1 is nobody else's, so that closing it says the same. */
   if (to == 1 && (*flags & SPLICER_SHUT(0)) != 0) return 0;
-  /* ENOTCONN: it was reset meanwhile, as its own direction finds. */
-  shutdown(splicer->descriptors[2 * row + to], SHUT_WR);
-  return 0;
+  if (shutdown(splicer->descriptors[2 * row + to], SHUT_WR) == 0) return 0;
+  /* It was reset meanwhile, as its own direction finds. After anything else it would wait for the end for ever. */
+  return errno == ENOTCONN ? 0 : fail(splicer, row, to, errno);
 }
 
 /* One direction, until one of its sides has to be waited for. */

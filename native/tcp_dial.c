@@ -21,10 +21,11 @@ int tcp_dial(const struct sockaddr_storage *address, socklen_t length, bool spea
   return -1;
 }
 
-void tcp_prepare_relayed(int fd) {
+int tcp_prepare_relayed(int fd) {
   int on = 1;
-  ioctl(fd, FIONBIO, &on);
-  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1); /* EOPNOTSUPP: a unix socket */
+  if (ioctl(fd, FIONBIO, &on) == -1) return -1;
+  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1); /* EOPNOTSUPP: a unix socket. Without it bytes come late at worst. */
+  return 0;
 }
 
 int tcp_keep_alive(int fd) { return set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1); }

@@ -16,8 +16,8 @@
  */
 int tcp_dial(const struct sockaddr_storage *address, socklen_t length, bool speaks_first);
 
-/* Non-blocking, as splice(2) needs it of sockets, and TCP_NODELAY. */
-void tcp_prepare_relayed(int fd);
+/* Non-blocking, as splice(2) needs it of sockets, and TCP_NODELAY if it has that. -1 and errno if it still blocks. */
+int tcp_prepare_relayed(int fd);
 
 /* SO_KEEPALIVE. */
 int tcp_keep_alive(int fd);

@@ -20,8 +20,8 @@ export type Outcome =
 
 /** An instance that is full gets nothing until its next READY, or for so long. Milliseconds. */
 const REST = 1000;
-/** When a REVOKE that could not be sent is tried again. Milliseconds. */
-const REVOKE_AGAIN = 20;
+/** When what could not be sent (ENOBUFS, ETOOMANYREFS) is tried again: no event tells. Milliseconds. */
+const SEND_AGAIN = 20;
 const SHUT_RD = 0;
 
 export class OutgoingChannel {
@@ -82,16 +82,20 @@ export class OutgoingChannel {
    */
   async handOff(handoff: Buffer, descriptor: number, patience: number, timeout: number): Promise<Outcome> {
     const until = performance.now() + patience;
-    while (!this.takes) {
+    for (;;) {
       const left = until - performance.now();
       if (this.isClosed || left <= 0) return "refused";
-      await this.changed(left);
+      if (!this.takes) {
+        await this.changed(left);
+        continue;
+      }
+      const errno = this.send(handoff, descriptor);
+      if (errno === 0) break;
+      // Of a channel at its end the watch hears too.
+      if (GONE.includes(errno)) return "refused";
+      await this.changed(Math.min(left, SEND_AGAIN));
     }
-    const sequence = this.nextSequence;
-    handoff.writeUInt32LE(sequence, SEQUENCE);
-    // Whatever the reason, it was not sent: of a channel at its end the watch hears too.
-    if (native.sendMessage(this.descriptor, handoff, [descriptor]) !== 0) return "refused";
-    this.nextSequence = (sequence + 1) >>> 0;
+    const sequence = handoff.readUInt32LE(SEQUENCE);
     return new Promise((resolve) => {
       const late = setTimeout(() => this.revoke(), timeout);
       this.outstanding.set(sequence, (outcome) => {
@@ -99,6 +103,14 @@ export class OutgoingChannel {
         resolve(outcome);
       });
     });
+  }
+
+  /** Returns 0, or the errno: then it was not sent. */
+  private send(handoff: Buffer, descriptor: number): number {
+    handoff.writeUInt32LE(this.nextSequence, SEQUENCE);
+    const errno = native.sendMessage(this.descriptor, handoff, [descriptor]);
+    if (errno === 0) this.nextSequence = (this.nextSequence + 1) >>> 0;
+    return errno;
   }
 
   /** What is outstanding is the instance's: it reads the end without a REVOKE, and whoever sent it is going. */
@@ -208,7 +220,7 @@ export class OutgoingChannel {
     const errno = native.sendMessage(this.descriptor, scratch.subarray(0, length));
     // Nothing is given away before the instance can know, or is gone.
     if (errno === 0 || GONE.includes(errno)) this.finish("taken back");
-    else setTimeout(() => this.state === "revoking" && this.atEnd(), REVOKE_AGAIN).unref();
+    else setTimeout(() => this.state === "revoking" && this.atEnd(), SEND_AGAIN).unref();
   }
 
   private finish(outcome: Outcome): void {

@@ -659,6 +659,8 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
     const client = this.clientOf(slot);
     const farewell = how === "close" ? NOTHING : this.farewellTo(connections.handoff[slot]!, how);
     if (connections.state[slot] === State.RELAYING) {
+      // It may have a part of what the client has sent, and not be what has failed.
+      resetOnClose(splicer.descriptors[2 * slot + 1]!);
       this.leaveTarget(slot);
       splicer.descriptors[2 * slot] = client;
     }
