@@ -33,8 +33,8 @@ import type { Lane } from "./suite.js";
 const program = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.url));
 
 /**
- * How long calls fail in a round, and most waits for events of all threads in that time: Node's own threads wake each other
- * up to some thousand times in a few milliseconds, now and then. Milliseconds.
+ * How long calls fail in a round, and most waits for events of all threads in that time. V8 sweeps in small tasks, each a
+ * turn of its own: now and then that is a thousand in a few milliseconds. Milliseconds.
  */
 const OUTAGE = 120;
 const MOST_TURNS = 4000;
