@@ -8,12 +8,23 @@ import { version } from "./version.js";
 
 /** Runs one command line (without node and the script) and returns the exit status. */
 export async function run(args: readonly string[]): Promise<number> {
+  process.stdout.on("error", readerGone);
   try {
     const asked = await parse(args);
     return asked === undefined ? ExitStatus.DONE : await asked.command.run(asked.args);
   } catch (error) {
     return reportFailure(error);
   }
+}
+
+/**
+ * Who reads the output has enough of it: `sni-handoff schema | head`. That is no failure, and needs no word. Commands that have
+ * something to end first listen themselves.
+ */
+function readerGone(error: NodeJS.ErrnoException): void {
+  if (process.stdout.listenerCount("error") > 1) return;
+  if (error.code !== "EPIPE") throw error;
+  process.exit(ExitStatus.DONE);
 }
 
 export interface Asked {
