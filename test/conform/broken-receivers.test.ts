@@ -10,13 +10,18 @@ const program = fileURLToPath(new URL("../fixtures/rogue-receiver.mjs", import.m
 /** Rules that the receiver must be started and ended for are tried only where one of these is broken: it takes a while. */
 const restarting = rules.filter(({ needsStart }) => needsStart).map(({ name }) => name);
 
+/** How long the kit waits for what does not come; if it found more than is wrong, since the machine is busy, again with more. Milliseconds. */
+const TIMEOUT = 2500;
+const LONG_TIMEOUT = 15_000;
+
 /** Names of the rules that a receiver with this fault breaks. */
-async function broken(fault: string, needsStart: boolean): Promise<string[]> {
+async function broken(fault: string, needsStart: boolean, most = 1): Promise<string[]> {
   const only = rules.map(({ name }) => name).filter((name) => needsStart || !restarting.includes(name));
-  return brokenOf(only, fault);
+  const found = await brokenOf(only, fault);
+  return found.length <= most ? found : brokenOf(only, fault, LONG_TIMEOUT);
 }
 
-async function brokenOf(only: readonly string[], fault: string): Promise<string[]> {
+async function brokenOf(only: readonly string[], fault: string, timeout = TIMEOUT): Promise<string[]> {
   const path = folder.at(`${fault || "none"}.sock`);
   const failed: string[] = [];
   for await (const { rule, outcome } of conform({
@@ -26,7 +31,7 @@ async function brokenOf(only: readonly string[], fault: string): Promise<string[
     sockets: 40,
     serverName: "localhost",
     probe: "echo",
-    timeout: 2500,
+    timeout,
     stopSignal: "SIGTERM",
   })) {
     if (outcome !== "passed") failed.push(rule.name);
@@ -35,12 +40,12 @@ async function brokenOf(only: readonly string[], fault: string): Promise<string[
 }
 
 test("the receiver without a fault keeps all rules", async () => {
-  expect(await broken("", true)).toEqual([]);
+  expect(await broken("", true, 0)).toEqual([]);
 });
 
 test("a receiver whose ACK comes before its REFUSEs breaks that rule, and takes for its own what it refuses", async () => {
   const others = rules.filter(({ name }) => /^not-tcp-|-descriptors?$/.test(name)).map(({ name }) => name);
-  const found = await broken("ack-before-refuse", false);
+  const found = await broken("ack-before-refuse", false, others.length + 1);
   expect(found).toContain("refuse-before-ack");
   expect(found.filter((name) => name !== "refuse-before-ack" && !others.includes(name))).toEqual([]);
 });
