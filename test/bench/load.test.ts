@@ -120,8 +120,10 @@ function keepsWaiting(): boolean {
 
 test("it closes by RST, which leaves no port waiting, or by FIN", async () => {
   await until("room for connections in TIME_WAIT", keepsWaiting, 120_000);
+  // A load that ends with unanswered connections leaves some.
+  const before = waiting(port);
   await resultOf(start("-1 -c 20 -d 60 -s 0"));
-  expect(waiting(port)).toBe(0);
+  expect(waiting(port)).toBeLessThanOrEqual(before);
   await resultOf(start("-1 -c 20 -d 60 -s 0 -F"));
   expect(waiting(port)).toBeGreaterThanOrEqual(20);
 });
