@@ -20,11 +20,10 @@ import { buildHello } from "../../tls/hello-builder.js";
 import { type Case, nameOf } from "./cases.js";
 import { Injector } from "./inject.js";
 import { END, instance, Served, StalledInstance } from "./instances.js";
-import type { Lane } from "./suite.js";
+import { type Lane, MOST_TURNS } from "./suite.js";
 
-/** How long calls fail in a round, and most waits for events of all threads in that time. Milliseconds. */
+/** How long calls fail in a round. Milliseconds. */
 const OUTAGE = 120;
-const MOST_TURNS = 1200;
 /** Lines above "info" that a round may bring, beside those that it would bring without failures. */
 const MOST_LINES = 12;
 const PATIENCE = 30_000;

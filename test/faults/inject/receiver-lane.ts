@@ -16,7 +16,7 @@ import { buildHello } from "../../tls/hello-builder.js";
 import { type Case, nameOf } from "./cases.js";
 import { Injector } from "./inject.js";
 import { END, instance, Served } from "./instances.js";
-import type { Lane } from "./suite.js";
+import { type Lane, MOST_TURNS } from "./suite.js";
 
 /** A program that receives: as fixtures/receiver.mjs. */
 export interface Subject {
@@ -35,9 +35,8 @@ export const nodeLibrary: Subject = {
   canBeOverloaded: true,
 };
 
-/** How long calls fail in a round, and most waits for events of all threads in that time. Milliseconds. */
+/** How long calls fail in a round. Milliseconds. */
 const OUTAGE = 150;
-const MOST_TURNS = 1200;
 /** Warnings that a round may bring: each cause is told once. */
 const MOST_WARNINGS = 4;
 const PATIENCE = 30_000;

@@ -28,16 +28,12 @@ import { buildHello } from "../../tls/hello-builder.js";
 import { type Case, nameOf } from "./cases.js";
 import { Injector } from "./inject.js";
 import { END, instance, Served } from "./instances.js";
-import type { Lane } from "./suite.js";
+import { type Lane, MOST_TURNS } from "./suite.js";
 
 const program = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.url));
 
-/**
- * How long calls fail in a round, and most waits for events of all threads in that time. V8 sweeps in small tasks, each a
- * turn of its own: now and then that is a thousand in a few milliseconds. Milliseconds.
- */
+/** How long calls fail in a round. Milliseconds. */
 const OUTAGE = 120;
-const MOST_TURNS = 4000;
 const MOST_LINES = 12;
 const PATIENCE = 30_000;
 /** Pipes that are kept in each worker: src/relay/mover.ts. */

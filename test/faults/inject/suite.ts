@@ -15,6 +15,12 @@ export interface Lane {
   end(): Promise<string[]>;
 }
 
+/**
+ * Most waits for events of all threads of a process while its calls fail, 120 ms or a little more. V8 sweeps in small tasks,
+ * each a turn of its own: now and then that is a thousand in a few milliseconds. A loop that spins makes many thousands.
+ */
+export const MOST_TURNS = 4000;
+
 /** Processes that are tried at once: most of a round's time is waiting. */
 const LANES = 5;
 /** Of all cases of a call. Milliseconds. */

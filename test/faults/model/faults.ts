@@ -223,7 +223,10 @@ async function reload(scene: Scene): Promise<void> {
 }
 
 async function mustReload({ door, history, version }: Scene): Promise<void> {
-  const { ok, message, details } = await door.reload();
+  let answer = await door.reload();
+  // The process before an upgrade passes it on, and does not wait until it is done.
+  while (answer.ok && /was told to reload$/.test(answer.message)) answer = await door.reload();
+  const { ok, message, details } = answer;
   if (!ok) throw new Error(`the reload failed: ${message}: ${details}`);
   history.inForce(version);
 }
