@@ -27,5 +27,7 @@ export default defineConfig({
     // For hangs, on a machine that is slow and busy too; no test relies on it.
     testTimeout: 300_000,
     hookTimeout: 300_000,
+    // A summary has the message alone, without the difference: what was received is in it.
+    chaiConfig: { truncateThreshold: 1000 },
   },
 });

@@ -368,6 +368,7 @@ describe("an upgrade that fails", () => {
 
   it("for want of descriptors: each time the old process goes on, and keeps none of its own making", async () => {
     const door = await scene.startDoor(settings(), { workers: 3 });
+    const failures: string[] = [];
     const descriptors = async () => (await askStatus(control())).process.descriptors;
     const before = await descriptors();
     for (let room = 0; room < 20; room++) {
@@ -378,9 +379,11 @@ describe("an upgrade that fails", () => {
       const line = await door.event("upgrade.failed", () => true, from).catch(() => undefined);
       await new Child(program("prlimit"), ["--pid", String(door.pid), "--nofile=1024:1024"]).ended;
       if (line === undefined) break;
-      // Of a spawn that failed in the child Node keeps its ends of the pipes.
-      if (line.message.includes("socketpair")) expect(await descriptors()).toBe(before);
+      failures.push(line.message);
+      expect(await descriptors(), line.message).toBe(before);
     }
+    // None for the channels, and none for the child's start.
+    for (const call of ["socketpair", "spawn"]) expect(failures.join("\n")).toContain(call);
     expect(door.child.stderr).toBe("");
   });
 });

@@ -9,5 +9,7 @@ export default defineConfig({
     maxWorkers: 1,
     testTimeout: 300_000,
     hookTimeout: 300_000,
+    // A summary has the message alone, without the difference: what was received is in it.
+    chaiConfig: { truncateThreshold: 1000 },
   },
 });

@@ -12,6 +12,7 @@ const packages = {
   go: "golang-go",
   h2load: "nghttp2-client",
   prlimit: "util-linux",
+  ss: "iproute2",
   script: "bsdutils",
   setpriv: "util-linux",
   nsenter: "util-linux",

@@ -2,15 +2,10 @@
  * The running process's side of an upgrade: starts the program anew, and hands over once that is ready. Until then, and
  * if it fails, nothing changes here.
  */
-import { type ChildProcess, spawn } from "node:child_process";
 import { native } from "../../native/addon.js";
 import { type Stage, stageEnvironment } from "../stage.js";
-import type { FollowerMessage, LeaderMessage } from "./messages.js";
-
-/** How much of what the new process says on standard error is kept, to tell why it failed. Bytes. */
-const KEPT_OUTPUT = 4096;
-/** stdio 0 to 2 are the standard ones, 3 is Node's IPC; the door's own begin here. */
-const FIRST = 4;
+import type { FollowerMessage } from "./messages.js";
+import { FIRST, NewProcess, type NewProcessEnd } from "./new-process.js";
 
 export interface UpgradeOffer {
   /** Number of workers, each of which gets a channel. */
@@ -48,16 +43,9 @@ export interface Successor {
   /** This process's ends of the channels: the caller's from now on. */
   readonly channels: readonly number[];
   /** Resolves when it ends. */
-  readonly ended: Promise<SuccessorEnd>;
+  readonly ended: Promise<NewProcessEnd>;
   /** Lets this process end, and the new one live on. */
   release(): void;
-}
-
-export interface SuccessorEnd {
-  /** "ended with status 1". */
-  readonly how: string;
-  /** With status 0: it was told to. */
-  readonly isOrderly: boolean;
 }
 
 /** Starts the new program. Rejects with an Error that says why this process has to go on by itself. */
@@ -75,20 +63,16 @@ export async function startSuccessor(offer: UpgradeOffer): Promise<Successor> {
     try {
       await lead(child, offer);
     } catch (error) {
-      child.process.kill("SIGKILL");
+      child.kill("SIGKILL");
       await child.ended;
-      if (child.process.pid !== undefined) offer.failed(child.process.pid);
+      if (child.pid !== undefined) offer.failed(child.pid);
       throw error;
     }
     return {
-      pid: child.process.pid!,
+      pid: child.pid!,
       channels: ours,
       ended: child.ended,
-      release: () => {
-        child.process.disconnect();
-        child.process.stderr!.destroy();
-        child.process.unref();
-      },
+      release: () => child.release(),
     };
   } catch (error) {
     for (const descriptor of ours) native.close(descriptor);
@@ -98,14 +82,7 @@ export async function startSuccessor(offer: UpgradeOffer): Promise<Successor> {
   }
 }
 
-interface Started {
-  readonly process: ChildProcess;
-  readonly ended: Promise<SuccessorEnd>;
-  /** The last that it said on standard error. */
-  readonly said: () => string;
-}
-
-function startChild(offer: UpgradeOffer, channels: readonly number[]): Started {
+function startChild(offer: UpgradeOffer, channels: readonly number[]): NewProcess {
   const inherited: number[] = [];
   const pass = (descriptor: number) => (descriptor < 0 ? -1 : FIRST + inherited.push(descriptor) - 1);
   const stage: Stage = {
@@ -119,25 +96,7 @@ function startChild(offer: UpgradeOffer, channels: readonly number[]): Started {
     drained: offer.drained,
     givenUp: offer.givenUp,
   };
-  const child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
-    env: { ...withoutOwn(process.env), ...offer.environment, ...stageEnvironment(stage) },
-    stdio: ["inherit", "inherit", "pipe", "ipc", ...inherited],
-    detached: false,
-  });
-  const ended = new Promise<SuccessorEnd>((resolve) => {
-    // The first is what counts; one without a listener would end this process.
-    child.on("error", (error) => resolve({ how: `could not be started: ${error.message}`, isOrderly: false }));
-    child.once("close", (status, signal) =>
-      resolve({ how: `ended with ${signal ?? `status ${status}`}`, isOrderly: status === 0 }),
-    );
-  });
-  let said = "";
-  // Without descriptors for the pipe there is none.
-  child.stderr?.on("data", (data: Buffer) => {
-    process.stderr.write(data);
-    said = (said + data.toString("utf8")).slice(-KEPT_OUTPUT);
-  });
-  return { process: child, ended, said: () => said.trim() };
+  return new NewProcess({ ...withoutOwn(process.env), ...offer.environment, ...stageEnvironment(stage) }, inherited);
 }
 
 /** But for what is about the descriptors of this process. */
@@ -146,24 +105,18 @@ function withoutOwn(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return rest;
 }
 
-async function lead(child: Started, offer: UpgradeOffer): Promise<void> {
+async function lead(child: NewProcess, offer: UpgradeOffer): Promise<void> {
   const { hearsEnd = false } = await answer(child, "prepared", offer, offer.signal);
-  offer.prepared(candidate(child.process, hearsEnd));
-  child.process.send({ type: "accept" } satisfies LeaderMessage);
+  offer.prepared(candidate(child, hearsEnd));
+  child.send({ type: "accept" });
   await answer(child, "accepting", offer);
 }
 
-function candidate(child: ChildProcess, hearsEnd: boolean): Candidate {
+function candidate(child: NewProcess, hearsEnd: boolean): Candidate {
   return {
     pid: child.pid!,
     reload: () => child.kill("SIGHUP"),
-    end(times) {
-      if (!hearsEnd) return child.kill("SIGTERM");
-      if (!child.connected) return false;
-      // With a callback what cannot be sent is no event.
-      child.send({ type: "end", times } satisfies LeaderMessage, () => {});
-      return true;
-    },
+    end: (times) => (hearsEnd ? child.send({ type: "end", times }) : child.kill("SIGTERM")),
   };
 }
 
@@ -171,7 +124,7 @@ type Said<Type extends FollowerMessage["type"]> = Extract<FollowerMessage, { typ
 
 /** Resolves when the new process has said this; rejects if it says that it failed, ends, or takes too long. */
 async function answer<Type extends FollowerMessage["type"]>(
-  child: Started,
+  child: NewProcess,
   type: Type,
   { timeout }: UpgradeOffer,
   signal?: AbortSignal,
@@ -185,12 +138,12 @@ async function answer<Type extends FollowerMessage["type"]>(
       if (message.type === type) resolve(message as Said<Type>);
       else if (message.type === "failed") reject(new Error(message.message));
     };
-    child.process.on("message", listen);
+    child.on("message", listen);
   });
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
       reject(
-        new Error(`the new process ${child.process.pid} was not ready within ${timeout / 1000} s${quoted(child)}`),
+        new Error(`the new process ${child.pid} was not ready within ${timeout / 1000} s${quoted(child)}`),
       );
     }, timeout);
   });
@@ -205,12 +158,12 @@ async function answer<Type extends FollowerMessage["type"]>(
     return await Promise.race([said, late, ended, givenUp]);
   } finally {
     clearTimeout(timer);
-    child.process.off("message", listen!);
+    child.off("message", listen!);
     signal?.removeEventListener("abort", giveUp!);
     for (const each of [ended, givenUp]) each.catch(() => {});
   }
 }
 
-function quoted(child: Started): string {
-  return child.said() === "" ? "" : `; it said: ${child.said()}`;
+function quoted({ said }: NewProcess): string {
+  return said === "" ? "" : `; it said: ${said}`;
 }

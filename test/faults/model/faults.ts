@@ -125,8 +125,11 @@ export const acts: Readonly<Record<FaultKind, Act>> = {
     const successor = await door.successor(upgraded);
     await sleep(fault.milliseconds / 3);
     // It may have taken over meanwhile: then it is the one in charge.
-    if (successor !== undefined && isAlive(successor) && isAlive(before)) await door.kill(successor);
+    const isKilled = successor !== undefined && isAlive(successor) && isAlive(before);
+    if (isKilled) await door.kill(successor);
     await upgraded;
+    // Or at this very moment: then the one before could not know, and has gone too.
+    if (isKilled && door.pid === successor) await runDoor(scene);
   },
 
   async "kill the old door"({ scene }, fault) {

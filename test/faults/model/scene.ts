@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { native } from "../../../src/native/addon.js";
-import { openDescriptors, openSockets } from "../../support/descriptors.js";
+import { openSockets, socketsOf } from "../../support/descriptors.js";
 import { isAlive } from "../../support/process-status.js";
 import { until } from "../../support/wait.js";
 import { compileProgram } from "../support/compile.js";
@@ -43,8 +43,8 @@ export class Scene {
   version = 0;
   private readonly listener: number;
   private origin!: Instance;
-  /** Open sockets of each process when nothing was to do. */
-  private idle: ReadonlyMap<string, number> | undefined;
+  /** Open sockets of each process when nothing was to do, and what they were. */
+  private idle: ReadonlyMap<string, { readonly count: number; readonly sockets: string }> | undefined;
 
   constructor() {
     this.listener = native.listenTcp({ address: "127.0.0.1", port: 0, backlog: BACKLOG, deferAccept: 1 });
@@ -167,9 +167,17 @@ export class Scene {
       return wanting === "";
     };
     await until("nothing to be left to do", isIdle, PATIENCE).catch((error: Error) => {
-      throw new Error(`${error.message}: ${wanting}`);
+      const process = this.processes.find(([name]) => wanting.startsWith(`${name} has `));
+      const sockets = process === undefined ? "" : this.socketsNowAndBefore(...process);
+      throw new Error(`${error.message}: ${wanting}${sockets}`);
     });
-    this.idle ??= new Map(this.processes.map(([name, pid]) => [name, openSockets(pid)]));
+    this.idle ??= new Map(
+      this.processes.map(([name, pid]) => [name, { count: openSockets(pid), sockets: socketsOf(pid) }]),
+    );
+  }
+
+  private socketsNowAndBefore(name: string, pid: number): string {
+    return `, now\n${socketsOf(pid)}\nand before\n${this.idle?.get(name)?.sockets}`;
   }
 
   /** What is not as it is when there is nothing to do; "" if all is. */
@@ -188,8 +196,8 @@ export class Scene {
     }
     for (const [name, pid] of this.processes) {
       const open = openSockets(pid);
-      const before = this.idle?.get(name) ?? open;
-      if (open !== before) return `${name} has ${open} sockets open, not ${before}: ${openDescriptors(pid).join(" ")}`;
+      const before = this.idle?.get(name)?.count ?? open;
+      if (open !== before) return `${name} has ${open} sockets open, not ${before}`;
     }
     return "";
   }
