@@ -142,9 +142,7 @@ async function answer<Type extends FollowerMessage["type"]>(
   });
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
-      reject(
-        new Error(`the new process ${child.pid} was not ready within ${timeout / 1000} s${quoted(child)}`),
-      );
+      reject(new Error(`the new process ${child.pid} was not ready within ${timeout / 1000} s${quoted(child)}`));
     }, timeout);
   });
   const ended = child.ended.then(({ how }) => {
