@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { compilePrograms } from "../../bench/compile.mjs";
 import { clientHello } from "../../bench/hello.mjs";
 import { Child } from "../support/child.js";
+import { below } from "../support/trials.js";
 import { until } from "../support/wait.js";
 
 interface Result {
@@ -103,10 +104,12 @@ test("a closed port is told as refused", async () => {
 });
 
 test("it says when it was the limit itself: not at a hundred connections a second", async () => {
-  const calm = await resultOf(start("-c 4 -r 20000 -d 0.5 -w 0"));
   // It may have waited for a core on a machine that has other things to do.
-  expect(["none", "cores"]).toContain(calm.generator.limit);
-  expect(calm.generator.busyShare).toBeLessThan(0.95);
+  await below("share of the time", 0.95, async () => {
+    const { generator } = await resultOf(start("-c 4 -r 20000 -d 0.5 -w 0"));
+    expect(["none", "cores"]).toContain(generator.limit);
+    return generator.busyShare;
+  });
   // Ten million a second are more than any program begins in time.
   const hurried = await resultOf(start("-R 10000000 -d 0.1 -w 0 -c 5000"));
   expect(["generator", "cores"]).toContain(hurried.generator.limit);

@@ -8,6 +8,7 @@ import { native } from "../../src/native/addon.js";
 import { Child } from "../support/child.js";
 import { DoorWorkers, type WorkersOptions } from "../support/door-workers.js";
 import { RawClient } from "../support/raw-client.js";
+import { below } from "../support/trials.js";
 import { until } from "../support/wait.js";
 import { buildHello, HANDSHAKE } from "../tls/hello-builder.js";
 
@@ -286,12 +287,15 @@ describe("a worker", () => {
     await door.channels(1);
     door.workers.command({ type: "ping", beat: 7 });
     await door.gauge("heartbeat", 7);
-    const [busy, begun] = [door.gauges.busy_milliseconds, performance.now()];
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    door.workers.command({ type: "ping", beat: 8 });
-    await door.gauge("heartbeat", 8);
-    // It has slept: nothing came.
-    expect(door.gauges.busy_milliseconds - busy).toBeLessThan((performance.now() - begun) / 2);
+    // It sleeps, since nothing comes; one that is woken may have to wait for a processor.
+    await below("share of the time", 0.5, async (count) => {
+      const [before, begun] = [door.gauges.busy_milliseconds, performance.now()];
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      door.workers.command({ type: "ping", beat: 7 + count });
+      await door.gauge("heartbeat", 7 + count);
+      return (door.gauges.busy_milliseconds - before) / (performance.now() - begun);
+    });
+    const busy = door.gauges.busy_milliseconds;
     for (let i = 0; i < 50; i++) await (await door.client(hello)).reply;
     expect(door.gauges.busy_milliseconds).toBeGreaterThan(busy);
   });

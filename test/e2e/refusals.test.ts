@@ -235,7 +235,7 @@ describe("a hello that does not become whole", () => {
     const oneByte = await Promise.all(Array.from({ length: 20 }, () => scene.client(hello.subarray(0, 1))));
     const trickling = await Promise.all(Array.from({ length: 20 }, () => scene.client()));
     let sent = 0;
-    // 26 s for the whole hello, at this rate.
+    // At least 26 s for the whole hello, at this rate.
     const timer = setInterval(() => {
       for (const client of trickling) client.send(hello.subarray(sent, sent + 1));
       sent++;
@@ -255,7 +255,8 @@ describe("a hello that does not become whole", () => {
     clearInterval(timer);
     expect(await replies).toEqual(Array.from({ length: 60 }, () => closed));
     expect(took).toBeGreaterThan(HELLO);
-    expect(took).toBeLessThan(20_000);
+    // Before the whole hello came from those that trickle.
+    expect(sent).toBeLessThan(hello.length);
     await expectCounted(scene, { accepted: 60 + served, hello_timeout: 60, acknowledged: served });
   });
 

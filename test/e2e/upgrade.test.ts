@@ -9,6 +9,7 @@ import { program } from "../support/programs.js";
 import type { RawClient } from "../support/raw-client.js";
 import { Scene } from "../support/scene.js";
 import { TlsLoad } from "../support/tls-load.js";
+import { below } from "../support/trials.js";
 import { until } from "../support/wait.js";
 import { buildHello } from "../tls/hello-builder.js";
 
@@ -82,14 +83,17 @@ describe("what takes over", () => {
 
   it("keeps to the deadline of a hello that began before", async () => {
     const door = await scene.startDoor(configuration("timeouts: { hello: 8s }\n"));
-    const client = await scene.client(hello.subarray(0, 50));
-    await scene.doorHas(1);
-    // From then on anew it would be 11 s at least.
-    await new Promise((resolve) => setTimeout(resolve, 3000));
-    await door.upgrade();
-    expect((await client.reply).end).toBe("FIN");
-    const line = await until("the line", () => door.log.find(({ outcome }) => outcome === "timeout"));
-    expect(line.waited_ms).toBeLessThan(11_000);
+    await below("milliseconds", 11_000, async (count) => {
+      const client = await scene.client(hello.subarray(0, 50));
+      await scene.doorHas(1);
+      // From then on anew it would be 11 s at least.
+      await new Promise((resolve) => setTimeout(resolve, 3000));
+      await door.upgrade();
+      expect((await client.reply).end).toBe("FIN");
+      const lines = () => door.log.filter(({ outcome }) => outcome === "timeout");
+      return Number((await until("the line", () => lines()[count - 1])).waited_ms);
+    });
+    // Of the process that had it last.
     expect(await scene.counters()).toMatchObject({ adopted: 1, hello_timeout: 1 });
   });
 

@@ -5,16 +5,22 @@ import { Origin } from "../support/origin.js";
 import { descriptorLimitOf, leaveDescriptors, limitDescriptors } from "../support/process-limits.js";
 import { RawClient } from "../support/raw-client.js";
 import { type RelayChange, RelayPlane } from "../support/relay-plane.js";
+import { below } from "../support/trials.js";
 import { until } from "../support/wait.js";
 
 let plane: RelayPlane;
 let origin: Origin;
+/** Codes of errors. */
+let endsAtTarget: string[];
 let clients: RawClient[];
 
 beforeEach(async () => {
   plane = new RelayPlane();
   clients = [];
-  origin = await Origin.start((socket) => socket.pipe(socket));
+  endsAtTarget = [];
+  origin = await Origin.start((socket) => {
+    socket.on("error", (error: NodeJS.ErrnoException) => endsAtTarget.push(error.code!)).pipe(socket);
+  });
 });
 
 afterEach(async () => {
@@ -27,13 +33,13 @@ async function start(change: Partial<RelayChange> = {}, sizes: { capacity?: numb
   await plane.start([{ name: "app", targets: [origin.target], ...change }], sizes);
 }
 
-/** A client that was handed over, and has had an answer. */
+/** A client that was handed over, and has had an answer, unless the time that it is given was over before. */
 async function established(): Promise<RawClient> {
   const client = await RawClient.connect(plane.port);
   clients.push(client);
-  await plane.handOver("app");
   client.send(Buffer.from("x"));
-  await until("the echo", () => client.socket.bytesRead === 1);
+  await plane.handOver("app");
+  await until("the echo", () => client.socket.bytesRead === 1 || client.socket.destroyed);
   return client;
 }
 
@@ -42,10 +48,10 @@ describe("idleTimeout", () => {
     await start({ idleTimeout: 1000 });
     const begun = performance.now();
     const client = await established();
-    const atTarget = new Promise((resolve) => origin.sockets[0]!.once("error", (error) => resolve(error)));
     expect((await client.reply).end).toBe("ECONNRESET");
     expect(performance.now() - begun).toBeGreaterThan(990);
-    expect(await atTarget).toMatchObject({ code: "ECONNRESET" });
+    await until("the target's side", () => endsAtTarget.length === 1);
+    expect(endsAtTarget).toEqual(["ECONNRESET"]);
     await plane.idle();
     expect(plane.totals).toMatchObject({ idle_timeout: 1, lifetime_timeout: 0 });
     expect(plane.targets[0]).toMatchObject({ timeouts: 1, active: 0, target_resets: 0, client_resets: 0 });
@@ -53,13 +59,24 @@ describe("idleTimeout", () => {
 
   test("leaves one with bytes", async () => {
     await start({ idleTimeout: 800 });
-    const client = await established();
-    for (let i = 2; i < 12; i++) {
-      await new Promise((resolve) => setTimeout(resolve, 100));
-      client.send(Buffer.from("x"));
-      await until("the echo", () => client.socket.bytesRead === i);
-    }
-    expect(plane.totals.idle_timeout).toBe(0);
+    // Bytes that a busy machine delays for longer let it be ended by right.
+    await below("milliseconds without bytes", 800, async () => {
+      const before = plane.totals.idle_timeout;
+      let last = performance.now();
+      let longest = 0;
+      const client = await established();
+      for (let i = 2; i < 13; i++) {
+        const now = performance.now();
+        longest = Math.max(longest, now - last);
+        last = now;
+        if (client.socket.destroyed) break;
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        client.send(Buffer.from("x"));
+        await until("the echo", () => client.socket.bytesRead === i || client.socket.destroyed);
+      }
+      if (longest < 800) expect(plane.totals.idle_timeout).toBe(before);
+      return longest;
+    });
   });
 });
 
@@ -77,9 +94,12 @@ describe("a reload", () => {
 test("lifetime ends a connection, bytes or not", async () => {
   await start({ lifetime: 1000 });
   const client = await established();
-  const timer = setInterval(() => origin.sockets[0]!.write("x"), 20);
-  expect((await client.reply).end).toBe("ECONNRESET");
+  const timer = setInterval(() => {
+    for (const socket of origin.sockets) if (!socket.destroyed) socket.write("x");
+  }, 20);
+  const { end } = await client.reply;
   clearInterval(timer);
+  expect(end).toBe("ECONNRESET");
   await plane.idle();
   expect(plane.totals).toMatchObject({ idle_timeout: 0, lifetime_timeout: 1 });
 });
@@ -103,7 +123,7 @@ describe("capacity", () => {
 
 describe("without descriptors", () => {
   test("connections wait, nothing spins, and they are made when there are some", async () => {
-    await start({ connectTimeout: 20_000 });
+    await start({ connectTimeout: 300_000 });
     await established();
     const limit = descriptorLimitOf(process.pid);
     const client = await RawClient.connect(plane.port);

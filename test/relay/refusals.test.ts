@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Flag } from "../../src/handoff/layout.js";
-import { native } from "../../src/native/addon.js";
 import type { RelayFallback } from "../../src/relay/settings.js";
 import { alertRecord } from "../../src/tls/alerts.js";
 import { Origin } from "../support/origin.js";
 import { RawClient } from "../support/raw-client.js";
 import { RelayPlane, target } from "../support/relay-plane.js";
+import { deadPort } from "../support/relay-scene.js";
 import { until } from "../support/wait.js";
 
 let plane: RelayPlane;
@@ -14,12 +14,10 @@ let client: RawClient;
 /** A port at which nobody listens. */
 let closed: number;
 
-beforeEach(() => {
+beforeEach(async () => {
   plane = new RelayPlane();
   origin = undefined;
-  const listener = native.listenTcp({ address: "127.0.0.1", port: 0, backlog: 1 });
-  closed = native.localAddress(listener).port;
-  native.close(listener);
+  closed = await deadPort();
 });
 
 afterEach(async () => {

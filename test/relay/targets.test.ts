@@ -3,8 +3,10 @@ import { Flag, MessageType } from "../../src/handoff/layout.js";
 import { native } from "../../src/native/addon.js";
 import type { RelayTargetSettings } from "../../src/relay/settings.js";
 import { Origin } from "../support/origin.js";
+import { ownLoopback } from "../support/own-loopback.js";
 import { RawClient } from "../support/raw-client.js";
 import { RelayPlane } from "../support/relay-plane.js";
+import { below } from "../support/trials.js";
 import { until } from "../support/wait.js";
 
 let plane: RelayPlane;
@@ -27,17 +29,17 @@ afterEach(async () => {
 });
 
 async function named(name: string, port?: number): Promise<Origin> {
-  const origin = await Origin.named(name, port);
+  const origin = await Origin.named(name, port, port === undefined ? undefined : ownLoopback);
   origins.push(origin);
   return origin;
 }
 
-/** A port at which nobody listens. */
+/** A port at which nobody listens, until `named` does. */
 function refusing(): RelayTargetSettings {
-  const listener = native.listenTcp({ address: "127.0.0.1", port: 0, backlog: 1 });
+  const listener = native.listenTcp({ address: ownLoopback, port: 0, backlog: 1 });
   const { port } = native.localAddress(listener);
   native.close(listener);
-  return { name: `127.0.0.1:${port}`, addresses: [{ address: "127.0.0.1", port }] };
+  return { name: `${ownLoopback}:${port}`, addresses: [{ address: ownLoopback, port }] };
 }
 
 /** A port that answers no SYN: its backlog is full. */
@@ -137,11 +139,17 @@ describe("a target that refuses", () => {
 
   test("holds a client no longer than `hold`", async () => {
     await plane.start([{ name: "app", targets: [refusing()], hold: 600 }]);
-    const begun = performance.now();
-    expect(await ask()).toBe("FIN");
-    // 100, 200 ms, and the next wait would end too late.
-    expect(performance.now() - begun).toBeGreaterThan(250);
-    expect(plane.targets[0]!.connect_failures).toBe(3);
+    let attempts = 0;
+    // 100, 200 ms, and the next wait would end too late: the wait before, too, if one was long on a busy machine.
+    for (let trial = 0; attempts < 3 && trial < 20; trial++) {
+      const before = plane.targets[0]!.connect_failures;
+      const begun = performance.now();
+      expect(await ask()).toBe("FIN");
+      attempts = plane.targets[0]!.connect_failures - before;
+      expect(attempts).toBeLessThanOrEqual(3);
+      expect(performance.now() - begun).toBeGreaterThan([0, 0, 90, 250][attempts]!);
+    }
+    expect(attempts).toBe(3);
   });
 
   test("whose client leaves meanwhile is not dialed for it any more", async () => {
@@ -171,25 +179,27 @@ describe("a target that does not answer", () => {
     const origin = await named("b");
     const { addresses } = await silent();
     const target = { name: "two.test:443", addresses: [...addresses, ...origin.target.addresses] };
-    await plane.start([{ name: "app", targets: [target], connectTimeout: 20_000 }]);
-    const begun = performance.now();
-    expect(await ask()).toBe("b");
-    const taken = performance.now() - begun;
-    expect(taken).toBeGreaterThan(240);
-    expect(taken).toBeLessThan(5000);
-    expect(plane.targets[0]).toMatchObject({ connections: 1, connect_failures: 0, connect_timeouts: 0 });
+    await plane.start([{ name: "app", targets: [target], connectTimeout: 60_000 }]);
+    await below("milliseconds", 5000, async (count) => {
+      const begun = performance.now();
+      expect(await ask()).toBe("b");
+      const taken = performance.now() - begun;
+      expect(taken).toBeGreaterThan(240);
+      expect(plane.targets[0]).toMatchObject({ connections: count, connect_failures: 0, connect_timeouts: 0 });
+      return taken;
+    });
   });
 });
 
 describe("a target's addresses", () => {
   test("that fail give way to the next at once", async () => {
     const origin = await named("b");
-    const addresses = [...Array.from({ length: 20 }, () => refusing().addresses).flat(), ...origin.target.addresses];
-    await plane.start([{ name: "app", targets: [{ name: "many.test:443", addresses }] }]);
+    const addresses = [...Array.from({ length: 100 }, () => refusing().addresses).flat(), ...origin.target.addresses];
+    await plane.start([{ name: "app", targets: [{ name: "many.test:443", addresses }], connectTimeout: 60_000 }]);
     const begun = performance.now();
     expect(await ask()).toBe("b");
-    // With a quarter of a second for each it would be five.
-    expect(performance.now() - begun).toBeLessThan(4000);
+    // With a quarter of a second for each it would be 25.
+    expect(performance.now() - begun).toBeLessThan(20_000);
     expect(plane.reports.some((each) => each.type === "targetFailed")).toBe(false);
   });
 

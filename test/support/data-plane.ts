@@ -72,7 +72,7 @@ export class DataPlane {
     this.backendCount = backends.length;
     return {
       generation: this.generation++,
-      helloTimeout: 5000,
+      helloTimeout: 60_000,
       helloLimit: 16384,
       limits: { waiting: 10_000, waitingPerClient: 10_000, held: 10_000, acceptRate: 0, acceptBurst: 0 },
       accessLog: { mode: "off", sample: 1 },
@@ -174,7 +174,7 @@ const defaults: Omit<HandoffBackendSettings, "name" | "path"> = {
   hold: 30_000,
   maxHeld: 1000,
   maxHeldPerClient: 1000,
-  acknowledgeTimeout: 5000,
+  acknowledgeTimeout: 60_000,
   fallback: -1,
   uid: -1,
   connect: "eagerly",

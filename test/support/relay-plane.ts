@@ -192,7 +192,7 @@ const defaults: Omit<RelayBackendSettings, "name" | "folder"> = {
   targets: [],
   balance: "round-robin",
   proxyProtocol: "none",
-  connectTimeout: 3000,
+  connectTimeout: 60_000,
   hold: 0,
   idleTimeout: 0,
   lifetime: 0,

@@ -4,7 +4,11 @@ import { parseHosts } from "../../../src/daemon/relay/hosts.js";
 import { type KnownName, TargetNames } from "../../../src/daemon/relay/names.js";
 import { interleaved, NameResolver } from "../../../src/daemon/relay/resolve.js";
 import { DnsServer } from "../../support/dns-server.js";
+import { below } from "../../support/trials.js";
 import { until } from "../../support/wait.js";
+
+/** Milliseconds: none that wait for an answer need them. */
+const PATIENCE = 60_000;
 
 let server: DnsServer;
 let names: TargetNames;
@@ -29,7 +33,7 @@ describe("a name", () => {
   test("has the addresses of both families, in turns, IPv6 first", async () => {
     server.names.set("app.internal", { addresses: ["192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::1"] });
     ask("app.internal");
-    await names.settled(5000);
+    await names.settled(PATIENCE);
     expect(names.known("app.internal")).toEqual({
       addresses: ["2001:db8::1", "192.0.2.1", "192.0.2.2", "192.0.2.3"],
       failure: "",
@@ -46,7 +50,7 @@ describe("a name", () => {
   test("with one family only has that; which does not exist has none, and says so", async () => {
     server.names.set("six.internal", { addresses: ["2001:db8::1"] });
     ask("six.internal", "nobody.internal");
-    await names.settled(5000);
+    await names.settled(PATIENCE);
     expect(names.known("six.internal")).toEqual({ addresses: ["2001:db8::1"], failure: "" });
     expect(names.known("nobody.internal")).toEqual({ addresses: [], failure: "the name has no address" });
   });
@@ -54,7 +58,7 @@ describe("a name", () => {
   test("keeps its last good answer while the servers fail, and loses it when they say that it is gone", async () => {
     server.names.set("app.internal", { addresses: ["192.0.2.1"], ttl: 1 });
     ask("app.internal");
-    await names.settled(5000);
+    await names.settled(PATIENCE);
     server.names.set("app.internal", "fail");
     await until("the failure to be told", () => told.length === 2);
     expect(told[1]![1]).toEqual({
@@ -73,7 +77,7 @@ describe("a name", () => {
     server.names.set("short.internal", { addresses: ["192.0.2.1", "192.0.2.2"], ttl: 0 });
     server.names.set("long.internal", { addresses: ["192.0.2.3"], ttl: 600 });
     ask("short.internal", "long.internal");
-    await names.settled(5000);
+    await names.settled(PATIENCE);
     const begun = performance.now();
     server.names.set("short.internal", { addresses: ["192.0.2.2", "192.0.2.1"], ttl: 0 });
     const asked = () => server.asked.filter((name) => name === "short.internal").length;
@@ -86,7 +90,7 @@ describe("a name", () => {
   test("that could not be reached is asked for again at once, but not twice in 5 s", async () => {
     server.names.set("app.internal", { addresses: ["192.0.2.1"], ttl: 600 });
     ask("app.internal");
-    await names.settled(5000);
+    await names.settled(PATIENCE);
     names.again("app.internal");
     expect(server.asked).toHaveLength(2);
     vi.spyOn(performance, "now").mockReturnValue(performance.now() + 6000);
@@ -99,7 +103,7 @@ describe("a name", () => {
     server.names.set("a.internal", { addresses: ["192.0.2.1"] });
     server.names.set("b.internal", { addresses: ["192.0.2.2"] });
     ask("a.internal", "b.internal");
-    await names.settled(5000);
+    await names.settled(PATIENCE);
     ask("b.internal");
     expect(names.known("a.internal")).toBeUndefined();
     expect(names.known("b.internal")).toEqual({ addresses: ["192.0.2.2"], failure: "" });
@@ -107,12 +111,17 @@ describe("a name", () => {
   });
 
   test("is waited for no longer than told", async () => {
-    server.names.set("slow.internal", "silent");
-    ask("slow.internal");
-    const begun = performance.now();
-    await names.settled(100);
-    expect(performance.now() - begun).toBeLessThan(4000);
-    expect(names.known("slow.internal")).toBeUndefined();
+    // For longer than that it is asked for again.
+    await below("milliseconds", 4000, async (count) => {
+      const name = `slow-${count}.internal`;
+      server.names.set(name, "silent");
+      ask(name);
+      const begun = performance.now();
+      await names.settled(100);
+      const took = performance.now() - begun;
+      if (took < 4000) expect(names.known(name)).toBeUndefined();
+      return took;
+    });
   });
 });
 
