@@ -33,6 +33,7 @@ static const char usage[] =
     "  -n COUNT    end soon after measuring so many connections (default 0: no bound but time)\n"
     "  -T MILLIS   give a connection up after that (default 10000)\n"
     "  -R RATE     open loop: so many connections a second, each due at its time; latency runs from then (default 0: closed)\n"
+    "  -D MILLIS   what is open when an open loop ends has that long to be answered (default 2000)\n"
     "  -1          each client makes one connection, all at once, without a warm-up\n"
     "  -r MICROS   a client's rest after each connection (default 0: none)\n"
     "  -s SOURCES  client addresses per thread, out of 127.64.0.0/10 (default 1000; 0: 127.0.0.1)\n"
@@ -42,9 +43,6 @@ static const char usage[] =
     "SIGINT and SIGTERM end early, and print what there is.\n";
 
 enum { MOST_THREADS = 64, MOST_WATCHED = 64 };
-
-/* What is still open when an open loop ends has that long to be answered. */
-#define DRAIN_NANOSECONDS (2 * NANOSECONDS_PER_SECOND)
 
 /* Everything that is read at the beginning and at the end of measuring. */
 struct sample {
@@ -163,7 +161,8 @@ int main(int count, char **arguments)
     static struct histogram latency, lateness;
     const char *file = NULL;
     uint64_t clients = 64, measure = 2 * NANOSECONDS_PER_SECOND, warm_up = NANOSECONDS_PER_SECOND / 2, most = 0;
-    for (int option; (option = getopt(count, arguments, "f:N:S:P:c:t:d:w:n:T:R:1r:s:aFu:h")) != -1;)
+    uint64_t drain = 2 * NANOSECONDS_PER_SECOND;
+    for (int option; (option = getopt(count, arguments, "f:N:S:P:c:t:d:w:n:T:R:D:1r:s:aFu:h")) != -1;)
         switch (option) {
         case 'f': file = optarg; break;
         case 'N': options.names = parse_number(optarg, "-N", 1, 1000000000); break;
@@ -176,6 +175,7 @@ int main(int count, char **arguments)
         case 'n': most = parse_number(optarg, "-n", 0, UINT64_MAX); break;
         case 'T': options.timeout_nanoseconds = 1000000 * parse_number(optarg, "-T", 1, 3600000); break;
         case 'R': options.rate = parse_number(optarg, "-R", 0, 10000000); break;
+        case 'D': drain = 1000000 * parse_number(optarg, "-D", 0, 3600000); break;
         case '1': options.once = 1; break;
         case 'r': options.rest_nanoseconds = 1000 * parse_number(optarg, "-r", 0, 10000000); break;
         case 's': options.sources = (uint32_t)parse_number(optarg, "-s", 0, 65000); break;
@@ -241,7 +241,7 @@ int main(int count, char **arguments)
     if (options.rate > 0) {
         if (to.time < atomic_load(&state.to))
             atomic_store(&state.to, to.time);
-        const uint64_t end = to.time + DRAIN_NANOSECONDS;
+        const uint64_t end = to.time + drain;
         while (!all_are_drained() && wait_until(clock_nanoseconds(CLOCK_MONOTONIC) + 10000000, &signals, 0) == 0 &&
                clock_nanoseconds(CLOCK_MONOTONIC) < end)
             continue;

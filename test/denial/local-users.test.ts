@@ -132,6 +132,6 @@ describe.runIf(process.getuid!() === 0)("a stranger", () => {
       expect(await overControl("/metrics")).toContain("sni_handoff_");
     }
     await holding.end("SIGKILL");
-    await until("the metrics' port to answer again", async () => (await scraped().catch(() => "")) !== "", 30_000);
+    await until("the metrics' port to answer again", async () => (await scraped().catch(() => "")) !== "");
   });
 });

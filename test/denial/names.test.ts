@@ -50,7 +50,7 @@ async function visit(name: string, count: number, clients = 256): Promise<number
   const { load } = await compilePrograms();
   const hello = `${scene.folder}/hello`;
   writeFileSync(hello, clientHello(name, Math.max(517, 300 + name.length)));
-  const options = ["-N", "100000000", "-c", `${clients}`, "-w", "0", "-d", "3600", "-n", `${count}`];
+  const options = ["-N", "100000000", "-c", `${clients}`, "-w", "0", "-d", "3600", "-T", "60000", "-n", `${count}`];
   const child = new Child(load, ["-f", hello, ...options, `127.0.0.1:${scene.door.port}`]);
   // Lines of the log, one for each that is refused: nobody reads them here.
   const forgetting = setInterval(() => {

@@ -89,7 +89,7 @@ describe.runIf(isRoot && hasLandlock)(
       intruder.loose(await aims.targets(), { package: options.program, configuration: scene.door.file });
       const seen = (pid: number) => intrusions(scene.door.child.lines).filter((each) => each.pid === pid);
       const threads = (pid: number) => new Set(seen(pid).map(({ thread }) => thread));
-      await until("all threads", () => Object.values(processes).every((pid) => threads(pid).size === 2), 30_000);
+      await until("all threads", () => Object.values(processes).every((pid) => threads(pid).size === 2));
       for (const [column, pid] of Object.entries(processes)) {
         console.log(`${column}: ${JSON.stringify(seen(pid)[0]!.results)}`);
         for (const { thread, results } of seen(pid)) {
