@@ -17,13 +17,17 @@ export class Upheaval {
   private readonly world: World;
   private readonly seed: number;
   private ending = false;
+  private hasFailed = false;
 
   constructor(world: World, seed: number) {
     this.world = world;
     this.seed = seed;
   }
 
-  /** Resolves after that many milliseconds and the end of what is then under way; rejects when something went wrong. */
+  /**
+   * Resolves after that many milliseconds, when each thing has happened, and what is then under way has its end; rejects
+   * when something went wrong.
+   */
   async run(milliseconds: number): Promise<void> {
     const { old, replaced } = this.world;
     const timer = setTimeout(() => {
@@ -34,6 +38,7 @@ export class Upheaval {
     const failed = (error: unknown) => {
       failures.push(error);
       this.ending = true;
+      this.hasFailed = true;
     };
     try {
       const strands = [
@@ -55,12 +60,15 @@ export class Upheaval {
   private async strand(number: number, actions: Readonly<Record<string, Action>>): Promise<void> {
     const chance = new Chance(this.seed + number);
     let deck: string[] = [];
-    while (!this.ending) {
+    const left = new Set(Object.keys(actions));
+    // Each happens once at least, however slow the machine is.
+    while (!this.hasFailed && (!this.ending || left.size > 0)) {
       // Each happens before one happens again.
       if (deck.length === 0) deck = chance.shuffle(Object.keys(actions));
       const what = deck.pop()!;
       await actions[what]!(chance);
       this.happened.set(what, (this.happened.get(what) ?? 0) + 1);
+      left.delete(what);
       await rest(chance.between(100, 1000));
     }
   }
