@@ -42,7 +42,7 @@ static const char usage[] =
 
 enum { MOST_THREADS = 64, MOST_WATCHED = 64 };
 /* For the last answers: when told to end, and at the end of an open loop. */
-#define LAST_ANSWERS (10 * NANOSECONDS_PER_SECOND)
+#define LAST_ANSWERS (50 * NANOSECONDS_PER_SECOND)
 #define DRAIN (2 * NANOSECONDS_PER_SECOND)
 
 struct sample {

@@ -49,9 +49,10 @@ function haproxy(port: number, options: string): Child {
     file,
     `defaults
   mode tcp
-  timeout connect 5s
-  timeout client 10s
-  timeout server 10s
+  timeout connect 1m
+  timeout check 1m
+  timeout client 1m
+  timeout server 1m
 listen door
   bind 127.0.0.1:${port}
   unique-id-format %[uuid()]

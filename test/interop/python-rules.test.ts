@@ -206,6 +206,7 @@ describe.each(["asyncio", "plain"])("%s:", (kind) => {
       door.close();
     }
     const who = `process ${process.pid} of user ${process.getuid!()}`;
+    await until("a warning", () => warnings().length > 0);
     expect(warnings()).toEqual([`${who} has 256 channels at ${path}; another was refused`]);
     for (const door of doors) door.close();
     const served = await client();
@@ -225,6 +226,7 @@ describe.each(["asyncio", "plain"])("%s:", (kind) => {
       door.close();
     }
     const who = `process ${process.pid} of user ${process.getuid!()}`;
+    await until("a warning", () => warnings().length > 0);
     expect(warnings()).toEqual([`${who} may not be a door at ${path}: not one of allowed_users`]);
   });
 

@@ -135,7 +135,7 @@ LogLevel notice
 LogFormat "%{c}a:%{remote}p %U" served
 CustomLog ${folder}/access.log served
 ${listen.map((address) => `Listen ${address}`).join("\n")}
-GracefulShutdownTimeout 10
+GracefulShutdownTimeout 60
 SSLEngine on
 SSLCertificateFile ${folder}/cert.pem
 SSLCertificateKeyFile ${folder}/key.pem

@@ -100,7 +100,7 @@ export const haproxy: StartOrigin = async ({ folder, certificate }) => {
 defaults
   mode http
   timeout client 1m
-  timeout http-request 10s
+  timeout http-request 1m
 frontend origin
   bind 127.0.0.1:${port} ssl crt ${folder}/both.pem alpn h2,http/1.1 accept-proxy
   log global
