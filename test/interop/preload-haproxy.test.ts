@@ -5,7 +5,7 @@ import { ANSWER_END, Haproxy, type HaproxyStart } from "./support/haproxy.js";
 import { ADDRESS, PreloadScene } from "./support/preload-scene.js";
 import type { RequestsSummary } from "./support/requests.js";
 
-/** Where its output takes nothing at the moment, HAProxy drops a line of its log. */
+/** HAProxy drops a line when another thread of it has not done with its own: fd_write_frag_line() of its src/fd.c. */
 const LEAKY = { leaky: true };
 
 let scene: PreloadScene;

@@ -29,15 +29,29 @@ export function childrenOf(pid: number): number[] {
 
 /** Ports of the TCP sockets that it listens on. */
 export function listeningPorts(pid: number): number[] {
-  const inodes = new Set(readdirSync(`/proc/${pid}/fd`).map((fd) => inodeOf(`/proc/${pid}/fd/${fd}`)));
+  return tcpSockets(pid)
+    .filter(({ isListening }) => isListening)
+    .map(({ port }) => port);
+}
+
+/** How many connections over TCP it has, those included whose other side has ended. */
+export function connectionsOf(pid: number): number {
+  return tcpSockets(pid).filter(({ isListening }) => !isListening).length;
+}
+
+function tcpSockets(pid: number): { port: number; isListening: boolean }[] {
+  const inodes = new Set(readdirSync(`/proc/${pid}/fd`).flatMap((fd) => inodeOf(`/proc/${pid}/fd/${fd}`) ?? []));
   return ["tcp", "tcp6"].flatMap((name) =>
     readFileSync(`/proc/${pid}/net/${name}`, "utf8")
       .split("\n")
       .slice(1)
       .map((line) => line.trim().split(/\s+/))
-      // State TCP_LISTEN: include/net/tcp_states.h.
-      .filter((fields) => fields[3] === "0A" && inodes.has(fields[9]))
-      .map((fields) => Number.parseInt(fields[1]!.split(":")[1]!, 16)),
+      .filter((fields) => inodes.has(fields[9] ?? ""))
+      .map((fields) => ({
+        port: Number.parseInt(fields[1]!.split(":")[1]!, 16),
+        // TCP_LISTEN: include/net/tcp_states.h.
+        isListening: fields[3] === "0A",
+      })),
   );
 }
 

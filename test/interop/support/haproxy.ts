@@ -1,5 +1,5 @@
 /** HAProxy as it is: its configuration, and what an operator does to it: reloads by its master, or by the next process. */
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Certificate } from "../../support/certificates.js";
 import { Child } from "../../support/child.js";
@@ -9,6 +9,9 @@ import { peer } from "./peers.js";
 
 /** What every answer ends with. */
 export const ANSWER_END = "from haproxy\n";
+
+/** Of those that were started, one after the other: the names of their logs. */
+let started = 0;
 
 export interface HaproxyStart {
   /** Of its own; exists for as long as any of its processes. */
@@ -25,13 +28,19 @@ export interface HaproxyStart {
 
 export class Haproxy {
   private readonly start: HaproxyStart;
+  private readonly log: string;
   readonly child: Child;
 
   private constructor(start: HaproxyStart) {
     this.start = start;
     const file = writeFiles(start);
     const args = [start.master ? "-W" : "-db", "-f", file, ...(start.options ?? [])];
-    this.child = new Child(peer("haproxy"), args, { env: { ...process.env, ...start.environment } });
+    this.log = join(start.folder, `haproxy-${++started}.log`);
+    // A file, since it drops what a pipe has no room for at the moment: when the pipe's reader does not get to run.
+    const output = openSync(this.log, "a");
+    const env = { ...process.env, ...start.environment };
+    this.child = new Child(peer("haproxy"), args, { env, stdio: ["ignore", output, "pipe"] });
+    closeSync(output);
   }
 
   /** Resolves when it serves. */
@@ -70,12 +79,16 @@ export class Haproxy {
   /** "127.0.0.1:1234" of each request that it logged. */
   get clients(): string[] {
     // Processes that write at the same time may share a line.
-    return this.child.lines.flatMap((line) => [...line.matchAll(/served (\S+:\d+) /g)].map(([, client]) => client!));
+    return [...this.logged.matchAll(/served (\S+:\d+) /g)].map(([, client]) => client!);
+  }
+
+  private get logged(): string {
+    return readFileSync(this.log, "utf8");
   }
 
   /** Its worker if that runs its loop: it has answered on its own socket. */
   private begun(): number {
-    if (!this.child.running) throw new Error(`HAProxy ended: ${this.child.lines.join("\n")}\n${this.child.stderr}`);
+    if (!this.child.running) throw new Error(`HAProxy ended: ${this.logged}\n${this.child.stderr}`);
     if (!this.start.master) return isServing(this.child.pid) ? 1 : 0;
     return childrenOf(this.child.pid).filter(isServing).length;
   }
@@ -110,7 +123,7 @@ function writeFiles({ folder, certificate, bind, master }: HaproxyStart): string
 ${stats}defaults
   mode http
   timeout client 1m
-  timeout http-request 10s
+  timeout http-request 1m
 frontend server
 ${bind.map((address) => `  bind ${address} ssl crt ${folder}/both.pem alpn h2,http/1.1\n`).join("")}
   log global
