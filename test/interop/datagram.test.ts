@@ -137,8 +137,9 @@ describe("tarweb", () => {
     folder.write(
       "tarweb.yaml",
       `listeners: [{ address: "127.0.0.1:443" }]
+timeouts: { hello: 5m }
 backends:
-  tar: { handoff: /run/tarweb.sock, protocol: datagram, maxHello: 2KiB, hold: 60s, fallback: long }
+  tar: { handoff: /run/tarweb.sock, protocol: datagram, maxHello: 2KiB, hold: 5m, fallback: long }
   long: { reject: access_denied }
 routes: { app.example: tar }
 `,
@@ -154,7 +155,7 @@ door=$!
 until grep -q '"event":"ready"' door.log; do kill -0 $door || { cat door.log; exit 1; }; sleep 0.1; done
 ${tarweb} --passfd /run/tarweb.sock -P key.pem -C ca.pem site.tar &
 for i in 1 2 3; do
-  ${curl} -sS --max-time 60 --cacert ca.pem --connect-to app.example:443:127.0.0.1:443 https://app.example/index.html
+  ${curl} -sS --max-time 300 --cacert ca.pem --connect-to app.example:443:127.0.0.1:443 https://app.example/index.html
 done
 ${openssl} s_client -connect 127.0.0.1:443 -servername app.example -alpn ${long} </dev/null 2>&1 | grep -o "alert access denied"
 kill $door; wait $door
@@ -163,10 +164,10 @@ grep -o '"event":"stopped".*' door.log
     );
     const paths = [folder.path, node, curl, openssl, tarweb].flatMap((path) => ["-p", path]);
     const vm = fileURLToPath(new URL("support/ktls-vm.sh", import.meta.url));
-    const { stdout } = await run("bash", [vm, "-t", "240", ...paths, "--", `sh ${folder.at("run.sh")}`]);
+    const { stdout } = await run("bash", [vm, "-t", "600", ...paths, "--", `sh ${folder.at("run.sh")}`]);
     const lines = stdout.split("\n").filter((line) => /^(from tarweb|alert|"event":"stopped")/.test(line));
     expect(lines.slice(0, -1), stdout).toEqual(["from tarweb", "from tarweb", "from tarweb", "alert access denied"]);
     const counters = JSON.parse(/"counters":(\{[^}]*\})/.exec(lines.at(-1)!)![1]!);
     expect(counters).toMatchObject({ accepted: 4, acknowledged: 3, fallback: 1, rejected: 1, hello_spent: 0 });
-  });
+  }, 660_000);
 });
