@@ -20,7 +20,7 @@ import { buildHello } from "../../tls/hello-builder.js";
 import { type Case, nameOf } from "./cases.js";
 import { Injector } from "./inject.js";
 import { END, instance, Served, StalledInstance } from "./instances.js";
-import { type Lane, MOST_TURNS } from "./suite.js";
+import { inTime, type Lane, lookAtWaits } from "./suite.js";
 
 /** How long calls fail in a round. Milliseconds. */
 const OUTAGE = 120;
@@ -81,10 +81,10 @@ routes: { whole.test: app, split.test: app, refused.test: refused, late.test: la
   }
 
   /** One case: what is wrong with what came of it. */
-  async round(tried: Case): Promise<{ failed: number; wrong: string[] }> {
+  async round(tried: Case, stretch: number): Promise<{ failed: number; wrong: string[] }> {
     const wrong: string[] = [];
     const from = this.door.child.lines.length;
-    const turnsBefore = this.injector.turns;
+    const waitsBefore = this.injector.waits;
     this.isOverloaded = true;
     const stalled = new StalledInstance(`${this.folder}/stalled`);
     const stalledReady = (line: LogLine) => String(line.path).includes("/stalled-");
@@ -101,23 +101,21 @@ routes: { whole.test: app, split.test: app, refused.test: refused, late.test: la
     await new Promise((resolve) => setTimeout(resolve, 10));
     this.finish(split);
     const late = await instance(`${this.folder}/late/`, "late", this.served);
-    await new Promise((resolve) => setTimeout(resolve, Math.max(0, OUTAGE - (performance.now() - begun))));
+    await new Promise((resolve) => setTimeout(resolve, Math.max(0, OUTAGE * stretch - (performance.now() - begun))));
     const { failed } = this.injector.disarm(tried.site);
-    const turns = this.injector.turns - turnsBefore;
-    const lasted = Math.round(performance.now() - begun);
+    const lasted = performance.now() - begun;
+    wrong.push(...lookAtWaits(waitsBefore, this.injector.waits, lasted));
     this.isOverloaded = false;
     // The copies in its queue keep a connection that the door has ended from being seen to end.
     if (tried.fate === "ended") stalled.close();
 
-    const most = Math.ceil((MOST_TURNS * lasted) / OUTAGE);
-    if (turns > most) wrong.push(`it waited for events ${turns} times within ${lasted} ms: a busy loop`);
     let ended = 0;
     for (const client of clients) {
       const reply = await this.replyTo(client, wrong);
       if (reply !== undefined) ended += this.judge(client, reply, tried, wrong);
     }
     if (tried.fate === "ended" && ended > failed) wrong.push(`${ended} clients were ended by ${failed} failures`);
-    this.lookAtLog(from, tried, failed, wrong);
+    this.lookAtLog(from, inTime(MOST_LINES, lasted), tried, failed, wrong);
     await late.close({ timeout: 0 });
     if (tried.fate === "kept") stalled.close();
     for (const { client } of clients) client.close();
@@ -169,13 +167,12 @@ routes: { whole.test: app, split.test: app, refused.test: refused, late.test: la
     return 1;
   }
 
-  private lookAtLog(from: number, tried: Case, failed: number, wrong: string[]): void {
+  private lookAtLog(from: number, most: number, tried: Case, failed: number, wrong: string[]): void {
     const lines = this.linesFrom(from).filter(({ level }) => level !== "debug" && level !== "info");
     const expected = new Set(["channel.stalled", "channel.revoked"]);
     const others = lines.filter(({ event }) => !expected.has(event));
     const defects = lines.filter(({ event }) => event.endsWith(".defect"));
-    if (others.length > MOST_LINES)
-      wrong.push(`${others.length} lines in the log, such as ${JSON.stringify(others[0])}`);
+    if (others.length > most) wrong.push(`${others.length} lines in the log, such as ${JSON.stringify(others[0])}`);
     const allowed = tried.fate === "kept" ? 0 : failed;
     if (defects.length > allowed) wrong.push(`a defect: ${JSON.stringify(defects[0])}`);
   }

@@ -45,7 +45,9 @@ struct fault {
 };
 
 struct control {
-  _Atomic uint32_t turns; /* waits for events, whoever waits */
+  _Atomic uint32_t turns; /* waits for events, whoever waits, but for V8's tasks */
+  _Atomic uint32_t tasks; /* waits for those */
+  _Atomic uint32_t empty; /* of both: that no event ended */
   struct fault faults[SITES];
 };
 
@@ -152,20 +154,47 @@ int epoll_ctl(int set, int operation, int fd, struct epoll_event *event) {
   return fails(site, caller) ? -1 : real(set, operation, fd, event);
 }
 
-static void turn(void) {
+/*
+ * The eventfd that the thread wrote to last, and how often it has waited since. libuv wakes a loop so (uv_async_send), and
+ * so does each task that V8 gives to a thread of JavaScript. A task that gives the next one, until another thread is done
+ * with its part, makes a turn of the loop each time: thousands, where the other thread does not get the processor. The
+ * project's own code writes to other threads' loops only (postMessage): a loop that wakes itself is V8's.
+ */
+static _Thread_local int written = -1;
+static _Thread_local uint32_t waits;
+
+static int waited(int count) {
+  int error = errno;
+  waits++;
   if (control != NULL) atomic_fetch_add(&control->turns, 1);
+  if (control != NULL && count == 0) atomic_fetch_add(&control->empty, 1);
+  errno = error;
+  return count;
+}
+
+/* libuv's events have the descriptor: what the thread has waited since it woke itself was for a task. */
+static void look_for_task(const struct epoll_event *events, int count) {
+  for (int i = 0; i < count && control != NULL; i++) {
+    if (events[i].data.fd != written) continue;
+    atomic_fetch_sub(&control->turns, waits);
+    atomic_fetch_add(&control->tasks, waits);
+    break;
+  }
+  written = -1;
+  waits = 0;
 }
 
 int epoll_wait(int set, struct epoll_event *events, int most, int timeout) {
   REAL(int, epoll_wait, int, struct epoll_event *, int, int)
-  turn();
-  return FAILS(epoll_wait) ? -1 : real(set, events, most, timeout);
+  return waited(FAILS(epoll_wait) ? -1 : real(set, events, most, timeout));
 }
 
+/* Of libuv only. */
 int epoll_pwait(int set, struct epoll_event *events, int most, int timeout, const sigset_t *signals) {
   REAL(int, epoll_pwait, int, struct epoll_event *, int, int, const sigset_t *)
-  turn();
-  return FAILS(epoll_wait) ? -1 : real(set, events, most, timeout, signals);
+  int count = waited(FAILS(epoll_wait) ? -1 : real(set, events, most, timeout, signals));
+  look_for_task(events, count);
+  return count;
 }
 
 int epoll_create1(int flags) {
@@ -187,12 +216,13 @@ long syscall(long number, ...) {
   for (int i = 0; i < 6; i++) arguments[i] = va_arg(list, long);
   va_end(list);
 #ifdef SYS_epoll_pwait2
-  if (number == SYS_epoll_pwait2) {
-    turn();
-    if (FAILS(epoll_pwait2)) return -1;
-  }
+  if (number == SYS_epoll_pwait2 && FAILS(epoll_pwait2)) return waited(-1);
 #endif
-  return real(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
+  long result = real(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
+#ifdef SYS_epoll_pwait2
+  if (number == SYS_epoll_pwait2) waited((int)result);
+#endif
+  return result;
 }
 
 /* --- sockets ------------------------------------------------------------------------------------------------------ */
@@ -331,5 +361,9 @@ ssize_t splice(int from, off64_t *from_offset, int to, off64_t *to_offset, size_
 
 ssize_t write(int fd, const void *bytes, size_t length) {
   REAL(ssize_t, write, int, const void *, size_t)
+  if (length == sizeof(uint64_t)) {
+    written = fd;
+    waits = 0;
+  }
   return FAILS(write) ? -1 : real(fd, bytes, length);
 }

@@ -7,9 +7,9 @@ import { fileURLToPath } from "node:url";
 const folder = fileURLToPath(new URL(".", import.meta.url));
 const names = [...readFileSync(`${folder}sites.h`, "utf8").matchAll(/X\((\w+)\)/g)].map(([, name]) => name!);
 
-/** struct fault: error, first, every, calls, failed; before all of them the turns. */
+/** struct fault: error, first, every, calls, failed; before all of them the waits. */
 const FAULT_BYTES = 20;
-const FAULTS_AT = 4;
+const FAULTS_AT = 12;
 const CALLS_AT = 12;
 
 /** Which calls fail: `first` from 1, then each `every`-th after it; 0: that one only. */
@@ -22,6 +22,15 @@ export interface Failures {
   /** Calls since it was armed, and how many of them failed. */
   readonly calls: number;
   readonly failed: number;
+}
+
+/** Waits for events, of all threads. */
+export interface Waits {
+  /** All but those for V8's tasks. */
+  readonly turns: number;
+  readonly tasks: number;
+  /** Of both: those that no event ended. */
+  readonly empty: number;
 }
 
 /** Compiles the library into a folder; its path. */
@@ -66,8 +75,9 @@ export class Injector {
   }
 
   /** How often the process has waited for events so far. */
-  get turns(): number {
-    return this.read(0, 1)[0]!;
+  get waits(): Waits {
+    const [turns, tasks, empty] = this.read(0, 3);
+    return { turns: turns!, tasks: tasks!, empty: empty! };
   }
 
   close(): void {
