@@ -101,7 +101,7 @@ routes: { app.test: app, named.test: named, unix.test: unix }
   });
 
   it("is started again when it dies; clients are held meanwhile", async () => {
-    const { pid } = await start(", hold: 20s");
+    const { pid } = await start(", hold: 60s");
     process.kill(pid, "SIGKILL");
     await until("its end", () => !isAlive(pid));
     expect((await get(scene.door.port, app)).status).toBe(200);
@@ -132,14 +132,15 @@ routes: { app.test: app, named.test: named, unix.test: unix }
     scene.door.write(`${scene.head}backends: { sorry: { reject: close } }\ndefault: sorry\n`);
     expect((await scene.door.reload()).event).toBe("reloaded");
     await until("the relay's end", () => !isAlive(pid));
-    scene.door.write(`${scene.head}${relayTo(origin.target)}`);
+    scene.door.write(`${scene.head}${relayTo(origin.target, ", hold: 60s")}`);
+    // The next one takes the time that a process needs to start.
     await scene.door.reload();
     expect((await get(scene.door.port, app)).status).toBe(200);
   });
 });
 
 describe("a relay that somebody else starts", () => {
-  const configuration = () => `relay: { start: false }\n${relayTo(origin.target, ", hold: 20s")}`;
+  const configuration = () => `relay: { start: false }\n${relayTo(origin.target, ", hold: 60s")}`;
 
   it("is waited for, and found", async () => {
     await scene.startDoor(`${scene.head}${configuration()}`);

@@ -42,7 +42,7 @@ async function startRogue(behaviour: string, who: { owner?: number; user?: numbe
   await rogue.line("the rogue's being ready", (line) => line.startsWith('{"ready"'));
 }
 
-async function startBoth(behaviour: string, settings = "acknowledgeTimeout: 200ms"): Promise<void> {
+async function startBoth(behaviour: string, settings = "acknowledgeTimeout: 200ms, hold: 60s"): Promise<void> {
   good = await BackendProcess.start({ kind: "https", path: `${folder}/pool/`, certificate: app });
   await startRogue(behaviour);
   door = await DoorProcess.start(
@@ -118,7 +118,7 @@ describe("an instance that fails its connections", () => {
     await startRogue("reads a byte and dies");
     door = await DoorProcess.start(
       folder,
-      `backends: { app: { handoff: "${folder}/pool/" } }\nroutes: { app.test: app }\n`,
+      `backends: { app: { handoff: "${folder}/pool/", hold: 60s } }\nroutes: { app.test: app }\n`,
     );
     await door.instances("app", 1);
     const failed = get(door.port, app, "/lost");

@@ -3,14 +3,14 @@ import { MessageType, RefuseReason } from "../../src/handoff/layout.js";
 import { native } from "../../src/native/addon.js";
 import { Origin } from "../support/origin.js";
 import { descriptorLimitOf, leaveDescriptors, limitDescriptors } from "../support/process-limits.js";
-import { RawClient } from "../support/raw-client.js";
+import { endOf, RawClient } from "../support/raw-client.js";
 import { type RelayChange, RelayPlane } from "../support/relay-plane.js";
 import { below } from "../support/trials.js";
 import { until } from "../support/wait.js";
 
 let plane: RelayPlane;
 let origin: Origin;
-/** Codes of errors. */
+/** How its connections ended. */
 let endsAtTarget: string[];
 let clients: RawClient[];
 
@@ -19,7 +19,8 @@ beforeEach(async () => {
   clients = [];
   endsAtTarget = [];
   origin = await Origin.start((socket) => {
-    socket.on("error", (error: NodeJS.ErrnoException) => endsAtTarget.push(error.code!)).pipe(socket);
+    socket.on("error", (error: NodeJS.ErrnoException) => endsAtTarget.push(error.code!));
+    socket.on("end", () => endsAtTarget.push(endOf(socket))).pipe(socket);
   });
 });
 
@@ -50,8 +51,8 @@ describe("idleTimeout", () => {
     const client = await established();
     expect((await client.reply).end).toBe("ECONNRESET");
     expect(performance.now() - begun).toBeGreaterThan(990);
-    await until("the target's side", () => endsAtTarget.length === 1);
-    expect(endsAtTarget).toEqual(["ECONNRESET"]);
+    await until("the target's side", () => endsAtTarget.length > 0);
+    expect(endsAtTarget[0]).toBe("ECONNRESET");
     await plane.idle();
     expect(plane.totals).toMatchObject({ idle_timeout: 1, lifetime_timeout: 0 });
     expect(plane.targets[0]).toMatchObject({ timeouts: 1, active: 0, target_resets: 0, client_resets: 0 });

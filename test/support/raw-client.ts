@@ -1,5 +1,7 @@
 /** A TCP client that sends bytes in the pieces it is told to. */
 import { connect, type Socket } from "node:net";
+import { getSystemErrorName } from "node:util";
+import { native } from "../../src/native/addon.js";
 
 /** Connects and sends each piece in a segment of its own; `pause` is awaited between them. Resolves to what came back. */
 export async function exchange(
@@ -41,6 +43,16 @@ export function immediate(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
+/**
+ * What a socket's "end" was. Bytes that a reset is seen with are followed by an end in order for libuv (uv__stream_io
+ * reads no more where poll said POLLHUP): the socket still has the error then.
+ */
+export function endOf(socket: Socket): string {
+  const { fd = -1 } = (socket as unknown as { _handle: { fd?: number } | null })._handle ?? {};
+  const errno = fd < 0 ? 0 : native.pendingError(fd);
+  return errno === 0 ? "FIN" : getSystemErrorName(-errno);
+}
+
 /** How the door ended a connection, and what it had said. */
 export interface Reply {
   readonly received: Buffer;
@@ -59,7 +71,7 @@ export class RawClient {
     socket.on("data", (data) => received.push(data));
     this.reply = new Promise((resolve) => {
       const ended = (end: string) => resolve({ received: Buffer.concat(received), end });
-      socket.once("end", () => ended("FIN"));
+      socket.once("end", () => ended(endOf(socket)));
       socket.on("error", (error: NodeJS.ErrnoException) => ended(error.code ?? error.message));
     });
   }
