@@ -41,6 +41,7 @@ afterEach(async () => {
   await until("the descriptors of before", () => openDescriptors().length <= before.length);
 });
 
+/** A time that is no longer than it takes a door to come would be over before. */
 async function start(idleTimeout: number): Promise<void> {
   receiver = await receive({ path, idleTimeout }, (socket) => socket.on("error", () => {}).resume());
   receiver.on("drained", () => events.push("drained"));
@@ -62,7 +63,7 @@ function client({ port }: Bridge): net.Socket {
 
 describe("an idle receiver", () => {
   it("asks its doors to leave, and when they have, closes: drained, then idle", async () => {
-    await start(50);
+    await start(1000);
     const doors = [await bridge(), await bridge()];
     await doors[0]!.door.next(MessageType.DRAIN);
     await doors[1]!.drain();
@@ -120,7 +121,7 @@ describe("an idle receiver", () => {
   });
 
   it("does not wait for ever for a door that does not leave", async () => {
-    receiver = await receive({ path, idleTimeout: 20, drainTimeout: 100 }, () => {});
+    receiver = await receive({ path, idleTimeout: 1000, drainTimeout: 100 }, () => {});
     const idle = once(receiver, "idle");
     const door = await bridge();
     await idle;
