@@ -8,13 +8,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { EventEmitter } from "node:events";
 import { Socket } from "node:net";
-import { createInterface } from "node:readline";
+import { StringDecoder } from "node:string_decoder";
 import { native } from "../../native/addon.js";
 import type { FollowerMessage, LeaderMessage } from "./messages.js";
 
 /** How much of what the new process says on standard error is kept, to tell why it failed. Bytes. */
 const KEPT_OUTPUT = 4096;
-/** How long the end of that is waited for when the process has ended: one that it has started may have it too. Milliseconds. */
+/** How long the end of all that it says is waited for when it has ended: one that it has started may say more. Milliseconds. */
 const LAST_WORDS = 1000;
 /** stdio 0 to 2 are the standard ones; what the door passes on begins at FIRST. */
 const IPC = 3;
@@ -100,21 +100,28 @@ export class NewProcess extends EventEmitter<NewProcessEvents> {
       process.stderr.write(data);
       this.text = (this.text + data.toString("utf8")).slice(-KEPT_OUTPUT);
     });
-    createInterface({ input: this.channel }).on("line", (line) => {
-      const message = parsed(line);
-      if (message !== undefined) this.emit("message", message);
+    // Not node:readline, which tells of the error of a socket again, as an event of its own.
+    const decoder = new StringDecoder("utf8");
+    let rest = "";
+    this.channel.on("data", (data: Buffer) => {
+      const lines = decoder.write(data).split("\n");
+      lines[0] = rest + lines[0];
+      rest = lines.pop()!;
+      for (const message of lines.map(parsed)) if (message !== undefined) this.emit("message", message);
     });
     // EPIPE, ECONNRESET: it has ended, which is told otherwise.
     for (const socket of [this.standardError, this.channel]) socket.on("error", () => {});
   }
 
   private hearEnd(): Promise<NewProcessEnd> {
-    const { child, standardError } = this;
-    const isSilent = new Promise((resolve) => standardError.once("close", resolve));
+    const { child, standardError, channel } = this;
+    const sockets = [standardError, channel];
+    const isSilent = Promise.all(sockets.map((each) => new Promise((resolve) => each.once("close", resolve))));
     return new Promise((resolve) => {
-      child.once("error", (error) => resolve({ how: `could not be started: ${error.message}`, isOrderly: false }));
+      // The first is what counts; one without a listener would end this process.
+      child.on("error", (error) => resolve({ how: `could not be started: ${error.message}`, isOrderly: false }));
       child.once("exit", (status, signal) => {
-        const timer = setTimeout(() => standardError.destroy(), LAST_WORDS);
+        const timer = setTimeout(() => sockets.map((each) => each.destroy()), LAST_WORDS);
         void isSilent.then(() => {
           clearTimeout(timer);
           resolve({ how: `ended with ${signal ?? `status ${status}`}`, isOrderly: status === 0 });
