@@ -10,7 +10,7 @@ export const State = {
   FREE: 0,
   /** A target is being connected to. */
   DIALING: 1,
-  /** No target could be reached; they are tried again in a moment. */
+  /** No target, or no instance, could be reached; they are tried again in a moment. */
   WAITING: 2,
   /** Bytes move. */
   RELAYING: 3,
@@ -44,7 +44,7 @@ export class Connections {
   readonly state: Uint8Array;
   readonly marks: Uint8Array;
   readonly generation: Uint32Array;
-  /** CLOCK_MONOTONIC in milliseconds: when it began to seek a target, and when a byte last moved. */
+  /** CLOCK_MONOTONIC in milliseconds: when it began to seek a target, or an instance, and when a byte last moved. */
   readonly since: Float64Array;
   readonly activeAt: Float64Array;
   /** Which of the target's addresses is tried next. */
@@ -52,6 +52,8 @@ export class Connections {
   /** How often it was tried again, and how many backends it has been given to. */
   readonly rounds: Uint8Array;
   readonly diversions: Uint8Array;
+  /** Which of its backend's fallbacks it is at, in their order: 0 none, it seeks a target. */
+  readonly fallback: Uint16Array;
   /** The errno, or words, of its last failed attempt. */
   readonly failure: (number | string)[] = [];
   readonly backend: (Backend | undefined)[] = [];
@@ -74,6 +76,7 @@ export class Connections {
     this.endpoint = new Uint16Array(capacity);
     this.rounds = new Uint8Array(capacity);
     this.diversions = new Uint8Array(capacity);
+    this.fallback = new Uint16Array(capacity);
     this.free = new Int32Array(capacity);
     for (let i = 0; i < capacity; i++) this.free[i] = capacity - 1 - i;
   }
@@ -89,7 +92,7 @@ export class Connections {
     this.state[slot] = State.DIALING;
     this.marks[slot] = 0;
     this.since[slot] = now;
-    this.rounds[slot] = this.diversions[slot] = 0;
+    this.rounds[slot] = this.diversions[slot] = this.fallback[slot] = 0;
     this.backend[slot] = backend;
     this.target[slot] = undefined;
     this.handoff[slot] = handoff;

@@ -4,8 +4,8 @@
  *   received -> dial --a target takes it--> bytes move --both have closed--> closed
  *                |  ^                          |--reset, idle, too old--> both are reset
  *                |  +--hold isn't over: wait
- *                +--none does--> the fallback: another backend's targets (dial), another backend's instances (deliver),
- *                                or refuse -> parting -> closed
+ *                +--none does--> the fallback: another backend's targets (dial), another backend's instances (deliver; wait,
+ *                                while its hold isn't over; then its own fallback), or refuse -> parting -> closed
  *
  * Until a target has taken it nothing is read from the client, so that it can be given to any other. `close` is the only
  * place that closes a client's descriptor.
@@ -36,7 +36,14 @@ import {
 } from "./poll-tags.js";
 import { header, proxyHeader } from "./proxy-header.js";
 import { Report } from "./report.js";
-import type { RelayReport, RelaySettings, RelaySocketSettings, RelayWorkerData, TargetAddress } from "./settings.js";
+import type {
+  RelayFallback,
+  RelayReport,
+  RelaySettings,
+  RelaySocketSettings,
+  RelayWorkerData,
+  TargetAddress,
+} from "./settings.js";
 import { TargetStat } from "./target-stats.js";
 
 const EVENTS = 256;
@@ -127,15 +134,15 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
       return backend;
     });
     for (const backend of this.backends) {
-      const { fallback } = backend.settings;
-      backend.diversion = fallback.kind === "relay" ? this.backends[fallback.backend] : undefined;
+      const last = withFollowing(backend.settings.fallback).at(-1)!;
+      backend.diversion = last.kind === "relay" ? this.backends[last.backend] : undefined;
     }
     for (const backend of this.backends) if (!backend.isListening) this.listen(backend, settings.sockets, isFirst);
     for (const backend of known.values()) this.leave(backend);
     const stats = new Float64Array(targetMemory);
     let row = 0;
     for (const { targets } of this.backends) for (const target of targets) target.countIn(stats, row++);
-    const fallbacks = settings.backends.map(({ fallback }) => fallback);
+    const fallbacks = settings.backends.flatMap(({ fallback }) => withFollowing(fallback));
     this.delivery.configure(fallbacks.filter((each): each is HandoffFallback => each.kind === "handoff"));
     this.post({ type: "configured", generation: settings.generation });
   }
@@ -297,6 +304,10 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
         this.dialer.next(slot);
         break;
       case State.WAITING:
+        if (this.connections.fallback[slot] !== 0) {
+          this.deliver(slot);
+          break;
+        }
         this.connections.tried.delete(slot);
         this.dial(slot);
         break;
@@ -432,15 +443,18 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
 
   /** All targets have failed it: again in a moment, unless its backend's `hold` is over by then. */
   private noneIsLeft(slot: number, now: number): void {
+    const { hold } = this.connections.backend[slot]!.settings;
+    if (!this.holds(slot, now, hold)) this.giveUp(slot);
+  }
+
+  /** Has it tried again in a moment; false if `hold` is over by then. */
+  private holds(slot: number, now: number, hold: number): boolean {
     const { connections } = this;
-    const { hold } = connections.backend[slot]!.settings;
     const delay = Math.min(LONGEST_RETRY, FIRST_RETRY * 2 ** connections.rounds[slot]!);
-    if (now + delay > connections.since[slot]! + hold) {
-      this.giveUp(slot);
-      return;
-    }
+    if (now + delay > connections.since[slot]! + hold) return false;
     if (connections.rounds[slot]! < 0xff) connections.rounds[slot]!++;
     this.wait(slot, now, delay);
+    return true;
   }
 
   private wait(slot: number, now: number, delay: number): void {
@@ -594,11 +608,18 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
 
   private giveUp(slot: number): void {
     const { connections } = this;
-    const { diversion, settings } = connections.backend[slot]!;
-    const { fallback } = settings;
     connections.target[slot]?.count(TargetStat.fallback, 1);
     connections.target[slot] = undefined;
     connections.tried.delete(slot);
+    this.fallBack(slot);
+  }
+
+  /** To the next of its fallbacks. */
+  private fallBack(slot: number): void {
+    const { connections } = this;
+    connections.fallback[slot]!++;
+    const fallback = this.fallbackOf(slot);
+    const { diversion } = connections.backend[slot]!;
     if (fallback.kind === "reject") {
       this.refuse(slot, fallback.reject);
       return;
@@ -608,23 +629,36 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
       return;
     }
     this.counters[RelayCounter.fallback]!++;
-    if (fallback.kind === "handoff") this.deliver(slot, fallback);
+    connections.since[slot] = this.loop.clock[0]!;
+    connections.rounds[slot] = 0;
+    if (fallback.kind === "handoff") this.deliver(slot);
     else this.divert(slot, diversion!);
+  }
+
+  /** The one that it is at. A reload may have made it another one. */
+  private fallbackOf(slot: number): RelayFallback {
+    const { connections } = this;
+    const all = withFollowing(connections.backend[slot]!.settings.fallback);
+    return all[Math.min(connections.fallback[slot]!, all.length) - 1]!;
   }
 
   private divert(slot: number, backend: Backend): void {
     const { connections } = this;
     connections.diversions[slot]!++;
+    connections.fallback[slot] = 0;
     connections.backend[slot]!.active--;
     backend.active++;
     connections.backend[slot] = backend;
-    connections.since[slot] = this.loop.clock[0]!;
-    connections.rounds[slot] = 0;
     this.dial(slot);
   }
 
-  private deliver(slot: number, fallback: HandoffFallback): void {
+  private deliver(slot: number): void {
     const { connections } = this;
+    const fallback = this.fallbackOf(slot);
+    if (fallback.kind !== "handoff") {
+      this.fallBack(slot);
+      return;
+    }
     const generation = connections.generation[slot]!;
     // It is shared with whoever gets it: epoll(7), Q6.
     this.unpoll(slot);
@@ -632,16 +666,16 @@ export class Relay implements BackendHost, DialerHost, MoverHost {
     this.delivery.deliver(fallback, this.clientOf(slot), connections.handoff[slot]!).then((isTaken) => {
       if (connections.generation[slot] !== generation) return;
       try {
-        this.delivered(slot, isTaken);
+        this.delivered(slot, isTaken, fallback);
       } catch (error) {
         this.defect(slot, error as Error);
       }
     });
   }
 
-  private delivered(slot: number, isTaken: boolean): void {
+  private delivered(slot: number, isTaken: boolean, { hold }: HandoffFallback): void {
     if (!isTaken) {
-      this.refuse(slot, "internal_error");
+      if (!this.holds(slot, this.loop.clock[0]!, hold)) this.fallBack(slot);
       return;
     }
     this.counters[RelayCounter.delivered]!++;
@@ -819,6 +853,13 @@ function resetOnClose(descriptor: number): void {
   } catch {
     // Then without a reset.
   }
+}
+
+/** It and those that follow where nobody takes a connection: the last one refuses, or relays. */
+function withFollowing(fallback: RelayFallback): RelayFallback[] {
+  const all = [fallback];
+  for (let each = fallback; each.kind === "handoff"; all.push(each)) each = each.fallback;
+  return all;
 }
 
 /** Bits of `Flag` in a HANDOFF, without decoding the rest of it. */

@@ -33,6 +33,10 @@ export type RelayFallback =
       /** The user whose processes may be instances, beside root and the path's owner; -1: none. */
       readonly uid: number;
       readonly acknowledgeTimeout: number;
+      /** How long a client is kept while none of them takes it; 0: each is asked once. */
+      readonly hold: number;
+      /** Who gets it then. */
+      readonly fallback: RelayFallback;
     };
 
 export interface RelayBackendSettings {

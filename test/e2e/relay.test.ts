@@ -270,6 +270,19 @@ describe("no target", () => {
     expect((await scene.relay()).counters).toMatchObject({ fallback: 3, delivered: 3, refused: 0, defect: 0 });
   });
 
+  it("and a fallback that takes sockets over, which is started again: its clients wait for it", async () => {
+    const port = await deadPort();
+    await scene.startRelaying(
+      `backends: { app: { relay: "127.0.0.1:${port}", hold: 0, fallback: spare }, spare: { handoff: ${scene.at("spare")}, hold: 60s } }\nroutes: { app.test: app }\n`,
+      ["app"],
+    );
+    const answer = sees("app.test");
+    await until("it to wait", async () => (await scene.relay()).counters.fallback === 1);
+    await scene.backend({ kind: "https", path: scene.at("spare"), certificate: app, name: "spare" });
+    expect((await answer).body.name).toBe("spare");
+    expect((await scene.relay()).counters).toMatchObject({ fallback: 1, delivered: 1, refused: 0, defect: 0 });
+  });
+
   it("and a fallback that relays, or refuses in its own way", async () => {
     const port = await deadPort();
     const dead = `"127.0.0.1:${port}", hold: 0`;

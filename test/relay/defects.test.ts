@@ -86,8 +86,9 @@ test("after connectTimeout", async () => {
 });
 
 test("after a delivery that nobody took", async () => {
-  const fallback = { kind: "handoff", backend: "b", path: "/", uid: -1, acknowledgeTimeout: 1000 } as const;
-  await start({ hold: 0, fallback }, nothing);
+  const reject = { kind: "reject", reject: "internal_error" } as const;
+  const b = { kind: "handoff", backend: "b", path: "/", uid: -1, acknowledgeTimeout: 1000, hold: 0 } as const;
+  await start({ hold: 0, fallback: { ...b, fallback: reject } }, nothing);
   await end();
   expect(sumRelayCounters([memory.counters]).defect).toBe(1);
 });

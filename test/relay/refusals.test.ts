@@ -34,6 +34,12 @@ async function ask(flags: number = Flag.TLS): Promise<{ received: Buffer; end: s
   return client.reply;
 }
 
+/** A fallback that takes sockets over: fixtures/relay-worker.mjs knows the path. */
+function instances(path: string, change: { hold?: number; fallback?: RelayFallback } = {}): RelayFallback {
+  const fallback: RelayFallback = { kind: "reject", reject: "internal_error" };
+  return { kind: "handoff", backend: "b", path, uid: -1, acknowledgeTimeout: 1000, hold: 0, fallback, ...change };
+}
+
 describe("without a target that takes it", () => {
   test("a TLS client is sent an alert, unread bytes or not", async () => {
     await plane.start([{ name: "app", targets: [target(closed)] }]);
@@ -140,7 +146,7 @@ describe("the fallback", () => {
   });
 
   test("is another backend's instance, which gets the socket unread and the whole handoff", async () => {
-    const fallback: RelayFallback = { kind: "handoff", backend: "b", path: "take", uid: -1, acknowledgeTimeout: 1000 };
+    const fallback = instances("take");
     await plane.start([{ name: "app", targets: [target(closed)], fallback }]);
     expect((await ask()).received.toString()).toBe("delivered");
     const { fields } = await plane.logged("test.delivered");
@@ -151,10 +157,56 @@ describe("the fallback", () => {
   });
 
   test("that takes nothing leaves an alert", async () => {
-    const fallback: RelayFallback = { kind: "handoff", backend: "b", path: "refuse", uid: -1, acknowledgeTimeout: 1 };
+    const fallback = instances("refuse");
     await plane.start([{ name: "app", targets: [target(closed)], fallback }]);
     expect((await ask()).received).toEqual(Buffer.from(alertRecord("internal_error")));
     expect(plane.totals).toMatchObject({ fallback: 1, delivered: 0, refused: 1 });
+  });
+
+  test("that takes nothing yet keeps it for as long as that backend holds", async () => {
+    const fallback = instances("take the third time", { hold: 60_000 });
+    await plane.start([{ name: "app", targets: [target(closed)], fallback }]);
+    expect((await ask()).received.toString()).toBe("delivered");
+    await plane.idle();
+    expect(plane.totals).toMatchObject({ fallback: 1, delivered: 1, refused: 0 });
+  });
+
+  test("that takes nothing within its hold leaves it to its own fallback", async () => {
+    const fallback = instances("refuse", { hold: 250, fallback: { kind: "reject", reject: "access_denied" } });
+    await plane.start([{ name: "app", targets: [target(closed)], fallback }]);
+    expect((await ask()).received).toEqual(Buffer.from(alertRecord("access_denied")));
+    expect(plane.totals).toMatchObject({ fallback: 1, delivered: 0, refused: 1 });
+  });
+
+  test("and that one's, whatever their kinds", async () => {
+    origin = await Origin.start((socket) => socket.end("relayed"));
+    const last = instances("refuse", { fallback: { kind: "relay", backend: 1 } });
+    await plane.start([
+      { name: "app", targets: [target(closed)], fallback: instances("refuse", { fallback: last }) },
+      { name: "other", targets: [origin.target] },
+    ]);
+    expect((await ask()).received.toString()).toBe("relayed");
+    client.close();
+    await plane.idle();
+    expect(plane.totals).toMatchObject({ fallback: 3, delivered: 0, refused: 0, completed: 1 });
+  });
+
+  test("that a reload has given up meanwhile: it goes where the new one says", async () => {
+    const app = { name: "app", targets: [target(closed)] };
+    await plane.start([{ ...app, fallback: instances("refuse", { hold: 60_000 }) }]);
+    const reply = ask();
+    await plane.logged("test.delivered");
+    await plane.configure([{ ...app, fallback: { kind: "reject", reject: "access_denied" } }]);
+    expect((await reply).received).toEqual(Buffer.from(alertRecord("access_denied")));
+  });
+
+  test("a client that goes while it waits for an instance is not kept", async () => {
+    await plane.start([{ name: "app", targets: [target(closed)], fallback: instances("refuse", { hold: 60_000 }) }]);
+    void ask();
+    await plane.logged("test.delivered");
+    client.close();
+    await plane.idle();
+    expect(plane.totals).toMatchObject({ client_gone: 1, delivered: 0, refused: 0 });
   });
 });
 

@@ -119,9 +119,17 @@ function compileFallback(
   const { backend, file } = found;
   if ("reject" in backend) return { kind: "reject", reject: backend.reject };
   if ("relay" in backend) return { kind: "relay", backend: relayed.indexOf(found) };
-  const { handoff, user, acknowledgeTimeout } = backend;
+  const { handoff, protocol, user, acknowledgeTimeout, hold } = backend;
+  // The relay sends none.
+  if (protocol === "datagram") return { kind: "reject", reject: "internal_error" };
   const uid = user === undefined ? -1 : (findUser(user)?.uid ?? -1);
-  return { kind: "handoff", backend: found.name, path: socketPath(file, handoff), uid, acknowledgeTimeout };
+  return {
+    kind: "handoff",
+    backend: found.name,
+    path: socketPath(file, handoff),
+    ...{ uid, acknowledgeTimeout, hold },
+    fallback: compileFallback(backend.fallback, all, relayed),
+  };
 }
 
 /**

@@ -93,7 +93,9 @@ describe("a relay backend", () => {
       `${LISTENERS}${CONTROL}backends:
   app: { relay: ["10.0.0.1:8443", "app.internal:443", "unix:app.sock"], proxyProtocol: v2, balance: least-connections, hold: 7s, maxConnections: 9, fallback: spare }
   spare: { relay: "[::1]:8443", connectTimeout: 1s, idleTimeout: 0, lifetime: 1h, keepAlive: false, fallback: own }
-  own: { handoff: own.sock }
+  own: { handoff: own.sock, fallback: next }
+  next: { handoff: next.sock, hold: 0, fallback: tar }
+  tar: { handoff: tar.sock, protocol: datagram }
   last: { relay: "10.0.0.2:8443", fallback: sorry }
   sorry: { reject: access_denied }
 default: app
@@ -129,7 +131,13 @@ default: app
       idleTimeout: 0,
       lifetime: 3_600_000,
       keepAlive: false,
-      fallback: { kind: "handoff", backend: "own", path: `${folder.path}/own.sock`, uid: -1, acknowledgeTimeout: 500 },
+      fallback: {
+        kind: "handoff",
+        backend: "own",
+        path: `${folder.path}/own.sock`,
+        ...{ uid: -1, acknowledgeTimeout: 500, hold: 5000 },
+        fallback: { kind: "handoff", backend: "next", hold: 0, fallback: { kind: "reject", reject: "internal_error" } },
+      },
     });
     expect(last).toMatchObject({ fallback: { kind: "reject", reject: "access_denied" } });
   });

@@ -9,7 +9,7 @@
  * | stops.test | the same | resets, as the client reads nothing and goes: a pipe is lost with it |
  * | cut.test | the same, which resets | resets too |
  * | header.test | one that is not there, one that is | tries the next, says a PROXY header |
- * | fallback.test | one that is not there | gives the connection to an instance |
+ * | fallback.test | one that is not there | gives the connection to an instance: by a channel that one before may have lost |
  * | gone.test | the same, without a fallback | says an alert, and parts |
  */
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -34,6 +34,7 @@ const program = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.u
 
 /** How long calls fail in a round. Milliseconds. */
 const OUTAGE = 120;
+/** Of a round that lasts no longer: what is short is said once each 100 ms. */
 const MOST_LINES = 12;
 const PATIENCE = 30_000;
 /** Pipes that are kept in each worker: src/relay/mover.ts. */
@@ -49,7 +50,10 @@ const PART = "origin";
 /** alert(2), fatal, internal_error(80). */
 const ALERT = /^\x15\x03.\x00\x02\x02\x50$/s;
 
-const NAMES = ["plain", "plain", "bulk", "stops", "stops", "cut", "header", "fallback", "gone"] as const;
+const NAMES = [
+  ...(["plain", "plain", "bulk", "stops", "stops", "cut", "header"] as const),
+  ...(["fallback", "fallback", "fallback", "gone"] as const),
+] as const;
 
 interface Client {
   readonly name: (typeof NAMES)[number];
