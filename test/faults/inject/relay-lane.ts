@@ -16,12 +16,11 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import type { Receiver } from "../../../src/handoff/receiver.js";
-import { native } from "../../../src/native/addon.js";
 import { Child } from "../../support/child.js";
 import { openDescriptors, openSockets } from "../../support/descriptors.js";
 import { DoorProcess } from "../../support/door-process.js";
 import { Origin } from "../../support/origin.js";
-import { RawClient, type Reply } from "../../support/raw-client.js";
+import { endOf, RawClient, type Reply } from "../../support/raw-client.js";
 import { deadPort } from "../../support/relay-scene.js";
 import { until } from "../../support/wait.js";
 import { buildHello } from "../../tls/hello-builder.js";
@@ -59,8 +58,6 @@ interface Client {
   readonly name: (typeof NAMES)[number];
   readonly word: string;
   readonly client: RawClient;
-  /** What looked like FIN was RST. */
-  isReset: boolean;
 }
 
 /** What may become of whom. */
@@ -155,7 +152,7 @@ routes: { plain.test: plain, bulk.test: plain, stops.test: plain, cut.test: plai
     let tail = "";
     let isWhole = false;
     socket.on("end", () => {
-      if (parts.length > 0 && !isWhole && !wasReset(socket))
+      if (parts.length > 0 && !isWhole && endOf(socket) === "FIN")
         this.seen.push(`the end behind ${Buffer.concat(parts).length} bytes of more`);
       socket.end();
     });
@@ -231,11 +228,7 @@ routes: { plain.test: plain, bulk.test: plain, stops.test: plain, cut.test: plai
     client.send(
       Buffer.concat([buildHello({ serverName: `${name}.test` }), ...question, Buffer.from(` ${word}${END}`)]),
     );
-    const made = { name, word, client, isReset: false };
-    client.socket.once("end", () => {
-      made.isReset = wasReset(client.socket);
-    });
-    return made;
+    return { name, word, client };
   }
 
   /** Returns 1 if the client was ended before it was served. */
@@ -252,8 +245,7 @@ routes: { plain.test: plain, bulk.test: plain, stops.test: plain, cut.test: plai
       wrong.push(`the client of ${name}.test got no end`);
       return 0;
     }
-    const { received } = reply;
-    const end = one.isReset ? "ECONNRESET" : reply.end;
+    const { received, end } = reply;
     const text = received.subarray(-40).toString("latin1");
     const count = this.served.of(word);
     const what = `the client of ${name}.test got ${received.length} bytes, at last ${JSON.stringify(text)}, and ${end}; it was served ${count} times`;
@@ -304,12 +296,6 @@ routes: { plain.test: plain, bulk.test: plain, stops.test: plain, cut.test: plai
     this.injector.close();
     return status === 0 ? [] : [`the relay ended with ${status ?? signal}: ${this.relay.stderr}`];
   }
-}
-
-/** At an end: libuv tells of EOF too where RST came together with bytes. The kernel has kept it (SO_ERROR). */
-function wasReset(socket: Socket): boolean {
-  const { fd } = (socket as unknown as { _handle: { fd: number } })._handle;
-  return native.pendingError(fd) !== 0;
 }
 
 /** What the relay says to a client that it refuses: without that the client may see another end. */
