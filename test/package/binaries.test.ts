@@ -115,7 +115,10 @@ describe.concurrent.each([
       "--timeout",
       "60",
     ]);
-    expect(stdout.split("\n").filter((line) => line.startsWith("not ok"))).toEqual([]);
+    expect(
+      stdout.split("\n").filter((line) => line.startsWith("not ok")),
+      stdout,
+    ).toEqual([]);
     expect(status).toBe(0);
   }, 600_000);
 

@@ -9,7 +9,7 @@ import type { Stage } from "../stage.js";
 import { Started } from "../started.js";
 import { eventually, pause } from "../wait.js";
 
-/** How long a second receiver may take to see that it is one too many. Milliseconds. */
+/** How long a second receiver may take to see that it is one too many, if `--timeout` is not longer. Milliseconds. */
 const SECOND = 15_000;
 /** How many start at the same moment. */
 const TOGETHER = 3;
@@ -216,6 +216,6 @@ async function served(stage: Stage, channel: Channel): Promise<void> {
 async function startSecond(stage: Stage): Promise<Started> {
   const second = new Started(stage.receiver.command!);
   stage.dispose(() => second.signal("SIGKILL"));
-  await eventually(() => second.ended !== undefined, Math.min(SECOND, 3 * stage.timeout));
+  await eventually(() => second.ended !== undefined, Math.min(Math.max(SECOND, stage.timeout), 3 * stage.timeout));
   return second;
 }
