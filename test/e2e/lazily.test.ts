@@ -48,6 +48,8 @@ describe("a backend that is connected lazily", () => {
     expect(await plane.snapshot()).toMatchObject([{ state: "absent", lastFailure: "" }]);
     const idle = openSockets();
     for (let i = 0; i < 5; i++) expect(await plane.ask("app")).toBe("app");
+    // Its client has an answer before the door reads that.
+    await until("the acknowledgements", () => plane.totals.acknowledged >= 5);
     expect(plane.totals).toMatchObject({ held: 1, acknowledged: 5, channels_ready: 1, defect: 0 });
     expect(manager!.starts).toBe(1);
     await until("one channel more than before", () => openSockets() === idle + 1);
