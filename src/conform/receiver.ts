@@ -169,6 +169,12 @@ export class Receiver {
     return identities.filter((identity) => open.has(identity));
   }
 
+  /** Sockets that its processes have open. Throws `Skip` if that cannot be seen. */
+  get openSockets(): string[] {
+    this.needVisible();
+    return this.pids.flatMap((pid) => openIn(pid) ?? []).filter((target) => target.startsWith("socket:"));
+  }
+
   /** How many sockets the process that reads the channels has open. Throws `Skip` if that cannot be seen. */
   get sockets(): number {
     this.needVisible();

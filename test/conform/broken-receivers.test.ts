@@ -59,4 +59,8 @@ describe.concurrent("a receiver that breaks one rule is found to break just that
   test.each(rules.map(({ name }) => name))("%s", async (name) => {
     expect(await broken(name, byRestarting.includes(name))).toEqual([name]);
   });
+
+  test.each(["revoke-after-failed-ack", "revoke-in-queue"])("%s, though it reads its queue late", async (name) => {
+    expect(await brokenOf([name], `${name}-late`)).toEqual([name]);
+  });
 });

@@ -3,22 +3,36 @@ import type { Channel } from "../channel.js";
 import type { Connection } from "../connection.js";
 import { Broken, type Rule } from "../rule.js";
 import type { Stage } from "../stage.js";
-import { pause } from "../wait.js";
+import { eventually, pause } from "../wait.js";
 
 /** How long a receiver is left alone with what it may not touch. Milliseconds. */
 const QUIET = 200;
+
+/**
+ * A channel, and a wait until the receiver has closed its end of it: what is in the queue there until then is open in no
+ * process, as if it were closed.
+ */
+async function watchedChannel(stage: Stage): Promise<{ channel: Channel; isLeft: () => Promise<void> }> {
+  const before = new Set(stage.receiver.openSockets);
+  const channel = await stage.channel();
+  const ends = stage.receiver.openSockets.filter((identity) => !before.has(identity));
+  const isLeft = async () => {
+    await eventually(() => stage.receiver.holding(ends).length === 0, stage.timeout);
+  };
+  return { channel, isLeft };
+}
 
 /** Connections handed over on a channel whose ACKs already fail with EPIPE; `flags` are theirs before that. */
 async function handUnacknowledged(
   stage: Stage,
   count: number,
-): Promise<{ channel: Channel; connections: Connection[]; flags: number[] }> {
-  const channel = await stage.channel();
+): Promise<{ channel: Channel; isLeft: () => Promise<void>; connections: Connection[]; flags: number[] }> {
+  const { channel, isLeft } = await watchedChannel(stage);
   const connections = await stage.severalConnections(count);
   const flags = connections.map((connection) => connection.flags);
   channel.stopReading();
   for (const connection of connections) stage.hand(channel, connection);
-  return { channel, connections, flags };
+  return { channel, isLeft, connections, flags };
 }
 
 /** Another channel of the same receiver takes what was revoked. */
@@ -52,10 +66,11 @@ export const revokingRules: readonly Rule[] = [
     says: "a receiver whose ACK failed with EPIPE reads the channel to its end, and closes what a REVOKE there takes back",
     remedy: "decide nothing on EPIPE or ECONNRESET: read until recvmsg(2) returns 0, then look whether a REVOKE came",
     async run(stage) {
-      const { channel, connections } = await handUnacknowledged(stage, 3);
+      const { channel, isLeft, connections } = await handUnacknowledged(stage, 3);
       await pause(QUIET / 4);
       channel.revoke();
       channel.close();
+      await isLeft();
       await stage.closed(new Map(connections.map(({ identity }) => [identity, "a connection that was revoked"])));
       stage.untouched(...connections);
       await handAgain(stage, connections);
@@ -67,7 +82,7 @@ export const revokingRules: readonly Rule[] = [
     says: "a receiver that was stopped, and finds connections with their REVOKE behind them, serves none of them",
     remedy: "read all that is queued before an ACK is sent, or let the ACK's failure decide",
     async run(stage) {
-      const channel = await stage.channel();
+      const { channel, isLeft } = await watchedChannel(stage);
       const connections = await stage.severalConnections(channel.window);
       await stage.receiver.whileStopped(() => {
         for (const connection of connections) stage.hand(channel, connection);
@@ -75,6 +90,7 @@ export const revokingRules: readonly Rule[] = [
         channel.revoke();
         channel.close();
       });
+      await isLeft();
       await stage.closed(new Map(connections.map(({ identity }) => [identity, "a connection that was revoked"])));
       stage.untouched(...connections);
       await handAgain(stage, connections.slice(0, 8));
