@@ -121,7 +121,9 @@ export class NewProcess extends EventEmitter<NewProcessEvents> {
       // The first is what counts; one without a listener would end this process.
       child.on("error", (error) => resolve({ how: `could not be started: ${error.message}`, isOrderly: false }));
       child.once("exit", (status, signal) => {
-        const timer = setTimeout(() => sockets.map((each) => each.destroy()), LAST_WORDS);
+        const timer = setTimeout(() => {
+          for (const each of sockets) each.destroy();
+        }, LAST_WORDS);
         void isSilent.then(() => {
           clearTimeout(timer);
           resolve({ how: `ended with ${signal ?? `status ${status}`}`, isOrderly: status === 0 });
