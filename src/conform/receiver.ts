@@ -254,7 +254,6 @@ export class Receiver {
     const all = this.pids;
     for (const pid of all) sendSignal(pid, "SIGKILL");
     this.started.signal("SIGKILL");
-    // A process shows as ended while its other threads, and what it has open, are still there.
     await eventually(() => !all.some(isAlive) && !this.listens, this.timeout);
     this.started = undefined;
   }

@@ -7,7 +7,7 @@ import { askStatus, askTo } from "../../src/daemon/control/client.js";
 import { native } from "../../src/native/addon.js";
 import { Child } from "../support/child.js";
 import { Installed } from "../support/installed.js";
-import { isAlive } from "../support/process-status.js";
+import { isAlive, kill } from "../support/process-status.js";
 import { program } from "../support/programs.js";
 import { Scene } from "../support/scene.js";
 import { until } from "../support/wait.js";
@@ -31,12 +31,6 @@ afterEach(async () => {
   manager.close();
   await scene.end();
 });
-
-function kill(pid: number): void {
-  try {
-    process.kill(pid, "SIGKILL");
-  } catch {} // ended since
-}
 
 /** Processes of this test's installed program: those that took over are nobody's children. */
 function successors(): number[] {

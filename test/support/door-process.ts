@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { CounterName } from "../../src/door/counters.js";
 import { Child, type Ended } from "./child.js";
-import { isAlive } from "./process-status.js";
+import { isAlive, kill } from "./process-status.js";
 import { until } from "./wait.js";
 
 const program = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
@@ -36,7 +36,7 @@ let count = 0;
 /** Processes that took over in an upgrade: nobody's children. */
 const successors = new Set<number>();
 process.on("exit", () => {
-  for (const pid of successors) if (isAlive(pid)) process.kill(pid, "SIGKILL");
+  for (const pid of successors) kill(pid);
 });
 
 export class DoorProcess {

@@ -1,6 +1,8 @@
 /** What the kernel says of a process: proc(5). */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
+export { isAlive } from "../../src/conform/process.js";
+
 export type Fields = ReadonlyMap<string, string>;
 
 /** The fields of /proc/PID/status of each of its threads. */
@@ -77,11 +79,11 @@ export function isStopped(pid: number): boolean {
   }
 }
 
-/** Whether a process exists, and is not only waiting to be waited for. */
-export function isAlive(pid: number): boolean {
+/** SIGKILL, unless it has ended. */
+export function kill(pid: number): void {
   try {
-    return !/^\d+ \(.*\) Z/s.test(readFileSync(`/proc/${pid}/stat`, "latin1"));
-  } catch {
-    return false;
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }
 }

@@ -7,7 +7,7 @@ import type { RelayStatus } from "../../src/daemon/relay/status.js";
 import type { Certificate } from "./certificates.js";
 import { Child } from "./child.js";
 import type { DoorOptions, LogLine } from "./door-process.js";
-import { isAlive } from "./process-status.js";
+import { kill } from "./process-status.js";
 import { Scene } from "./scene.js";
 import { TlsOrigin } from "./tls-origin.js";
 
@@ -68,10 +68,10 @@ export class RelayScene extends Scene {
   }
 
   override async end(): Promise<void> {
-    for (const pid of this.relays) if (isAlive(pid)) process.kill(pid, "SIGKILL");
+    for (const pid of this.relays) kill(pid);
     const started = this.door === undefined ? [] : this.lines("relay.started").map(({ pid }) => pid as number);
-    if (this.door?.running) process.kill(this.door.pid, "SIGKILL");
-    for (const pid of started) if (isAlive(pid)) process.kill(pid, "SIGKILL");
+    if (this.door?.running) kill(this.door.pid);
+    for (const pid of started) kill(pid);
     for (const child of this.children) await child.ended;
     for (const origin of this.origins) await origin.close();
     await super.end();

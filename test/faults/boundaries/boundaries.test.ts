@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { native } from "../../../src/native/addon.js";
+import { compileLibrary } from "../../support/compile.js";
 import { openSockets } from "../../support/descriptors.js";
 import { isAlive } from "../../support/process-status.js";
 import { until } from "../../support/wait.js";
@@ -17,7 +18,6 @@ import type { Deaths } from "../model/history.js";
 import { Instance } from "../model/instance.js";
 import { Journal } from "../model/journal.js";
 import { addressOf } from "../model/plan.js";
-import { compileLibrary } from "../support/compile.js";
 
 const CLIENTS = 6;
 /** Of calls. An instance has fewer, since it has half of the clients. */

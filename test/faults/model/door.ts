@@ -2,7 +2,6 @@
  * A door that is killed, stopped, replaced and started again, while its listening socket is kept by another process, as
  * the service manager does.
  */
-import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { askStatus, askTo } from "../../../src/daemon/control/client.js";
 import type { Answer } from "../../../src/daemon/control/controlled.js";
@@ -163,7 +162,7 @@ export class Door {
     if (!isAlive(pid)) return;
     await killing(this.deaths, pid, () => {
       process.kill(pid, "SIGKILL");
-      return until("the end of a process that was killed", () => isGone(pid), PATIENCE);
+      return until("the end of a process that was killed", () => !isAlive(pid), PATIENCE);
     });
   }
 
@@ -214,14 +213,5 @@ function parsed(text: string): LogLine | undefined {
     return JSON.parse(text) as LogLine;
   } catch {
     return undefined;
-  }
-}
-
-/** All of its threads have ended: before that its descriptors may be open. */
-function isGone(pid: number): boolean {
-  try {
-    return !isAlive(pid) && readdirSync(`/proc/${pid}/task`).length <= 1;
-  } catch {
-    return true;
   }
 }

@@ -3,10 +3,10 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { native } from "../../../src/native/addon.js";
+import { compileProgram } from "../../support/compile.js";
 import { openSockets, socketsOf } from "../../support/descriptors.js";
-import { isAlive } from "../../support/process-status.js";
+import { isAlive, kill } from "../../support/process-status.js";
 import { until } from "../../support/wait.js";
-import { compileProgram } from "../support/compile.js";
 import { Door, PATIENCE } from "./door.js";
 import { History } from "./history.js";
 import { Instance, type InstanceStart } from "./instance.js";
@@ -222,7 +222,7 @@ export class Scene {
     for (const instance of [...this.instances, this.origin]) await instance?.kill();
     // Processes of an upgrade are nobody's children.
     for (let left = this.doors(); left.length > 0; left = this.doors()) {
-      for (const pid of left) process.kill(pid, "SIGKILL");
+      for (const pid of left) kill(pid);
       await until("the doors' ends", () => !left.some(isAlive));
     }
     this.journal.close();

@@ -1,7 +1,7 @@
 /** The wall clock of all processes of a scene: clock.c. */
 import { closeSync, mkdtempSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { compileLibrary } from "../support/compile.js";
+import { compileLibrary } from "../../support/compile.js";
 
 export class WallClock {
   /** For every process that is to have it. */

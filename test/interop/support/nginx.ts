@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Certificate } from "../../support/certificates.js";
 import { Child } from "../../support/child.js";
-import { childrenOf, isAlive } from "../../support/process-status.js";
+import { childrenOf, isAlive, kill } from "../../support/process-status.js";
 import { until } from "../../support/wait.js";
 import { peer } from "./peers.js";
 
@@ -42,7 +42,7 @@ export interface Served {
 /** Masters of nginx that run, daemons among them: nobody's children. */
 const masters = new Set<number>();
 process.on("exit", () => {
-  for (const pid of masters) if (isAlive(pid)) process.kill(pid, "SIGKILL");
+  for (const pid of masters) kill(pid);
 });
 
 export class Nginx {

@@ -1,6 +1,6 @@
 /** Processes and unix sockets of a server that was started in a folder of its own, daemons and helpers among them. */
 import { readdirSync, readFileSync } from "node:fs";
-import { isAlive } from "../../support/process-status.js";
+import { isAlive, kill } from "../../support/process-status.js";
 
 /** As proc(5) has it: 15 bytes of "sni-handoff-helper". Beside it is a keeper, which starts it again. */
 const HELPER = "sni-handoff-hel";
@@ -27,7 +27,7 @@ export function unixSocketsOf(folder: string): string[] {
 
 /** Ends what a failed test has left. */
 export function killAllOf(folder: string): void {
-  for (const pid of processesOf(folder)) process.kill(pid, "SIGKILL");
+  for (const pid of processesOf(folder)) kill(pid);
 }
 
 function names(pid: number, folder: string): boolean {
