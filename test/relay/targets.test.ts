@@ -67,6 +67,26 @@ async function askTimes(count: number): Promise<string[]> {
   return answers;
 }
 
+/** Milliseconds that a target rests after its first failure: then one client tries it again. */
+const REST = 1000;
+
+/** Has trials of a relay of their own, until one is done in a time that a busy machine may exceed: that one is checked. */
+async function within(
+  what: string,
+  bound: number,
+  trial: () => Promise<{ taken: number; check: () => void }>,
+): Promise<void> {
+  await below(what, bound, async (count) => {
+    if (count > 1) {
+      await plane.end();
+      plane = new RelayPlane();
+    }
+    const { taken, check } = await trial();
+    if (taken < bound) check();
+    return taken;
+  });
+}
+
 describe("several targets", () => {
   test("get connections in turn", async () => {
     const targets = [(await named("a")).target, (await named("b")).target, (await named("c")).target];
@@ -90,19 +110,28 @@ describe("several targets", () => {
 describe("a target that refuses", () => {
   test("is passed over while it rests, said once, and counted", async () => {
     const bad = refusing();
-    await plane.start([{ name: "app", targets: [bad, (await named("b")).target] }]);
-    expect(await askTimes(6)).toEqual(Array(6).fill("b"));
-    expect(plane.targets[0]).toMatchObject({ connections: 0, connect_failures: 1, retried: 1, fallback: 0 });
-    expect(plane.targets[1]).toMatchObject({ connections: 6, connect_failures: 0 });
-    expect(plane.totals.retried).toBe(1);
-    const { fields } = await plane.logged("target.failed");
-    expect(fields).toEqual({ backend: "app", target: bad.name, reason: "ECONNREFUSED", unsaid: 0 });
-    expect(plane.reports.filter((each) => each.type === "targetFailed")).toEqual([
-      { type: "targetFailed", backend: "app", target: bad.name, reason: "ECONNREFUSED" },
-    ]);
-    const [status] = await plane.snapshot();
-    expect(status).toMatchObject({ target: bad.name, active: 0, failures: 1, lastFailure: "ECONNREFUSED" });
-    expect(status!.resting).toBeGreaterThan(0);
+    const targets = [bad, (await named("b")).target];
+    await within("milliseconds of its rest", REST, async () => {
+      await plane.start([{ name: "app", targets }]);
+      const begun = performance.now();
+      const answers = await askTimes(6);
+      const { fields } = await plane.logged("target.failed");
+      const [status] = await plane.snapshot();
+      const seen = { targets: plane.targets, totals: plane.totals, reports: [...plane.reports] };
+      const check = () => {
+        expect(answers).toEqual(Array(6).fill("b"));
+        expect(seen.targets[0]).toMatchObject({ connections: 0, connect_failures: 1, retried: 1, fallback: 0 });
+        expect(seen.targets[1]).toMatchObject({ connections: 6, connect_failures: 0 });
+        expect(seen.totals.retried).toBe(1);
+        expect(fields).toEqual({ backend: "app", target: bad.name, reason: "ECONNREFUSED", unsaid: 0 });
+        expect(seen.reports.filter((each) => each.type === "targetFailed")).toEqual([
+          { type: "targetFailed", backend: "app", target: bad.name, reason: "ECONNREFUSED" },
+        ]);
+        expect(status).toMatchObject({ target: bad.name, active: 0, failures: 1, lastFailure: "ECONNREFUSED" });
+        expect(status!.resting).toBeGreaterThan(0);
+      };
+      return { taken: performance.now() - begun, check };
+    });
   });
 
   test("is tried again when its rest is over", async () => {
@@ -165,14 +194,23 @@ describe("a target that refuses", () => {
 
 describe("a target that does not answer", () => {
   test("costs its client no more than connectTimeout", async () => {
-    const bad = await silent();
-    await plane.start([{ name: "app", targets: [bad, (await named("b")).target], connectTimeout: 300 }]);
-    const begun = performance.now();
-    expect(await ask()).toBe("b");
-    expect(performance.now() - begun).toBeGreaterThan(290);
-    expect(await askTimes(2)).toEqual(["b", "b"]);
-    expect(plane.targets[0]).toMatchObject({ connect_timeouts: 1, connect_failures: 0, retried: 1 });
-    expect((await plane.logged("target.failed")).fields).toMatchObject({ reason: "no answer within connectTimeout" });
+    const targets = [await silent(), (await named("b")).target];
+    await within("milliseconds of its rest", 290 + REST, async () => {
+      await plane.start([{ name: "app", targets, connectTimeout: 300 }]);
+      const begun = performance.now();
+      const first = await ask();
+      const waited = performance.now() - begun;
+      const answers = [first, ...(await askTimes(2))];
+      const [seen] = plane.targets;
+      const { fields } = await plane.logged("target.failed");
+      const check = () => {
+        expect(answers).toEqual(["b", "b", "b"]);
+        expect(waited).toBeGreaterThan(290);
+        expect(seen).toMatchObject({ connect_timeouts: 1, connect_failures: 0, retried: 1 });
+        expect(fields).toMatchObject({ reason: "no answer within connectTimeout" });
+      };
+      return { taken: performance.now() - begun, check };
+    });
   });
 
   test("has its next address tried after a quarter of a second", async () => {
