@@ -194,9 +194,9 @@ describe("which connections have one", () => {
       await door.reload();
       const from = door.log.length;
       await visit();
-      await until("all lines", () => door.log.slice(from).filter(isAccess).length >= least + refused);
-      const outcomes = door.log.slice(from).filter(isAccess);
-      const of = (outcome: string) => outcomes.filter((line) => line.outcome === outcome).length;
+      const of = (outcome: string) =>
+        door.log.slice(from).filter((line) => isAccess(line) && line.outcome === outcome).length;
+      await until("all lines", () => of("refused") >= refused && of("handed_over") >= least);
       expect(of("refused")).toBe(refused);
       expect(of("handed_over")).toBeGreaterThanOrEqual(least);
       expect(of("handed_over")).toBeLessThanOrEqual(most);
