@@ -214,10 +214,10 @@ describe("a stop", () => {
   it("while the configuration is read again: that is not used any more, and nobody is told that all is well", async () => {
     const door = await scene.startDoor(settings(), { prefix: environment() });
     door.write(settings(manyNames()));
-    process.kill(door.pid, "SIGHUP");
-    await until("the reload", () => manager.messages.some((each) => each.includes("RELOADING=1")));
-    process.kill(door.pid, "SIGTERM");
+    // Both are there when it goes on, and are delivered in this order (by their numbers): the second one cannot be late.
+    for (const signal of ["SIGSTOP", "SIGHUP", "SIGTERM", "SIGCONT"] as const) process.kill(door.pid, signal);
     expect(await door.child.ended).toMatchObject({ status: 0 });
+    expect(manager.messages.some((each) => each.includes("RELOADING=1"))).toBe(true);
     expect(door.log.filter(({ event }) => event === "reloaded")).toEqual([]);
     expect(manager.messages.at(-1)).toContain("STOPPING=1");
   });
@@ -292,9 +292,14 @@ describe("a reload that is asked for while something else goes on is done afterw
   it("while an upgrade succeeds: by the new process", async () => {
     const installed = new Installed(scene.folder);
     const door = await scene.startDoor(settings(), { program: installed.program });
+    const main = readFileSync(installed.program, "utf8").replace("#!/usr/bin/env node", "");
+    installed.replace(`import { existsSync } from "node:fs";
+      while (!existsSync("${scene.folder}/asked")) await new Promise((resolve) => setTimeout(resolve, 5));
+      ${main}`);
     process.kill(door.pid, "SIGUSR2");
     await door.event("upgrading");
     process.kill(door.pid, "SIGHUP");
+    writeFileSync(`${scene.folder}/asked`, "");
     await door.event("upgraded");
     // The process that was started may have ended by then.
     await until("the reload", () => door.log.some(({ event }) => event === "reloaded"));
