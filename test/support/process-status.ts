@@ -24,9 +24,13 @@ export function catches(pid: number, signal: number): boolean {
   }
 }
 
-/** Its children, of its first thread. */
+/** Its children, of its first thread; none if it is gone. */
 export function childrenOf(pid: number): number[] {
-  return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter(Boolean).map(Number);
+  try {
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter(Boolean).map(Number);
+  } catch {
+    return [];
+  }
 }
 
 /** Ports of the TCP sockets that it listens on. */
