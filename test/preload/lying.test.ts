@@ -6,6 +6,7 @@ import { openDescriptors } from "../support/descriptors.js";
 import { FakeDoor } from "../support/fake-door.js";
 import { Folder } from "../support/folder.js";
 import { TcpListener } from "../support/tcp.js";
+import { until } from "../support/wait.js";
 import { compileServer, Server } from "./server.js";
 
 const folder = new Folder();
@@ -30,7 +31,7 @@ it("what no library sends comes back to no process, leaves no descriptors, and t
   server.child.process.stdin!.end("\n");
   const answers = await server.child.line("what came back", (line) => line.includes("answers") && line);
   expect(JSON.parse(answers)).toEqual({ answers: 0, longest: 0 });
-  expect(openDescriptors(helper).length).toBe(before);
+  await until("the helper's descriptors of before", () => openDescriptors(helper).length === before);
 
   const { client, descriptor } = await tcp.pair();
   let text = "";

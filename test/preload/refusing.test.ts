@@ -119,7 +119,7 @@ describe("a path that can't be listened on", () => {
     const path = folder.at(`${number++}.sock`);
     const first = start(path, "0.0.0.0:443", { SNI_HANDOFF: `443=${path}` });
     await first.serving();
-    await killWithHelpers(first);
+    await first.dieWithHelpers();
     expect(existsSync(path)).toBe(true);
     await start(path, "0.0.0.0:443", { SNI_HANDOFF: `443=${path}` }).serving();
   });
@@ -162,7 +162,7 @@ it("makes a socket of its own in a folder, and removes there what killed ones ha
   const server = start(folder.at("pool"), "0.0.0.0:443", environment);
   await server.serving();
   const path = folder.at(`pool/${server.child.pid}.sock`);
-  await killWithHelpers(server);
+  await server.dieWithHelpers();
   expect(existsSync(path)).toBe(true);
   const living = start(folder.at("pool"), "0.0.0.0:443", environment);
   await living.serving();
@@ -171,11 +171,3 @@ it("makes a socket of its own in a folder, and removes there what killed ones ha
   const sockets = [living, next].map(({ child }) => `${child.pid}.sock`);
   expect(readdirSync(folder.at("pool")).sort()).toEqual(sockets.sort());
 });
-
-/** So that nobody removes its path. */
-async function killWithHelpers(server: Server): Promise<void> {
-  for (const name of ["keeper", "helper"] as const) process.kill(await server.helper(name), "SIGSTOP");
-  server.child.process.kill("SIGKILL");
-  for (const pid of server.helpers()) process.kill(pid, "SIGKILL");
-  await server.child.ended;
-}

@@ -1,13 +1,21 @@
 /** The plain C server of fixtures/, under the preload library. */
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Child } from "../support/child.js";
 import type { Folder } from "../support/folder.js";
+import { isAlive } from "../support/process-status.js";
 import { until } from "../support/wait.js";
 
 const native = fileURLToPath(new URL("../../native/build/preload", import.meta.url));
 export const library = `${native}/libsnihandoff.so`;
+
+/**
+ * After 150 ms the helper acknowledges what waits in a queue (TICK_MILLISECONDS of native/preload/helper/main.c). A server
+ * that took longer to die may have left it time for that, by right.
+ */
+export const UNREAD_FOR_SURE = 140;
 
 /** Compiles it, or another of fixtures/; the program's path. */
 export function compileServer(folder: Folder, name = "epoll-server"): string {
@@ -55,6 +63,22 @@ export class Server {
     return until(`the ${name}`, () =>
       this.helpers().find((pid) => commandOf(pid)?.includes(`sni-handoff-${name}`) ?? false),
     );
+  }
+
+  /** Kills the server alone; resolves when it has ended. */
+  async die(): Promise<void> {
+    const ended = once(this.child.process, "exit");
+    this.child.process.kill("SIGKILL");
+    await ended;
+  }
+
+  /** Kills it and its helpers, so that nobody removes its path. */
+  async dieWithHelpers(): Promise<void> {
+    for (const name of ["keeper", "helper"] as const) process.kill(await this.helper(name), "SIGSTOP");
+    await this.die();
+    const helpers = this.helpers();
+    for (const pid of helpers) process.kill(pid, "SIGKILL");
+    await until("the helpers' end", () => !helpers.some(isAlive));
   }
 
   /** Kills it; resolves when its helper has ended, too. */

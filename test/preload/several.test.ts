@@ -10,7 +10,7 @@ import { FakeDoor } from "../support/fake-door.js";
 import { Folder } from "../support/folder.js";
 import { TcpListener } from "../support/tcp.js";
 import { until } from "../support/wait.js";
-import { compileServer, Server } from "./server.js";
+import { compileServer, Server, UNREAD_FOR_SURE } from "./server.js";
 
 const folder = new Folder();
 let program: string;
@@ -64,12 +64,9 @@ it("what a killed one has not accepted is the door's again, though the other one
     for (const { descriptor } of pairs) opened.handOver(descriptor);
     // Time for the other one to acknowledge the second, and with it the first.
     await new Promise((resolve) => setTimeout(resolve, 40));
-    const killed = once(slow.child.process, "exit");
-    slow.child.process.kill("SIGKILL");
+    await slow.die();
     took = performance.now() - begun;
-    await killed;
-    // After 150 ms the helper acknowledges what waits in a queue. On a busy machine it may have, by right.
-  } while (took > 140);
+  } while (took > UNREAD_FOR_SURE);
   await until("the channel's end", () => opened.ended);
   expect(opened.received.filter(({ type }) => type === MessageType.ACK)).toEqual([]);
   // As the door does with what is not acknowledged.
