@@ -65,10 +65,10 @@ function settings(generation: number): DoorSettings {
     name,
     path: `${folder}/${name}.sock`,
     balance: "round-robin",
-    hold: 30_000,
+    hold: 60_000,
     maxHeld: 1000,
     maxHeldPerClient: 1000,
-    acknowledgeTimeout: 5000,
+    acknowledgeTimeout: 60_000,
     fallback: -1,
     uid: -1,
     connect: "eagerly",
@@ -77,7 +77,7 @@ function settings(generation: number): DoorSettings {
   const backends = ["blue", "green", "nobody"].map(backend);
   return {
     generation,
-    helloTimeout: 5000,
+    helloTimeout: 60_000,
     helloLimit: 16384,
     limits: { waiting: 1000, waitingPerClient: 1000, held: 1000, acceptRate: 0, acceptBurst: 0 },
     accessLog: { mode: "errors", sample: 1 },

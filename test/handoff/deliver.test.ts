@@ -43,7 +43,9 @@ afterEach(async () => {
 
 const message = new Message();
 const at = (name: string) => join(folder, name);
-const target = (path: string, acknowledgeTimeout = 5000): DeliveryTarget => ({ path, uid: -1, acknowledgeTimeout });
+const target = (path: string, acknowledgeTimeout = 60_000): DeliveryTarget => ({ path, uid: -1, acknowledgeTimeout });
+/** Milliseconds: what an instance that answers needs on a machine that stands still for a moment, and one that does not costs. */
+const ANSWER = 3000;
 const HANDOFF = Buffer.from(handoffBytes({ sequence: 77, name: "app.test" })).toString("latin1");
 
 /** An instance that reads up to "END\n" and says whom it served. */
@@ -143,7 +145,7 @@ describe("a folder of instances", () => {
     await rogue(join(at("pool"), "rogue.sock"), behaviour);
     await instance(`${at("pool")}/`, "good");
     for (let i = 0; i < 2; i++) {
-      expect(await give(target(`${at("pool")}/`, 300))).toEqual({ taken: true, servedBy: "good" });
+      expect(await give(target(`${at("pool")}/`, ANSWER))).toEqual({ taken: true, servedBy: "good" });
     }
   });
 
@@ -153,7 +155,7 @@ describe("a folder of instances", () => {
     process.kill(stopped.pid, "SIGSTOP");
     await instance(`${at("pool")}/`, "good");
     for (let i = 0; i < 4; i++) {
-      expect(await give(target(`${at("pool")}/`, 200))).toEqual({ taken: true, servedBy: "good" });
+      expect(await give(target(`${at("pool")}/`, ANSWER))).toEqual({ taken: true, servedBy: "good" });
     }
     process.kill(stopped.pid, "SIGCONT");
     await until("the stopped one to serve again", async () => {

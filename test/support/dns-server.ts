@@ -17,8 +17,9 @@ export class DnsServer {
   private readonly socket: Socket;
   /** "fail": SERVFAIL; "silent": no answer; not there: NXDOMAIN. */
   readonly names: Map<string, Answered | "fail" | "silent"> = new Map();
-  /** Names that were asked for, once for each question. */
+  /** Names that were asked for, once for each question: one that is sent again, since its answer was late, is the same. */
   readonly asked: string[] = [];
+  private readonly questions: Set<string> = new Set();
 
   private constructor(socket: Socket) {
     this.socket = socket;
@@ -52,7 +53,9 @@ export class DnsServer {
     const end = at + 5;
     const type = question.readUInt16BE(at + 1);
     const name = labels.join(".").toLowerCase();
-    this.asked.push(name);
+    const same = `${question.readUInt16BE(0)} ${type} ${name}`;
+    if (!this.questions.has(same)) this.asked.push(name);
+    this.questions.add(same);
     const known = this.names.get(name);
     if (known === "silent") return undefined;
     const failure = known === "fail" ? SERVFAIL : known === undefined ? NXDOMAIN : 0;
