@@ -83,10 +83,10 @@ export function isStopped(pid: number): boolean {
   }
 }
 
-/** SIGKILL, unless it has ended. */
-export function kill(pid: number): void {
+/** Sends a signal, unless it has ended. */
+export function kill(pid: number, signal: NodeJS.Signals = "SIGKILL"): void {
   try {
-    process.kill(pid, "SIGKILL");
+    process.kill(pid, signal);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }

@@ -8,7 +8,7 @@ import type { Answer } from "../../../src/daemon/control/controlled.js";
 import type { Status } from "../../../src/daemon/status.js";
 import { Child } from "../../support/child.js";
 import type { LogLine } from "../../support/door-process.js";
-import { childrenOf, isAlive, isStopped } from "../../support/process-status.js";
+import { childrenOf, isAlive, isStopped, kill } from "../../support/process-status.js";
 import { until } from "../../support/wait.js";
 import { type Deaths, killing } from "./history.js";
 import { now } from "./time.js";
@@ -43,6 +43,8 @@ export class Door {
   private child!: Child;
   /** Whose end would be nobody's wish. */
   private inCharge = 0;
+  /** The last upgrade that was asked for: over when it is known who is in charge. */
+  private upgrading: Promise<unknown> = Promise.resolve();
   private readonly access: Map<string, AccessLine[]> = new Map();
   /** Lines of the log that tell of something wrong. */
   readonly complaints: LogLine[] = [];
@@ -100,7 +102,13 @@ export class Door {
   }
 
   /** After a success another process is in charge. */
-  async upgrade(): Promise<Answer> {
+  upgrade(): Promise<Answer> {
+    const answer = this.askToUpgrade();
+    this.upgrading = answer.catch(() => {});
+    return answer;
+  }
+
+  private async askToUpgrade(): Promise<Answer> {
     const before = this.inCharge;
     const answer = await askTo(this.start.control, "POST", "/upgrade", { timeout: PATIENCE });
     const successor = /^process (\d+) has taken over/.exec(answer.message)?.[1];
@@ -110,7 +118,13 @@ export class Door {
     return answer;
   }
 
-  /** An upgrade has begun: the process that is to take over. Undefined if it was over before that was seen. */
+  /** The process that is in charge: if that one has ended by itself, who took over from it when its answer has come. */
+  async current(): Promise<number> {
+    if (!isAlive(this.inCharge)) await this.upgrading;
+    return this.inCharge;
+  }
+
+  /** An upgrade has begun: the process that is to take over. Undefined if it has failed before that was seen. */
   async successor(upgrade: Promise<unknown>): Promise<number | undefined> {
     let isOver = false;
     upgrade.then(
@@ -124,10 +138,13 @@ export class Door {
     const before = this.inCharge;
     return until(
       "the new process",
-      () => {
-        if (isOver) return { pid: undefined };
-        const [pid] = isAlive(before) ? childrenOf(before) : [];
-        return pid !== undefined && { pid };
+      async () => {
+        const [pid] = childrenOf(before);
+        if (pid !== undefined) return { pid };
+        if (!isOver) return undefined;
+        // It serves by now, or has ended.
+        const serving = await askStatus(this.start.control, { timeout: PATIENCE }).catch(() => ({ pid: before }));
+        return { pid: serving.pid === before ? undefined : serving.pid };
       },
       PATIENCE,
     ).then(({ pid }) => pid);
@@ -135,11 +152,13 @@ export class Door {
 
   /** SIGKILL to the one in charge: the process that was about to take over from it, if there is one. */
   async killAndSeek(): Promise<number | undefined> {
-    const before = this.inCharge;
+    const before = await this.current();
     // Seen while it stands still: none is started after that.
-    process.kill(before, "SIGSTOP");
+    kill(before, "SIGSTOP");
     await until("the door to stand still", () => isStopped(before) || !isAlive(before), PATIENCE);
-    const [successor] = isAlive(before) ? childrenOf(before) : [];
+    if ((await this.current()) !== before) return this.killAndSeek();
+    if (!isAlive(before)) throw new Error(`the door ended by itself: ${this.stderr}`);
+    const [successor] = childrenOf(before);
     await this.kill(before);
     return successor;
   }
@@ -161,21 +180,25 @@ export class Door {
   async kill(pid = this.inCharge): Promise<void> {
     if (!isAlive(pid)) return;
     await killing(this.deaths, pid, () => {
-      process.kill(pid, "SIGKILL");
+      kill(pid);
       return until("the end of a process that was killed", () => !isAlive(pid), PATIENCE);
     });
   }
 
   /** SIGTERM: finishes what waits. Throws if it does not end in order. */
   async stop(): Promise<void> {
-    const { child, inCharge } = this;
-    const all = [inCharge, ...childrenOf(inCharge)];
-    process.kill(inCharge, "SIGTERM");
-    const isOver = () => !all.some(isAlive) && (inCharge !== child.pid || !child.running);
+    const { child } = this;
+    const inCharge = await this.current();
+    const successors = childrenOf(inCharge);
+    kill(inCharge, "SIGTERM");
+    const isOver = () => !isAlive(inCharge) && (inCharge !== child.pid || !child.running);
     await until("the door's end", isOver, PATIENCE);
     if (inCharge === child.pid && child.process.exitCode !== 0) {
       throw new Error(`the door ended with ${child.process.exitCode ?? child.process.signalCode}: ${child.stderr}`);
     }
+    // Whom it handed over to was told as well, if it could be: what comes to both is one signal.
+    if ((await this.current()) !== inCharge) return this.stop();
+    await until("its successor's end", () => !successors.some(isAlive), PATIENCE);
   }
 
   /** Takes in the lines that have come. */

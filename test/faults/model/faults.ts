@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { descriptorLimitOf, leaveDescriptors, limitDescriptors, processorShare } from "../../support/process-limits.js";
-import { isAlive } from "../../support/process-status.js";
+import { isAlive, kill } from "../../support/process-status.js";
 import { program } from "../../support/programs.js";
 import type { Instance } from "./instance.js";
 import type { Scene } from "./scene.js";
@@ -81,18 +81,18 @@ export const acts: Readonly<Record<FaultKind, Act>> = {
   },
 
   async "stop the door"({ scene }, fault) {
-    const { pid } = scene.door;
-    process.kill(pid, "SIGSTOP");
+    const pid = await scene.door.current();
+    kill(pid, "SIGSTOP");
     await sleep(fault.milliseconds);
-    if (isAlive(pid)) process.kill(pid, "SIGCONT");
+    kill(pid, "SIGCONT");
   },
 
   async "fill the accept queue"({ scene, burst }, fault) {
-    const { pid } = scene.door;
-    process.kill(pid, "SIGSTOP");
+    const pid = await scene.door.current();
+    kill(pid, "SIGSTOP");
     burst(1300);
     await sleep(fault.milliseconds);
-    if (isAlive(pid)) process.kill(pid, "SIGCONT");
+    kill(pid, "SIGCONT");
   },
 
   async "stop a worker"({ scene }, fault) {
@@ -142,7 +142,7 @@ export const acts: Readonly<Record<FaultKind, Act>> = {
   },
 
   async "take the door's descriptors"({ scene }, fault) {
-    await starve(scene, scene.door.pid, fault);
+    await starve(scene, await scene.door.current(), fault);
   },
 
   async reload({ scene }) {
@@ -249,12 +249,22 @@ async function killInCharge(scene: Scene, pause: number): Promise<void> {
 
 /** A few descriptors are left for a while. */
 async function starve(scene: Scene, pid: number, fault: Fault): Promise<void> {
-  const limit = descriptorLimitOf(pid);
+  const limit = whileAlive(pid, () => descriptorLimitOf(pid));
+  whileAlive(pid, () => leaveDescriptors(pid, fault.choice % 4));
   try {
-    leaveDescriptors(pid, fault.choice % 4);
     await bear(scene, fault);
   } finally {
-    if (isAlive(pid)) limitDescriptors(pid, limit);
+    whileAlive(pid, () => limit !== undefined && limitDescriptors(pid, limit));
+  }
+}
+
+/** What is done to a process that an upgrade beside it may end. */
+function whileAlive<T>(pid: number, act: () => T): T | undefined {
+  try {
+    return act();
+  } catch (error) {
+    if (isAlive(pid)) throw error;
+    return undefined;
   }
 }
 
