@@ -56,8 +56,8 @@ beforeAll(async () => {
     folder,
     `
 backends:
-  https: { handoff: "${folder}/https.sock" }
-  http2: { handoff: "${folder}/http2.sock" }
+  https: { handoff: "${folder}/https.sock", acknowledgeTimeout: 60s }
+  http2: { handoff: "${folder}/http2.sock", acknowledgeTimeout: 60s }
 routes:
   https.test: https
   http2.test: http2

@@ -23,7 +23,7 @@ const configuration = () => `accessLog: all
 backends:
   short: { handoff: "${scene.at("short")}", protocol: datagram, hold: 1s, fallback: web }
   long: { handoff: "${scene.at("long")}", protocol: datagram, hold: 60s }
-  web: { handoff: "${scene.at("web")}", hold: 60s }
+  web: { handoff: "${scene.at("web")}", hold: 60s, acknowledgeTimeout: 60s }
 http: { routes: { short.test: short, long.test: long }, default: web }
 `;
 

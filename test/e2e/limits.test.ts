@@ -24,7 +24,7 @@ beforeEach(() => {
 afterEach(() => scene.end());
 
 const configuration = () =>
-  `backends: { app: { handoff: "${scene.folder}/pool/", hold: 10m } }\nroutes: { app.test: app }\n`;
+  `backends: { app: { handoff: "${scene.folder}/pool/", hold: 10m, acknowledgeTimeout: 60s } }\nroutes: { app.test: app }\n`;
 const instance = (name: string) => scene.backend({ kind: "raw", path: `${scene.folder}/pool/`, name });
 const clients = (count: number) => Promise.all(Array.from({ length: count }, () => scene.client(hello)));
 const rests = () => scene.door.log.filter((line) => line.event === "accept.rested");

@@ -62,7 +62,7 @@ beforeAll(async () => {
   for (const [index, { processes }] of rows.entries()) if (processes !== undefined) mkdirSync(pathOf(index));
   const backends = rows.map(
     ({ processes }, index) =>
-      `  row-${index}: { handoff: "${pathOf(index)}${processes === undefined ? "" : "/"}", hold: 20s }\n`,
+      `  row-${index}: { handoff: "${pathOf(index)}${processes === undefined ? "" : "/"}", hold: 60s }\n`,
   );
   const routes = rows.map((_, index) => `  ${nameOf(index)}: row-${index}\n`);
   door = await DoorProcess.start(folder.path, `backends:\n${backends.join("")}routes:\n${routes.join("")}`);

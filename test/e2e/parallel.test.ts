@@ -60,7 +60,7 @@ beforeEach(async () => {
   );
   door = await DoorProcess.start(
     folder,
-    `backends:\n${backends.map(({ name, path }) => `  ${name}: { handoff: "${path}", hold: 30s }\n`).join("")}` +
+    `backends:\n${backends.map(({ name, path }) => `  ${name}: { handoff: "${path}", hold: 60s, acknowledgeTimeout: 60s }\n`).join("")}` +
       `routes:\n${sites.map((site) => `  ${site.certificate.name}: ${site.backend.name}\n`).join("")}`,
     { workers: WORKERS },
   );

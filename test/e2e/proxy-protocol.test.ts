@@ -241,7 +241,7 @@ describe("once its header is read, a connection", () => {
   });
 
   it("is given to another instance when the first one is killed with it unread", async () => {
-    const pool = `backends: { app: { handoff: "${scene.folder}/pool/", hold: 60s, acknowledgeTimeout: 10s } }\n`;
+    const pool = `backends: { app: { handoff: "${scene.folder}/pool/", hold: 60s, acknowledgeTimeout: 60s } }\n`;
     mkdirSync(`${scene.folder}/pool`);
     const at = (name: string) => `${scene.folder}/pool/${name}.sock`;
     const first = await scene.backend({ kind: "raw", path: at("a"), name: "app" });

@@ -32,7 +32,7 @@ beforeEach(async () => {
 afterEach(() => scene.end());
 
 const configuration = (more = "") =>
-  `${user}${more}backends: { app: { relay: "${origin.target}", hold: 20s } }\nroutes: { app.test: app }\n`;
+  `${user}${more}backends: { app: { relay: "${origin.target}", hold: 60s } }\nroutes: { app.test: app }\n`;
 
 /** In any of its threads. */
 function expectNoPrivileges(pid: number): void {

@@ -59,7 +59,7 @@ async function expectNobodyLost(clients: Promise<unknown>): Promise<void> {
 
 it("the only instance, at its one path: clients wait for the next one", async () => {
   let backend = await start(scene.at("app"));
-  await scene.startDoor(`backends: { app: { handoff: "${scene.at("app")}", hold: 20s } }\ndefault: app\n`, {
+  await scene.startDoor(`backends: { app: { handoff: "${scene.at("app")}", hold: 60s } }\ndefault: app\n`, {
     workers: 2,
     channels: 2,
   });
@@ -77,7 +77,7 @@ it("a pool, one after the other: the others serve meanwhile", async () => {
   const path = `${scene.folder}/pool/`;
   mkdirSync(path, { mode: 0o755 });
   const pool = [await start(path), await start(path), await start(path)];
-  await scene.startDoor(`backends: { app: { handoff: "${path}", hold: 20s } }\ndefault: app\n`, {
+  await scene.startDoor(`backends: { app: { handoff: "${path}", hold: 60s } }\ndefault: app\n`, {
     workers: 2,
     channels: 6,
   });

@@ -27,7 +27,7 @@ afterEach(() => scene.end());
 
 const instance = () => scene.backend({ kind: "https", path: `${scene.folder}/pool/`, certificate: app });
 const configuration = () =>
-  `backends: { app: { handoff: "${scene.folder}/pool/", hold: 20s } }\nroutes: { app.test: app }\n`;
+  `backends: { app: { handoff: "${scene.folder}/pool/", hold: 60s } }\nroutes: { app.test: app }\n`;
 const startLoad = (host = "127.0.0.1") =>
   TlsLoad.start({ port: scene.door.port, host, ca: app.cert, names: ["app.test"], clients: CLIENTS });
 
