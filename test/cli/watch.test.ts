@@ -42,13 +42,10 @@ class Terminal {
     );
   }
 
-  /** The last picture. */
+  /** The last picture that has come whole. */
   get picture(): string[] {
-    const last = this.text.split("\x1b[H").at(-1)!;
-    return last
-      .split("\x1b[J")[0]!
-      .split(/\r*\n/)
-      .map((line) => line.replaceAll("\x1b[K", ""));
+    const last = [...this.text.matchAll(/\x1b\[H(.*?)\x1b\[J/gs)].at(-1)?.[1] ?? "";
+    return last.split(/\r*\n/).map((line) => line.replaceAll("\x1b[K", ""));
   }
 
   type(text: string): void {
@@ -88,8 +85,7 @@ describe("on a terminal", () => {
     const terminal = new Terminal();
     await terminal.shows("1.2.3 running");
     await daemon.stop();
-    await terminal.shows("trying again");
-    expect(terminal.picture[2]).toMatch(/^no daemon behind .*, trying again$/);
+    await until("that it tries again", () => /^no daemon behind .*, trying again$/.test(terminal.picture[2] ?? ""));
     daemon = await FakeDaemon.start(path);
     daemon.controlled.status_ = someStatus({ version: "1.2.4", pid: 4001 });
     await terminal.shows("1.2.4 running");
