@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { compilePrograms } from "../../bench/compile.mjs";
 import { clientHello } from "../../bench/hello.mjs";
 import { Child } from "../support/child.js";
+import { deadPort } from "../support/relay-scene.js";
 import { below } from "../support/trials.js";
 import { until } from "../support/wait.js";
 
@@ -59,7 +60,7 @@ const waiting = (to: number) => connectionsTo(to, "06");
 const connected = (to: number) => connectionsTo(to, "01") > 0;
 
 test("an open loop makes as many connections as are due, spread over the threads", async () => {
-  const result = await resultOf(start("-R 300 -d 0.5 -w 0.1 -c 400 -t 2"));
+  const result = await resultOf(start("-R 300 -d 0.5 -w 0.1 -c 400 -t 2 -D 60000"));
   expect(result.open).toMatchObject({ rate: 300, due: 150, withoutFreeClient: 0 });
   expect(failures(result)).toEqual([]);
 });
@@ -67,7 +68,7 @@ test("an open loop makes as many connections as are due, spread over the threads
 test("an open loop's latency runs from when a connection was due: a stop of the server is seen by all that came meanwhile", async () => {
   // One client: in a closed loop it would have waited once, and the other 99 % would look quick.
   server.process.kill("SIGSTOP");
-  const load = start("-R 100 -d 2 -w 0 -c 1");
+  const load = start("-R 100 -d 2 -w 0 -c 1 -D 60000");
   await until("the first connection", () => connected(port));
   await new Promise((resolve) => setTimeout(resolve, 1000));
   server.process.kill("SIGCONT");
@@ -96,11 +97,7 @@ test("one connection each: all are made at once, and the program ends with the l
 });
 
 test("a closed port is told as refused", async () => {
-  const closed = createServer();
-  await new Promise<void>((resolve) => closed.listen(0, "127.0.0.1", resolve));
-  const { port: free } = closed.address() as { port: number };
-  await new Promise((resolve) => closed.close(resolve));
-  expect(failures(await resultOf(start("-1 -c 5 -d 60", free)))).toEqual([["refused", 5]]);
+  expect(failures(await resultOf(start("-1 -c 5 -d 60", await deadPort())))).toEqual([["refused", 5]]);
 });
 
 test("it says when it was the limit itself: not at a hundred connections a second", async () => {
