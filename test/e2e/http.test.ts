@@ -153,6 +153,7 @@ describe("a Node server behind a listener for HTTP", () => {
       response.end(JSON.stringify([request.url, info?.serverName, info?.tls, request.socket.remotePort]));
     });
     guard(server);
+    server.keepAliveTimeout = 120_000; // on a busy machine the connection may be idle for long
     const receiver = await attach(server, { path: scene.at("app") });
     try {
       await scene.startDoor(`${handoffs("app")}http: { routes: { "*.app.test": app } }\n`, { ...http, channels: 1 });
@@ -387,8 +388,9 @@ describe("a request that does not become whole", () => {
     await scene.startDoor(configuration("timeouts: { hello: 1s }"), { listener: "protocol: http, deferAccept: 0" });
     const silent = await scene.client();
     const slow = await scene.client(bytesOf(get("app.test").slice(0, -1)));
-    const trickling = await scene.client();
-    let sent = 0;
+    // Begun at once: the next byte may come late.
+    const trickling = await scene.client(bytesOf("G"));
+    let sent = 1;
     const endless = `GET /${"x".repeat(10_000)}`;
     const timer = setInterval(() => trickling.send(bytesOf(endless.charAt(sent++))), 30);
     expect(texts(await silent.reply)).toEqual(closed);
