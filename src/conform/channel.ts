@@ -115,6 +115,7 @@ export class Channel {
   /** Sends a HANDOFF with any descriptors, which stay the caller's. */
   handWith(descriptors: readonly number[], message: (sequence: number) => Uint8Array, connection?: Connection): Handed {
     const sequence = this.next;
+    const sentAt = performance.now();
     const errno = this.send(message(sequence), descriptors);
     if (errno !== 0) throw new Broken(`HANDOFF ${sequence} to find room`, `errno ${errno} (${this.summary})`);
     this.next = (sequence + 1) >>> 0;
@@ -125,7 +126,7 @@ export class Channel {
     });
     const handed: Handed = { sequence, connection, answer: undefined, reason: 0, took: 0, settled };
     this.last = handed;
-    this.outstanding.set(sequence, { handed, sentAt: performance.now(), settle });
+    this.outstanding.set(sequence, { handed, sentAt, settle });
     return handed;
   }
 

@@ -4,13 +4,9 @@ import { connect, createServer } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { eventually } from "../../src/conform/wait.js";
 import { Folder } from "../support/folder.js";
+import { standStill } from "./stand-still.js";
 
 const folder = new Folder();
-
-/** As where the machine stands still, or this process is stopped. */
-function standStill(milliseconds: number): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
-}
 
 test("what came while the kit stood still came in time", async () => {
   const path = folder.at("receiver.sock");
