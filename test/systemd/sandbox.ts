@@ -20,6 +20,16 @@ const PREPARE = `
     -keyout /etc/app/key.pem -out /etc/app/cert.pem 2>/dev/null
   chmod 600 /etc/app/key.pem`;
 
+/**
+ * Has the README's front door wait for the app's start for as long as that takes on a machine in use; for the clients of
+ * impatient.example.com, for 5 s.
+ */
+export const PATIENT = `
+  cd /etc/sni-handoff
+  sed -i 's/hold: 10s/hold: 60s/
+    s,^backends:,backends:\\n  impatient: { handoff: /run/app/door.sock\\, connect: lazily\\, hold: 5s\\, fallback: sorry },' front-door.yaml
+  echo '  impatient.example.com: impatient' >>front-door.yaml`;
+
 export interface Ran {
   readonly status: number;
   readonly stdout: string;

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../support/wait.js";
-import { Sandbox } from "./sandbox.js";
+import { PATIENT, Sandbox } from "./sandbox.js";
 
 const readme = readFileSync(new URL("../../examples/systemd/README.md", import.meta.url), "utf8");
 const [install, oneLiners] = [...readme.matchAll(/\n```sh\n(.*?)\n```/gs)].map((match) => match[1]!) as [
@@ -24,7 +24,7 @@ const sandbox = new Sandbox();
 /** Asks for a page; its text, trimmed. */
 const curl = (name: string, options = "") =>
   sandbox.run(
-    `curl --silent --show-error --max-time 20 --cacert /etc/app/cert.pem --resolve ${name}:443:127.0.0.1 ${options} https://${name}/`,
+    `curl --silent --show-error --max-time 100 --cacert /etc/app/cert.pem --resolve ${name}:443:127.0.0.1 ${options} https://${name}/`,
   );
 
 /** Resolves when it accepts. */
@@ -39,7 +39,7 @@ async function startDoor(): Promise<void> {
 beforeAll(async () => {
   // All but the start.
   await sandbox.run(install.split("\n").slice(0, -1).join("\n"));
-  await sandbox.run("sed -i 's/hold: 10s/hold: 5s/' /etc/sni-handoff/front-door.yaml");
+  await sandbox.run(PATIENT);
 });
 
 describe("the units", () => {
@@ -105,9 +105,9 @@ describe("a backend under its units, behind a front door of the README's", () =>
   test("stays stopped with its socket unit: clients are held, refused, and the path is gone", async () => {
     await sandbox.run("systemctl stop app.socket app.service");
     expect(await sandbox.attempt("test -e /run/app/door.sock")).toMatchObject({ status: 1 });
-    // 35: the TLS handshake failed, by an alert; after the hold time of front-door.yaml.
+    // 35: the TLS handshake failed, by an alert; after the hold time.
     const { status, stdout } = await sandbox.attempt(
-      "curl --silent --max-time 20 --resolve app.example.com:443:127.0.0.1 --write-out '%{time_total}' https://app.example.com/",
+      "curl --silent --max-time 100 --resolve impatient.example.com:443:127.0.0.1 --write-out '%{time_total}' https://impatient.example.com/",
     );
     expect(status).toBe(35);
     expect(Number(stdout)).toBeGreaterThan(4);
