@@ -30,6 +30,7 @@ static const char usage[] =
     "  -d SECONDS  how long to measure (default 2)\n"
     "  -w SECONDS  warm-up before that, not measured (default 0.5)\n"
     "  -R RATE     open loop: so many requests a second, each due at its time; latency runs from then (default 0: closed)\n"
+    "  -D MILLIS   what is open when an open loop ends has that long to be answered (default 2000)\n"
     "  -r MILLIS   a client's rest after each request (default 0: none)\n"
     "  -p PATH     of the request (default /)\n"
     "  -q FILE     sent in place of the request, 511 bytes at most; the server ends the connection\n"
@@ -41,9 +42,8 @@ static const char usage[] =
     "  -u PID      report the CPU time of this process too; may be repeated\n";
 
 enum { MOST_THREADS = 64, MOST_WATCHED = 64 };
-/* For the last answers: when told to end, and at the end of an open loop. */
+/* For the last answers when told to end. */
 #define LAST_ANSWERS (50 * NANOSECONDS_PER_SECOND)
-#define DRAIN (2 * NANOSECONDS_PER_SECOND)
 
 struct sample {
     uint64_t time, completed, connections, bytes, failures[VISIT_FAILURES];
@@ -59,6 +59,8 @@ static int threads_run;
 static int watched[MOST_WATCHED];
 static unsigned watched_count;
 static uint64_t clients = 64;
+/* For the last answers at the end of an open loop. */
+static uint64_t drain_time = 2 * NANOSECONDS_PER_SECOND;
 
 static struct sample take_sample(void)
 {
@@ -173,7 +175,7 @@ static void parse_options(int count, char **arguments, uint64_t *duration, uint6
 {
     const char *server_name = NULL, *protocol = NULL, *path = "/";
     int option;
-    while ((option = getopt(count, arguments, "s:c:t:d:w:R:r:p:q:l:e:kHa:u:h")) != -1) {
+    while ((option = getopt(count, arguments, "s:c:t:d:w:R:D:r:p:q:l:e:kHa:u:h")) != -1) {
         switch (option) {
         case 's': server_name = optarg; break;
         case 'c': clients = parse_number(optarg, "-c", 1, 100000); break;
@@ -181,6 +183,7 @@ static void parse_options(int count, char **arguments, uint64_t *duration, uint6
         case 'd': *duration = parse_seconds(optarg, "-d"); break;
         case 'w': *warm_up = parse_seconds(optarg, "-w"); break;
         case 'R': options.rate = parse_number(optarg, "-R", 0, 10000000); break;
+        case 'D': drain_time = 1000000 * parse_number(optarg, "-D", 0, 3600000); break;
         case 'r': options.rest = 1000000 * parse_number(optarg, "-r", 0, 60000); break;
         case 'p': path = optarg; break;
         case 'q': read_request(optarg); break;
@@ -240,7 +243,7 @@ static void drain(const sigset_t *signals, uint64_t now, int interrupted)
     if (options.rate > 0 && now < state.to)
         atomic_store(&state.to, now);
     if (interrupted || options.rate > 0)
-        wait_until(now + (interrupted ? LAST_ANSWERS : DRAIN), signals, options.rate > 0 ? is_drained : is_idle);
+        wait_until(now + (interrupted ? LAST_ANSWERS : drain_time), signals, options.rate > 0 ? is_drained : is_idle);
     uint64_t idle = 0;
     for (unsigned i = 0; i < options.threads; i++)
         idle += threads[i].idle;

@@ -65,10 +65,19 @@ async function resultOf(child: Child): Promise<Result> {
   return JSON.parse(child.lines.at(-1)!) as Result;
 }
 
+/** The same, told to end after so many requests, however long those take. */
+async function resultAfter(count: number, child: Child): Promise<Result> {
+  await child.line("the beginning", (line) => line.includes("measuring"));
+  const before = requested;
+  await until("some requests", () => requested - before >= count);
+  child.process.kill("SIGINT");
+  return resultOf(child);
+}
+
 const hello = ["-e", "hello\n"];
 
 test("a connection each request, over TLS", async () => {
-  const result = await resultOf(start([...hello, ..."-c 4 -t 2 -d 0.5 -w 0.1 -a 10".split(" ")]));
+  const result = await resultAfter(10, start([...hello, ..."-c 4 -t 2 -d 60 -w 0.1 -a 10".split(" ")]));
   expect(result.completed).toBeGreaterThan(0);
   expect(result.failed).toBe(0);
   expect(Math.abs(result.connections - result.completed)).toBeLessThanOrEqual(4);
@@ -77,7 +86,7 @@ test("a connection each request, over TLS", async () => {
 test("kept connections, with TLS and without", async () => {
   for (const port of [portOf(tls), portOf(plain)]) {
     const before = requested;
-    const result = await resultOf(start([...hello, ..."-k -c 4 -d 0.5 -w 0".split(" ")], port));
+    const result = await resultAfter(10, start([...hello, ..."-k -c 4 -d 60 -w 0".split(" ")], port));
     expect(result.failed).toBe(0);
     expect(result.connections).toBeLessThanOrEqual(4);
     expect(result.completed).toBeGreaterThan(4);
@@ -100,12 +109,7 @@ test("handshakes only: the server sees no request, and an end in order", async (
 });
 
 test("downloads are read to their end, and their bytes counted", async () => {
-  const before = requested;
-  const child = start(["-p", "/big", "-e", "end\n", ..."-k -c 2 -d 60 -w 0".split(" ")]);
-  await child.line("the beginning", (line) => line.includes("measuring"));
-  await until("some requests", () => requested - before >= 5);
-  child.process.kill("SIGINT");
-  const result = await resultOf(child);
+  const result = await resultAfter(5, start(["-p", "/big", "-e", "end\n", ..."-k -c 2 -d 60 -w 0".split(" ")]));
   expect(result.failed).toBe(0);
   expect(result.completed).toBeGreaterThan(0);
   expect(result.bytes).toBeGreaterThan(result.completed * big.length);
@@ -114,7 +118,7 @@ test("downloads are read to their end, and their bytes counted", async () => {
 
 test("an open loop makes as many requests as are due, kept connections or not", async () => {
   for (const kept of [[], ["-k"]]) {
-    const options = "-R 40 -t 2 -d 0.5 -w 0.1 -c 60".split(" ");
+    const options = "-R 40 -t 2 -d 0.5 -w 0.1 -c 60 -D 60000".split(" ");
     const result = await resultOf(start([...hello, ...kept, ...options], portOf(plain)));
     expect(result.open).toMatchObject({ due: 20, withoutFreeClient: 0 });
     expect(result.failed).toBe(0);
