@@ -241,9 +241,11 @@ describe("a backend on demand", () => {
       systemctl daemon-reload
       systemctl start ${names.map((name) => `${name}.socket`).join(" ")} app.socket
       systemctl reload ${DOOR}`);
+    // One is left alone after its first client, for as long as the others take.
+    const cyclesOf = (name: string) => (name === names.at(-1) ? 1 : CYCLES);
     const cycles = async (name: string) => {
       const pids = new Set<string>();
-      for (let i = 0; i < CYCLES; i++) {
+      for (let i = 0; i < cyclesOf(name); i++) {
         const answer = await until("an answer", async () => {
           const { status, stdout } = await sandbox.attempt(curl(`${name}.example.com`));
           return status === 0 && stdout.trim(); // the reload may be on its way the first time
@@ -252,7 +254,7 @@ describe("a backend on demand", () => {
         pids.add(pid);
         await sandbox.until(`${name}.service`, { ActiveState: "inactive", Result: "success", ExecMainPID: pid });
       }
-      expect(pids.size).toBe(CYCLES);
+      expect(pids.size).toBe(cyclesOf(name));
       return [...pids].at(-1)!;
     };
     const last = await Promise.all(names.map(cycles));
