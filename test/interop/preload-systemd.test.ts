@@ -2,8 +2,10 @@
 import { readFileSync } from "node:fs";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { Child } from "../support/child.js";
+import type { LogLine } from "../support/door-process.js";
 import { until } from "../support/wait.js";
 import { PROJECT, Sandbox } from "../systemd/sandbox.js";
+import { leftInQueue } from "./support/left-in-queue.js";
 import { peer } from "./support/peers.js";
 
 const readme = readFileSync(new URL("../../examples/systemd/README.md", import.meta.url), "utf8");
@@ -21,7 +23,7 @@ const sandbox = new Sandbox();
 const ask = (unit: string) => {
   const name = nameOf(unit);
   return sandbox.run(
-    `curl --silent --show-error --max-time 60 --insecure --resolve ${name}:443:127.0.0.1 --interface 127.0.0.77 https://${name}/`,
+    `curl --silent --show-error --max-time 100 --insecure --resolve ${name}:443:127.0.0.1 --interface 127.0.0.77 https://${name}/`,
   );
 };
 
@@ -37,6 +39,13 @@ async function underLoad(unit: string, act: () => Promise<unknown>): Promise<{ s
   load.process.stdin!.end();
   await load.ended;
   return JSON.parse(load.lines.at(-1)!);
+}
+
+/** Clients of a unit that go with its listener when it is restarted: see leftInQueue. */
+async function mayBeLost(unit: string): Promise<number> {
+  const lines = (await sandbox.journal(DOOR)).split("\n").filter((line) => line.startsWith("{"));
+  const log = lines.map((line) => JSON.parse(line) as LogLine);
+  return leftInQueue(log.filter((line) => line.server_name === nameOf(unit))).size;
 }
 
 /** Processes of a unit: "PID COMMAND", of the command its first 15 bytes. */
@@ -114,8 +123,9 @@ beforeAll(async () => {
   await sandbox.write({
     "/etc/sni-handoff/front-door.yaml": `listeners: [{ address: "*:443" }]
 control: /run/sni-handoff/control.sock
-${backends}
-  python: { handoff: /run/python-door/door.sock, hold: 15s }
+accessLog: all
+${backends.replaceAll("hold: 15s", "hold: 1m")}
+  python: { handoff: /run/python-door/door.sock, hold: 1m }
 routes: { ${nameOf("python")}: python, ${nameOf("nginx")}: nginx, ${nameOf("haproxy")}: haproxy, ${nameOf("apache2")}: apache }
 `,
     "/etc/nginx/sites-enabled/default": nginxSite,
@@ -144,12 +154,14 @@ describe.each(units)("%s", (unit) => {
     expect(await sandbox.run(`stat --format='%U %G %a' /run/${unit}-door/door.sock`)).toBe("root front-door 660");
   });
 
-  test("reloaded five times and restarted three times under load: nobody fails", async () => {
+  test("reloaded five times and restarted three times under load: nobody fails that was not long in its queue", async () => {
+    const before = await mayBeLost(unit);
     const { failed } = await underLoad(unit, async () => {
       for (let i = 0; i < 5; i++) await sandbox.run(`systemctl reload ${unit}; sleep 0.2`);
       for (let i = 0; i < 3; i++) await sandbox.run(`systemctl restart ${unit}`);
     });
-    expect(failed).toEqual([]);
+    expect(failed.filter((message) => !message.startsWith("ECONNRESET"))).toEqual([]);
+    if (failed.length > 0) expect(failed.length).toBeLessThanOrEqual((await mayBeLost(unit)) - before);
   });
 
   test("its helper is killed: another one is there, for a server without rights, or in a root folder of its own", async () => {
