@@ -1,4 +1,5 @@
 /** A certificate authority for tests: Let's Encrypt's Pebble, with a DNS server that says 127.0.0.1 to every question. */
+import { Resolver } from "node:dns/promises";
 import { writeFileSync } from "node:fs";
 import { get, type RequestOptions } from "node:https";
 import { join } from "node:path";
@@ -59,14 +60,20 @@ export class Pebble {
       }),
     ] as const;
     const pebble = new Pebble(port, management, { name: at("cert.pem"), text: own.cert }, children);
-    try {
-      await until("Pebble to answer", () =>
-        pebble.fetch(pebble.directory).catch((error) => {
+    const answers = <T>(what: string, ask: () => Promise<T>) =>
+      until(`${what} to answer`, () =>
+        ask().catch((error) => {
           if (!children.every(({ running }) => running)) throw new Error(pebble.said);
-          if (error.code !== "ECONNREFUSED") throw error;
+          // The DNS server has answers a moment after it listens.
+          if (!["ECONNREFUSED", "ENODATA"].includes(error.code)) throw error;
           return undefined;
         }),
       );
+    const resolver = new Resolver();
+    resolver.setServers([`127.0.0.1:${dns}`]);
+    try {
+      await answers("Pebble", () => pebble.fetch(pebble.directory));
+      await answers("its DNS server", () => resolver.resolve4("app.test"));
     } catch (error) {
       await pebble.end();
       throw error;
