@@ -33,7 +33,7 @@ describe("build.mjs", () => {
     expect(existsSync(addon)).toBe(true);
     expect(build(folder)).toEqual({ status: 0, stdout: "", stderr: "" });
     // What follows would build again, and says so by missing the tools.
-    const withoutTools = { PATH: "/nonexistent" };
+    const withoutTools = { PATH: "/proc/nonexistent" };
     const { mtimeMs } = statSync(addon);
     const source = join(folder, "closer.c");
     utimesSync(source, new Date(), new Date(mtimeMs + 10_000));

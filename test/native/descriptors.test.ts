@@ -89,12 +89,12 @@ describe("errors", () => {
   it("are SystemCallErrors with call, name, number, and text", () => {
     let error: unknown;
     try {
-      native.lockFolder("/nonexistent");
+      native.lockFolder("/proc/nonexistent");
     } catch (caught) {
       error = caught;
     }
     expect(error).toBeInstanceOf(SystemCallError);
-    expect((error as Error).message).toBe("open /nonexistent: No such file or directory (ENOENT)");
+    expect((error as Error).message).toBe("open /proc/nonexistent: No such file or directory (ENOENT)");
   });
 
   // One row for each way in which an argument can be wrong.

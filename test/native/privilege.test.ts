@@ -98,7 +98,7 @@ describe("execute", () => {
     const rules = [
       { path: "/usr", access: 0b1101 },
       { path: "/dev/null", access: 0xffff },
-      { path: "/nonexistent", access: 1 },
+      { path: "/proc/nonexistent", access: 1 },
     ];
     const landlock = { handledFiles: 0x1fff, handledNetwork: 0, scoped: 0, rules };
     const everything: Execution = {
