@@ -58,6 +58,8 @@ describe("a drained backend", () => {
     await until("the held one", () => plane.totals.held === 1);
     app.signal("SIGCONT");
     expect(await answerOf(first)).toBe("app");
+    // Its client has an answer before the door reads that.
+    await until("the acknowledgement", () => plane.totals.acknowledged === 1);
     expect(plane.totals.handed_over).toBe(1);
     expect(await plane.snapshot()).toMatchObject([{ state: "ready", drained: true, outstanding: 0 }]);
     await drain("another");
@@ -123,6 +125,7 @@ it("a snapshot tells every channel's state, and why there is none", async () => 
   await plane.start(backends, { workers: 2 });
   await plane.channels("ready", 2);
   await plane.ask("app");
+  await until("the acknowledgement", () => plane.totals.acknowledged === 1);
   const channels = await plane.snapshot();
   expect(channels).toHaveLength(4);
   for (const channel of channels) {

@@ -71,7 +71,8 @@ export async function openssl(target: Target, ...options: string[]): Promise<See
     ],
     { stdio: ["pipe", "pipe", "pipe"] },
   );
-  const seen = await ask(client, target, /^---$/, /^ALPN protocol: (\S+)/, 3);
+  // Said in either case; what else is looked at has been said before.
+  const seen = await ask(client, target, /^(?:ALPN protocol: |No ALPN negotiated)/, /^ALPN protocol: (\S+)/);
   const tls = client.lines.map((line) => /^New, (TLSv1\.[23]), /.exec(line)?.[1]).find((version) => version);
   return { ...seen, ...(tls !== undefined && { tls }) };
 }
@@ -92,12 +93,11 @@ export async function gnutls(target: Target, ...options: string[]): Promise<Seen
 }
 
 /** Waits for the handshake, asks in the language that ALPN agreed on, and looks at the connection before it ends. */
-async function ask(client: Child, target: Target, connected: RegExp, agreed: RegExp, times = 1): Promise<Seen> {
+async function ask(client: Child, target: Target, connected: RegExp, agreed: RegExp): Promise<Seen> {
   const stdin = client.process.stdin!;
   stdin.on("error", () => {}); // it ended early: its lines say why
   try {
-    let met = 0;
-    await client.line("the handshake's end", (line) => connected.test(line) && ++met >= times);
+    await client.line("the handshake's end", (line) => connected.test(line));
     const alpn = client.lines.map((line) => agreed.exec(line)?.[1]).find((protocol) => protocol) ?? "";
     stdin.write(alpn === "h2" ? http2Request(target) : http1Request(target));
     const body = await client.line("the answer", (line) => /\{"name".*\}/.exec(line)?.[0]);
