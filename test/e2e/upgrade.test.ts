@@ -72,7 +72,7 @@ describe("what takes over", () => {
   });
 
   it("gets all of them where a stop would wait for nobody", async () => {
-    const door = await scene.startDoor(configuration("timeouts: { drain: 0 }\n"));
+    const door = await scene.startDoor(configuration("timeouts: { drain: 0, hello: 60s }\n"));
     await Promise.all(Array.from({ length: 300 }, (_, i) => scene.client(hello.subarray(0, i < 150 ? 50 : undefined))));
     await scene.doorHas(300);
     expect(await door.upgrade()).toMatchObject({ event: "upgraded", counters: { passed_on: 300, abandoned: 0 } });
@@ -130,7 +130,7 @@ describe("a new program that cannot take over: the old one goes on, and says why
   const cases: readonly [string, string | undefined, string, RegExp][] = [
     ["it crashes at its start", "throw new Error('broken release');", "", /broken release/],
     ["it ends without a word", "process.exit(3);", "", /ended with status 3 before it was ready/],
-    ["it hangs", "setInterval(() => {}, 1000);", "timeouts: { upgrade: 2s }\n", /not ready within 2 s/],
+    ["it hangs", "setInterval(() => {}, 1000);", "timeouts: { upgrade: 2s, hello: 60s }\n", /not ready within 2 s/],
     ["its configuration is wrong", undefined, "rutes: {}\n", /rutes/],
     [
       "it is ready, and dies instead of accepting",
