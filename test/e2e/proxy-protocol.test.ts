@@ -307,7 +307,7 @@ it("curl --haproxy-protocol, and openssl behind a header: TLS follows it", async
   await scene.backend({ kind: "https", path: scene.at("app"), certificate: app, name: "app" });
   const ca = join(scene.folder, "ca.pem");
   writeFileSync(ca, app.cert);
-  const door = await scene.startDoor(configuration(), {
+  const door = await scene.startDoor(configuration(SLOW), {
     listener: 'acceptProxyProtocol: ["127.0.0.0/8"]',
     channels: 1,
   });
