@@ -83,6 +83,7 @@ routes: { app.test: app, named.test: named, unix.test: unix }
     origin.finish();
     await until("the relay's end", () => !isAlive(pid));
     expect([download.ended, download.text]).toEqual(["end", "begun\nmore\nend\n"]);
+    await until("the relay's last line", () => scene.lines("relay.stopped").length > 0);
     expect(scene.lines("relay.stopped")).toMatchObject([{ reset: 0 }]);
   });
 
