@@ -242,7 +242,10 @@ routes: { plain.test: plain, bulk.test: plain, stops.test: plain, cut.test: plai
     await until("the end", () => reply !== undefined || !this.relay.running, PATIENCE).catch(() => {});
     client.close();
     if (reply === undefined) {
-      wrong.push(`the client of ${name}.test got no end`);
+      const { bytesRead } = client.socket;
+      wrong.push(
+        `the client of ${name}.test got no end, but ${bytesRead} bytes; it was served ${this.served.of(word)} times`,
+      );
       return 0;
     }
     const { received, end } = reply;
