@@ -11,8 +11,8 @@
 /*
  * A non-blocking, close-on-exec TCP socket that connects to `address`: writable once it has, EPOLLERR if it cannot.
  * `speaks_first`: bytes are sent as soon as it has, and the handshake's last acknowledgement goes with them (no
- * TCP_QUICKACK; without bytes it would come late). -1 and errno if a failure is known at once; the caller closes the
- * result.
+ * TCP_QUICKACK; without bytes it would come late). -1 and errno if a failure is known at once: ECONNREFUSED also where it
+ * would be connected to itself. The caller closes the result.
  */
 int tcp_dial(const struct sockaddr_storage *address, socklen_t length, bool speaks_first);
 

@@ -478,7 +478,8 @@ export interface Addon {
   /**
    * A non-blocking socket that connects. EPOLLOUT tells that it has, EPOLLERR that it cannot.
    * `speaksFirst`: bytes will be sent as soon as it has, and the handshake's last acknowledgement with them. Returns the
-   * descriptor, which the caller closes, or the negative errno.
+   * descriptor, which the caller closes, or the negative errno: that of ECONNREFUSED also where nobody listens and the
+   * kernel has chosen the same port for this side, so that it would be connected to itself (RFC 9293 §3.5).
    */
   dial(address: Uint8Array, speaksFirst: boolean): number;
   /** SO_KEEPALIVE. Returns 0 or the errno. */

@@ -1,3 +1,4 @@
+import { constants } from "node:os";
 import { describe, expect, it } from "vitest";
 import { Intact, native } from "../../src/native/addon.js";
 import { Child } from "../support/child.js";
@@ -98,6 +99,27 @@ describe("listenTcp", () => {
     expect({ status, stderr: child.stderr }).toEqual({ status: 0, stderr: "" });
     expect(JSON.parse(child.lines[0]!)).toMatchObject({ family: "IPv6", address: "fe80::1%lo" });
   });
+});
+
+describe("dial", () => {
+  it.each(["127.0.0.1", "::1", "::ffff:127.0.0.1"])(
+    "is refused where it would be connected to itself: %s",
+    async (address) => {
+      // In a network namespace where the kernel has no other port to choose: ip(7), ip_local_port_range.
+      const program = `
+      const { native } = await import(${JSON.stringify(addon)});
+      const results = Array.from({ length: 3 }, () => native.dial(native.socketAddress("${address}", 40000), false));
+      const fd = native.listenTcp({ address: "${address}", port: 40000, backlog: 1 });
+      console.log(JSON.stringify([...results, native.localAddress(fd).port]));`;
+      const script =
+        'ip link set lo up && echo "40000 40000" >/proc/sys/net/ipv4/ip_local_port_range && exec "$0" --input-type=module -e "$1"';
+      const child = new Child("unshare", ["-r", "-n", "sh", "-c", script, process.execPath, program]);
+      const { status } = await child.ended;
+      expect({ status, stderr: child.stderr }).toEqual({ status: 0, stderr: "" });
+      const refused = -constants.errno.ECONNREFUSED;
+      expect(JSON.parse(child.lines[0]!)).toEqual([refused, refused, refused, 40_000]);
+    },
+  );
 });
 
 describe("addresses", () => {

@@ -81,11 +81,15 @@ export class RelayScene extends Scene {
 /** Clients whose ports are taken for as long as this process lives. */
 const taken: Socket[] = [];
 
-/** A port of loopback where nobody listens, nor can: it is a client's, which stays connected. */
+/**
+ * A port of loopback where nobody listens, nor can: it is a client's, which stays connected. It is bound, so that the kernel
+ * gives it to nobody who connects there, who would be connected to himself.
+ */
 export async function deadPort(): Promise<number> {
   const server = createServer((socket) => taken.push(socket.unref())).listen(0, "127.0.0.1");
   await once(server, "listening");
-  const client = connect((server.address() as AddressInfo).port, "127.0.0.1").unref();
+  const { port } = server.address() as AddressInfo;
+  const client = connect({ host: "127.0.0.1", port, localAddress: "127.0.0.1" }).unref();
   taken.push(client);
   await Promise.all([once(client, "connect"), once(server, "connection")]);
   server.close();
