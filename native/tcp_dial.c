@@ -13,24 +13,15 @@ static int set_option(int fd, int level, int name, int value) {
   return setsockopt(fd, level, name, &value, sizeof value);
 }
 
-static bool is_same(const struct sockaddr_storage *a, const struct sockaddr_storage *b) {
-  if (a->ss_family != b->ss_family) return false;
-  if (a->ss_family == AF_INET) {
-    const struct sockaddr_in *one = (const struct sockaddr_in *)a, *other = (const struct sockaddr_in *)b;
-    return one->sin_port == other->sin_port && one->sin_addr.s_addr == other->sin_addr.s_addr;
-  }
-  const struct sockaddr_in6 *one = (const struct sockaddr_in6 *)a, *other = (const struct sockaddr_in6 *)b;
-  return one->sin6_port == other->sin6_port && memcmp(&one->sin6_addr, &other->sin6_addr, sizeof one->sin6_addr) == 0;
-}
-
 /*
  * For a socket that connects the kernel may choose the very port that it connects to, if nobody listens there: then it
  * would be connected to itself (RFC 9293, section 3.5, simultaneous open), and whoever is to listen there could not.
  */
-static bool is_own_peer(int fd, const struct sockaddr_storage *address) {
+static bool is_own_peer(int fd, const struct sockaddr_storage *address, socklen_t length) {
   struct sockaddr_storage own = {0};
-  socklen_t length = sizeof own;
-  return getsockname(fd, (struct sockaddr *)&own, &length) == 0 && is_same(&own, address);
+  socklen_t own_length = sizeof own;
+  if (getsockname(fd, (struct sockaddr *)&own, &own_length) == -1) return false;
+  return own_length == length && memcmp(&own, address, length) == 0;
 }
 
 int tcp_dial(const struct sockaddr_storage *address, socklen_t length, bool speaks_first) {
@@ -39,7 +30,7 @@ int tcp_dial(const struct sockaddr_storage *address, socklen_t length, bool spea
   if (speaks_first) set_option(fd, IPPROTO_TCP, TCP_QUICKACK, 0);
   int error = connect(fd, (const struct sockaddr *)address, length) == 0 || errno == EINPROGRESS ? 0 : errno;
   if (error == 0) {
-    if (!is_own_peer(fd, address)) return fd;
+    if (!is_own_peer(fd, address, length)) return fd;
     tcp_reset_on_close(fd); /* Or the port would stay taken for a minute (TIME-WAIT). */
     error = ECONNREFUSED;
   }
