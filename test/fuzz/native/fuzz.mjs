@@ -8,13 +8,14 @@ import { compile, targets } from "./targets.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-/** Files "NAME*.hex" in seeds/: bytes in hexadecimal; from "#" on a comment. As files of their own in `folder`. */
-function writeSeeds(name, folder) {
-  for (const file of readdirSync(join(here, "seeds"))) {
-    if (!file.startsWith(`${name}.`)) continue;
+/** Files "NAME*.hex" in seeds/: bytes in hexadecimal; from "#" on a comment. As files of their own in `folder`; their names. */
+export function writeSeeds(name, folder) {
+  const names = readdirSync(join(here, "seeds")).filter((file) => file.startsWith(`${name}.`));
+  for (const file of names) {
     const text = readFileSync(join(here, "seeds", file), "latin1").replaceAll(/#.*/g, "");
     writeFileSync(join(folder, file), Buffer.from(text.replaceAll(/\s/g, ""), "hex"));
   }
+  return names;
 }
 
 /** Runs a program; what it wrote, and how it ended. */

@@ -31,7 +31,7 @@ export const targets = {
     memory: true,
   },
   messages: { sources: addon("messages", "tcp_state", "closer"), flags: ["-pthread"], longest: 4096, memory: true },
-  splicer: { sources: addon("splicer", "tcp_dial"), longest: 512, memory: true },
+  splicer: { sources: addon("splicer", "tcp_dial", "tcp_state"), longest: 512, memory: true },
   accepting: {
     sources: preload(
       "accepting",
@@ -56,10 +56,20 @@ export const targets = {
   receiver: { sources: [], longest: 1024, memory: true },
 };
 
+/** What a target is compiled with, whatever runs it: files, and flags of the compiler and the linker. */
+export function ingredients(name) {
+  const { sources, flags = [] } = targets[name];
+  const warnings = ["-Wall", "-Wextra", "-Werror"];
+  return {
+    files: [join(here, `${name.replace("-", "_")}.c`), ...sources],
+    flags: ["-std=gnu11", "-D_GNU_SOURCE", "-g", "-O1", ...warnings, ...flags],
+  };
+}
+
 const sanitizers = { address: "fuzzer,address,undefined", memory: "fuzzer,memory" };
 
 /** Every file that one of the targets may be made of. */
-function ingredients() {
+function allFiles() {
   const folders = [here, native, join(native, "preload"), join(native, "preload", "helper")];
   const files = folders.flatMap((folder) =>
     readdirSync(folder)
@@ -71,27 +81,16 @@ function ingredients() {
 
 /** Compiles a target; its program's path. `kind`: "address" (with UndefinedBehaviorSanitizer) or "memory". */
 export async function compile(name, kind = "address") {
-  const { sources, flags = [] } = targets[name];
   const digest = createHash("sha256");
-  for (const file of ingredients()) digest.update(readFileSync(file));
+  for (const file of allFiles()) digest.update(readFileSync(file));
   const program = join(compiled, `${name}-${kind}-${digest.digest("hex").slice(0, 16)}`);
   if (existsSync(program)) return program;
   mkdirSync(compiled, { recursive: true });
-  const options = [
-    "-std=gnu11",
-    "-D_GNU_SOURCE",
-    "-g",
-    "-O1",
-    "-fno-omit-frame-pointer",
-    "-Wall",
-    "-Wextra",
-    "-Werror",
-  ];
-  const sanitizer = [`-fsanitize=${sanitizers[kind]}`, "-fno-sanitize-recover=all"];
-  const source = join(here, `${name.replace("-", "_")}.c`);
+  const { files, flags } = ingredients(name);
+  const sanitizer = ["-fno-omit-frame-pointer", `-fsanitize=${sanitizers[kind]}`, "-fno-sanitize-recover=all"];
   const aside = `${program}.${process.pid}`;
   try {
-    await promisify(execFile)("clang", [...options, ...sanitizer, "-o", aside, source, ...sources, ...flags]);
+    await promisify(execFile)("clang", [...sanitizer, "-o", aside, ...files, ...flags]);
   } catch (error) {
     const isMissing = error.code === "ENOENT" || /libclang_rt/.test(error.stderr);
     if (!isMissing) throw error;

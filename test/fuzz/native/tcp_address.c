@@ -8,7 +8,7 @@
 
 /* The names and numbers of interfaces are the machine's: here, one is there. */
 unsigned if_nametoindex(const char *name) { return strcmp(name, "eth0") == 0 ? 7 : 0; }
-char *if_indextoname(unsigned index, char *name) { return index == 7 ? strcpy(name, "eth0") : NULL; }
+char *if_indextoname(unsigned index, char name[IF_NAMESIZE]) { return index == 7 ? strcpy(name, "eth0") : NULL; }
 
 static struct sockaddr_storage told;
 
