@@ -139,6 +139,25 @@ function report({ target, how, output }) {
   console.error(`again: npm run fuzz -- --replay ${relative(root, file)} ${target}\n`);
 }
 
+/** The same in a few lines, for who sees only the end of what was written. */
+function reportShortly({ target, how, output }) {
+  const file = /Test unit written to (\S+)/.exec(output)?.[1];
+  const lines = output.split(/\nMS: /)[0].split("\n");
+  const first = lines.findIndex((text) => /error|alarm|does not hold/i.test(text));
+  console.error(`\n${target} was broken (${how}), in short:`);
+  if (file !== undefined) console.error(`input, base64: ${readFileSync(file).toString("base64")}`);
+  for (const text of lines.slice(Math.max(first, 0)).slice(0, 5)) console.error(text.slice(0, 200));
+}
+
+/** One that cannot be compiled does not keep the others from their turn. */
+async function tried(target, options) {
+  try {
+    return await (inC.includes(target) ? runInC : run)(target, options);
+  } catch (error) {
+    return { target, executions: 0, coverage: 0, seconds: 0, isRight: false, how: "not begun", output: error.message };
+  }
+}
+
 async function main() {
   const options = readArguments();
   process.chdir(root);
@@ -151,14 +170,16 @@ async function main() {
   console.log(`seed ${seed}\n${"target".padEnd(18)}    executions    a second  coverage  seconds`);
   const results = [];
   for (const target of options.targets) {
-    const result = await (inC.includes(target) ? runInC : run)(target, { ...options, seed });
+    const result = await tried(target, { ...options, seed });
     results.push(result);
     console.log(line(target, result.executions, result.seconds, result.coverage));
     if (!result.isRight) report(result);
   }
   const sum = (key) => results.reduce((total, each) => total + each[key], 0);
   console.log(line("all", sum("executions"), sum("seconds"), sum("coverage")));
-  return results.every(({ isRight }) => isRight) ? 0 : 1;
+  const broken = results.filter(({ isRight }) => !isRight);
+  broken.forEach(reportShortly);
+  return broken.length === 0 ? 0 : 1;
 }
 
 main().then(
