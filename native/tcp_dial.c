@@ -13,15 +13,30 @@ static int set_option(int fd, int level, int name, int value) {
   return setsockopt(fd, level, name, &value, sizeof value);
 }
 
+/* Linux takes the unspecified address for the loopback address of its family, where something connects to it. */
+static void specify(struct sockaddr_storage *address) {
+  static const struct in6_addr mapped_any = {{{[10] = 0xff, [11] = 0xff}}};
+  struct sockaddr_in *v4 = (struct sockaddr_in *)address;
+  struct in6_addr *v6 = &((struct sockaddr_in6 *)address)->sin6_addr;
+  if (address->ss_family == AF_INET) {
+    if (v4->sin_addr.s_addr == htonl(INADDR_ANY)) v4->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  } else if (IN6_IS_ADDR_UNSPECIFIED(v6)) {
+    *v6 = in6addr_loopback;
+  } else if (IN6_ARE_ADDR_EQUAL(v6, &mapped_any)) {
+    v6->s6_addr32[3] = htonl(INADDR_LOOPBACK);
+  }
+}
+
 /*
  * For a socket that connects the kernel may choose the very port that it connects to, if nobody listens there: then it
  * would be connected to itself (RFC 9293, section 3.5, simultaneous open), and whoever is to listen there could not.
  */
 static bool is_own_peer(int fd, const struct sockaddr_storage *address, socklen_t length) {
-  struct sockaddr_storage own = {0};
+  struct sockaddr_storage own = {0}, peer = *address;
   socklen_t own_length = sizeof own;
   if (getsockname(fd, (struct sockaddr *)&own, &own_length) == -1) return false;
-  return own_length == length && memcmp(&own, address, length) == 0;
+  specify(&peer);
+  return own_length == length && memcmp(&own, &peer, length) == 0;
 }
 
 int tcp_dial(const struct sockaddr_storage *address, socklen_t length, bool speaks_first) {

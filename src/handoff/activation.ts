@@ -25,6 +25,12 @@ export function passedDescriptors(environment: NodeJS.ProcessEnv, pid: number): 
   }));
 }
 
+/** An environment for another process, which gets other descriptors than this one. */
+export function withoutPassedDescriptors(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const { LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES, ...rest } = environment;
+  return rest;
+}
+
 const NEEDED = {
   seqpacket: "a listening SEQPACKET socket is needed: ListenSequentialPacket=",
   dgram: "a datagram socket is needed: ListenDatagram=",

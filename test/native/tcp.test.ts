@@ -102,7 +102,7 @@ describe("listenTcp", () => {
 });
 
 describe("dial", () => {
-  it.each(["127.0.0.1", "::1", "::ffff:127.0.0.1"])(
+  it.each(["127.0.0.1", "::1", "::ffff:127.0.0.1", "0.0.0.0", "::", "::ffff:0.0.0.0"])(
     "is refused where it would be connected to itself: %s",
     async (address) => {
       // In a network namespace where the kernel has no other port to choose: ip(7), ip_local_port_range.

@@ -5,6 +5,7 @@
  */
 import { spawn } from "node:child_process";
 import type { LogLevel } from "../../door/settings.js";
+import { withoutPassedDescriptors } from "../../handoff/activation.js";
 import type { Configuration } from "../configuration/index.js";
 import { relayControl } from "../configuration/relay.js";
 import { askTo } from "../control/client.js";
@@ -166,7 +167,7 @@ export class RelayKeeper {
     const level = this.logLevel === undefined ? [] : ["--log-level", this.logLevel];
     const args = ["relay", "--config", this.settings.file, "--while-needed", ...level];
     const child = spawn(process.execPath, [...process.execArgv, process.argv[1]!, ...args], {
-      env: withoutPassedSockets(process.env),
+      env: withoutPassedDescriptors(process.env),
       stdio: ["ignore", "inherit", "inherit"],
       detached: true,
     });
@@ -189,12 +190,6 @@ export class RelayKeeper {
     else this.is("absent", `relay ${how}; the next one is started in ${this.retry / 1000} s`);
     this.retry = isOrderly ? FIRST_RETRY : Math.min(LAST_RETRY, this.retry * 2);
   }
-}
-
-/** But for what is about the descriptors of this process. */
-function withoutPassedSockets(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  const { LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES, ...rest } = environment;
-  return rest;
 }
 
 /** For the relay that this door is going to start, while its process may still make folders. Throws ERR_PATH_UNUSABLE. */

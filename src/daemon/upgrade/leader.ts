@@ -2,6 +2,7 @@
  * The running process's side of an upgrade: starts the program anew, and hands over once that is ready. Until then, and
  * if it fails, nothing changes here.
  */
+import { withoutPassedDescriptors } from "../../handoff/activation.js";
 import { native } from "../../native/addon.js";
 import { type Stage, stageEnvironment } from "../stage.js";
 import type { FollowerMessage } from "./messages.js";
@@ -96,13 +97,10 @@ function startChild(offer: UpgradeOffer, channels: readonly number[]): NewProces
     drained: offer.drained,
     givenUp: offer.givenUp,
   };
-  return new NewProcess({ ...withoutOwn(process.env), ...offer.environment, ...stageEnvironment(stage) }, inherited);
-}
-
-/** But for what is about the descriptors of this process. */
-function withoutOwn(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  const { LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES, ...rest } = environment;
-  return rest;
+  return new NewProcess(
+    { ...withoutPassedDescriptors(process.env), ...offer.environment, ...stageEnvironment(stage) },
+    inherited,
+  );
 }
 
 async function lead(child: NewProcess, offer: UpgradeOffer): Promise<void> {
