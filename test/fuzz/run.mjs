@@ -130,8 +130,11 @@ function line(target, executions, seconds, coverage) {
   return `${target.padEnd(18)}${number(executions, 14)}${number(speed, 12)}${number(coverage, 10)}${seconds.toFixed(1).padStart(9)}`;
 }
 
+/** The file of what broke a target, as its fuzzer tells it; undefined: it kept none. */
+const keptInput = (output) => /Test unit written to (\S+)/.exec(output)?.[1];
+
 function report({ target, how, output }) {
-  const file = /Test unit written to (\S+)/.exec(output)?.[1];
+  const file = keptInput(output);
   const said = output.split("\n").filter((text) => !/^#\d+\s|^INFO:|^\s*$/.test(text));
   console.error(`\n${target} was broken (${how}):\n${said.slice(0, 40).join("\n")}`);
   if (file === undefined) return;
@@ -141,12 +144,15 @@ function report({ target, how, output }) {
 
 /** The same in a few lines, for who sees only the end of what was written. */
 function reportShortly({ target, how, output }) {
-  const file = /Test unit written to (\S+)/.exec(output)?.[1];
+  const file = keptInput(output);
   const lines = output.split(/\nMS: /)[0].split("\n");
-  const first = lines.findIndex((text) => /error|alarm|does not hold/i.test(text));
+  const first = Math.max(
+    lines.findIndex((text) => /error|alarm|does not hold/i.test(text)),
+    0,
+  );
   console.error(`\n${target} was broken (${how}), in short:`);
   if (file !== undefined) console.error(`input, base64: ${readFileSync(file).toString("base64")}`);
-  for (const text of lines.slice(Math.max(first, 0)).slice(0, 5)) console.error(text.slice(0, 200));
+  for (const text of lines.slice(first, first + 5)) console.error(text.slice(0, 200));
 }
 
 /** One that cannot be compiled does not keep the others from their turn. */
